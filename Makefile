@@ -1,0 +1,58 @@
+# Everything a developer needs, from a fresh clone with python3 (3.11 or later), make and a package index.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+ARGS ?=
+
+LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+       $(if $(UPGRADE),--upgrade)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check docs bench wheel lock clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(READY) ## Make ./.venv with the `bridge` command and everything the tests need
+
+$(READY): pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed; name one: make setup PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	@touch $@
+
+demo: setup ## Show the bridge at work against emulated targets; ARGS=--once ends by itself
+	@$(BIN)/bridge demo $(ARGS)
+
+test: setup ## Run every test on two workers; ARGS goes to pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(ARGS)
+
+check: setup ## Format, lint, types, import contracts, docs up to date; long files and functions are shown
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m bridge.cli.reference
+	@$(BIN)/python -m tests.architecture.sizes
+
+docs: setup ## Render the generated passages of docs/ and bridge.toml.example anew
+	$(BIN)/bridge connectors --write-docs
+
+bench: setup ## Measure; ARGS goes to the benchmarks
+	$(BIN)/python -m benchmarks $(ARGS)
+
+wheel: setup ## Build dist/*.whl for an installation without this tree
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-build-isolation --no-deps --wheel-dir dist .
+
+lock: setup ## Lock the dependencies anew; UPGRADE=1 takes newer versions
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(LOCK) --group dev --extra uvloop pyproject.toml --output-file requirements.lock
+	$(LOCK) --extra uvloop --constraint requirements.lock pyproject.toml --output-file requirements-runtime.lock
+	$(LOCK) --group pyproject.toml:build --constraint requirements.lock --output-file requirements-build.lock
+
+clean: ## Remove .venv, caches and build output; never a ledger
+	rm -rf $(VENV) dist htmlcov .coverage .hypothesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .grimp_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,75 @@
+"""``python -m benchmarks``: every measurement in one run, as a table or as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from benchmarks import accept, deliver
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description="Ratios of the hot path, taken in one run.")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=4.0, help="of each accept measurement")
+    parser.add_argument("--deliveries", type=int, default=3000, help="of each delivery measurement")
+    parser.add_argument("--json", action="store_true")
+    chosen = parser.parse_args()
+    with Progress(
+        SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=Console(stderr=True)
+    ) as progress:
+        task = progress.add_task("starting", total=None)
+        advance = lambda text: progress.update(task, description=text)  # noqa: E731 - one line says it
+        accepts = accept.measure(chosen.rounds, chosen.seconds, advance)
+        deliveries = deliver.measure(chosen.rounds, chosen.deliveries, advance)
+    if chosen.json:
+        print(json.dumps({"accept": accepts, "deliver": deliveries}, indent=2))
+    else:
+        _show(accepts, deliveries)
+
+
+_NAMES = {
+    "bare": "bare aiohttp",
+    "nothing": "ours, no ledger",
+    "sqlite": "ours, durable",
+    "single": "ours, ungrouped",
+}
+
+
+def _show(accepts: dict[str, dict[str, float]], deliveries: dict[str, float]) -> None:
+    console = Console()
+    table = _table(f"Accepts: {accept.CONNECTIONS} connections, server on one core, medians")
+    for name in ("per second", "p50 ms", "p99 ms", "µs CPU", "of no ledger", "of bare"):
+        table.add_column(name, justify="right")
+    for kind, row in accepts.items():
+        shares = [row["per_second"] / accepts[other]["per_second"] for other in ("nothing", "bare")]
+        times = [f"{row[name]:.1f}" for name in ("p50_ms", "p99_ms")]
+        table.add_row(
+            _NAMES[kind],
+            f"{row['per_second']:.0f}",
+            *times,
+            f"{row['cpu_us']:.0f}",
+            *(f"{share:.0%}" for share in shares),
+        )
+    console.print(table)
+    table = _table(f"Deliveries: {deliver.CONCURRENCY} at once, client on one core, medians")
+    table.add_column("per second", justify="right")
+    table.add_column("of bare", justify="right")
+    for way, name in (("bare", "bare client loop, same calls"), ("lane", "a lane: claim, deliver, settle")):
+        table.add_row(name, f"{deliveries[way]:.0f}", f"{deliveries[way] / deliveries['bare']:.0%}")
+    console.print(table)
+
+
+def _table(title: str) -> Table:
+    table = Table(title=title)
+    table.add_column("", no_wrap=True)
+    return table
+
+
+if __name__ == "__main__":
+    main()

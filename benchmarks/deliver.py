@@ -1,0 +1,130 @@
+"""Deliveries per second through a lane, against a bare loop of the same client calls."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import aiohttp
+
+from benchmarks.load import request
+from benchmarks.setting import adapter, catalogue, source
+from bridge.cli.run import tune_collector
+from bridge.contract.command import Learner
+from bridge.contract.inbound import InboundEvent
+from bridge.contract.outbound import Operation, Work
+from bridge.dispatch.lane import Lane, LanePolicy
+from bridge.dispatch.loop import Dispatcher
+from bridge.edge import logs
+from bridge.intake.intake import Intake
+from bridge.kit.clock import SystemClock
+from bridge.kit.http import Http, Windows
+from bridge.ledger.store import Ledger
+from bridge.registry import connector_class
+
+CONCURRENCY = 32
+
+
+def measure(rounds: int, deliveries: int, advance: Callable[[str], None]) -> dict[str, float]:
+    """Measure both ways in turn; return medians per second."""
+    os.sched_setaffinity(0, {0})
+    logs.configure("error")
+    tune_collector()  # as the daemon does
+    stub = subprocess.Popen([sys.executable, "-m", "benchmarks.stub"], stdout=subprocess.PIPE, text=True)
+    try:
+        assert stub.stdout is not None
+        url = f"http://127.0.0.1:{stub.stdout.readline().strip()}"
+        found: dict[str, list[float]] = {"bare": [], "lane": []}
+        for turn in range(rounds):
+            advance(f"deliver: bare client, round {turn + 1}")
+            found["bare"].append(asyncio.run(_bare(url, deliveries)))
+            advance(f"deliver: lane, round {turn + 1}")
+            found["lane"].append(asyncio.run(_lane(url, deliveries)))
+    finally:
+        stub.kill()
+        stub.wait()
+        os.sched_setaffinity(0, range(os.cpu_count() or 1))
+    return {way: statistics.median(rates) for way, rates in found.items()}
+
+
+def _connector(url: str, session: aiohttp.ClientSession):
+    kind = connector_class("elevate")
+    settings = kind.Settings.model_validate({"connector": "elevate", "base_url": url, "api_key": "bench-key"})
+    return kind(settings, Http(url, Windows((), SystemClock()), 10.0, session), SystemClock())
+
+
+async def _bare(url: str, deliveries: int) -> float:
+    """The connector's calls alone: no ledger, no lane."""
+    model = connector_class("elevate").Course
+    assert model is not None
+    learner = Learner(remote_user_id="1", email="ada@example.org", first_name="Ada", last_name="Lovelace")
+    work = Work(
+        1, "k", Operation.GRANT, "id:members:1", learner, course=model.model_validate({"remote_product_id": "ABCD1234"})
+    )
+    numbers = itertools.repeat(None, deliveries)
+    async with aiohttp.ClientSession() as session:
+        connector = _connector(url, session)
+
+        async def loop() -> None:
+            for _ in numbers:
+                await connector.deliver([work])
+
+        started = time.perf_counter()
+        await asyncio.gather(*(loop() for _ in range(CONCURRENCY)))
+        return deliveries / (time.perf_counter() - started)
+
+
+async def _lane(url: str, deliveries: int) -> float:
+    """Claim, compute, deliver, settle, with a backlog of ``deliveries`` people."""
+    with tempfile.TemporaryDirectory() as folder:
+        ledger = Ledger(f"sqlite:///{folder}/bench.db")
+        await ledger.open()
+        await _fill(ledger, deliveries)
+        async with aiohttp.ClientSession() as session:
+            entry = catalogue().targets["lms"]
+            done = asyncio.Event()
+            count = itertools.count(1)
+
+            def observe(*_: object) -> None:
+                if next(count) == deliveries:
+                    done.set()
+
+            clock = SystemClock()
+            lane = Lane(
+                entry,
+                _connector(url, session),
+                ledger,
+                catalogue,
+                LanePolicy(concurrency=CONCURRENCY),
+                clock,
+                "bench",
+                observe,
+            )
+            dispatcher = Dispatcher(ledger, {"lms": lane}, clock, "bench", 30.0)
+            started = time.perf_counter()
+            await dispatcher.start()
+            await done.wait()
+            await dispatcher.drain()
+            took = time.perf_counter() - started
+        await ledger.close()
+        return deliveries / took
+
+
+async def _fill(ledger: Ledger, deliveries: int) -> None:
+    intake, kind = Intake(ledger, catalogue), adapter()
+    bodies = (request(f"d{number}").partition(b"\r\n\r\n")[2] for number in range(deliveries))
+
+    async def send() -> None:
+        for body in bodies:
+            event = InboundEvent("POST", "/api/registrations", {}, {}, body, datetime.now(UTC))
+            await intake.receive(source(), kind, event)
+
+    await asyncio.gather(*(send() for _ in range(64)))

@@ -1,0 +1,43 @@
+"""The mapping that is measured: one source, one product, an LMS and a CRM that follow it."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from bridge.contract.catalogue import Catalogue, CourseEntry, ProductEntry, SourceEntry, TargetEntry
+from bridge.registry import adapter_class, connector_class
+
+
+def target(name: str, connector: str) -> TargetEntry:
+    """Return a target as planning sees it."""
+    kind = connector_class(connector)
+    return TargetEntry(name, connector, kind.stage, kind.known_by, kind.needs_table, kind.course_for, kind.Course)
+
+
+def source() -> SourceEntry:
+    """Return the AMS."""
+    return SourceEntry("ams", "elevate", "members", "ams")
+
+
+def adapter() -> Any:
+    """Return the AMS's adapter."""
+    kind = adapter_class("elevate")
+    return kind(kind.Settings.model_validate({"adapter": "elevate", "api_key": "bench-key"}))
+
+
+@cache
+def catalogue() -> Catalogue:
+    """Return the mapping."""
+    model = connector_class("elevate").Course
+    assert model is not None
+    course = CourseEntry(
+        "intro-ce", "Introduction", "https://school.example.org/courses/intro-ce", tables={"lms": model()}
+    )
+    return Catalogue(
+        sources={"ams": source()},
+        targets={"lms": target("lms", "elevate"), "crm": target("crm", "hubspot")},
+        courses={"intro-ce": course},
+        products={("ams", "ABCD1234"): ProductEntry(("intro-ce",))},
+        digest="bench",
+    )

@@ -1,0 +1,170 @@
+"""What an operator may do: one place, shared by console, API and command line. Every action is recorded with its author."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from bridge.contract.catalogue import Catalogue
+from bridge.contract.errors import BridgeError
+from bridge.dispatch.lane import Lane
+from bridge.intake.release import release
+from bridge.kit.clock import Clock, milliseconds
+from bridge.ledger import lanes, quarantine, repairs
+from bridge.ledger.store import Ledger
+from bridge.ledger.unit import Unit
+
+
+class ActionRefused(BridgeError):
+    """The action can't be done as asked; the message says why."""
+
+
+class Requeue(BaseModel):
+    """Try dead letters again: these, a target's, or all.
+
+    Attributes:
+        dry_run: only say which they are.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    ids: tuple[int, ...] = ()
+    target: str | None = None
+    every: bool = False
+    dry_run: bool = False
+
+
+class ReleaseLines(BaseModel):
+    """Accept quarantined lines whose product is mapped by now: these, a source's, a product's, or all."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    ids: tuple[int, ...] = ()
+    source: str | None = None
+    product: str | None = None
+    every: bool = False
+    dry_run: bool = False
+
+
+class LaneSwitch(BaseModel):
+    """Pause or resume a target's lane."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    target: str
+    why: str = Field(default="", max_length=500)
+
+
+class Actions:
+    """The actions on one ledger; with lanes when the daemon runs, without when a verb writes directly."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        catalogue: Callable[[], Catalogue],
+        clock: Clock,
+        by_target: Mapping[str, Lane] | None = None,
+    ) -> None:
+        """Act on ``ledger``."""
+        self._ledger = ledger
+        self._catalogue = catalogue
+        self._clock = clock
+        self._lanes = by_target or {}
+        self._known: dict[str, tuple[type[BaseModel], Callable[[Any, str], Awaitable[Any]]]] = {
+            "requeue": (Requeue, self.requeue),
+            "release": (ReleaseLines, self.release),
+            "pause": (LaneSwitch, self.pause),
+            "resume": (LaneSwitch, self.resume),
+        }
+
+    async def act(self, name: str, arguments: Mapping[str, Any], operator: str) -> Any:
+        """Do an action by name, with arguments as JSON.
+
+        Raises:
+            ActionRefused: there is no such action, or it can't be done as asked.
+            pydantic.ValidationError: the arguments are wrong.
+            LedgerError: the ledger did not take it.
+        """
+        if name not in self._known:
+            raise ActionRefused(f"no such action; there are {', '.join(sorted(self._known))}")
+        model, action = self._known[name]
+        return await action(model.model_validate(arguments), operator)
+
+    async def requeue(self, wanted: Requeue, operator: str) -> list[dict[str, Any]]:
+        """Open dead letters again; return them."""
+        if not (wanted.ids or wanted.target or wanted.every):
+            raise ActionRefused("say which: delivery ids, --target NAME, or --all")
+        now = milliseconds(self._clock.now())
+
+        def work(unit: Unit) -> list[dict[str, Any]]:
+            found = repairs.dead_letters(unit, wanted.ids, wanted.target)
+            if not wanted.dry_run and found:
+                repairs.requeue(unit, found, now)
+                repairs.record(unit, operator, "requeue", ",".join(str(row.id) for row in found)[:500], "", now)
+            return [
+                {
+                    "delivery_id": row.id,
+                    "target": row.target,
+                    "registration_id": row.registration_id,
+                    "why": row.why or "",
+                }
+                for row in found
+            ]
+
+        return await self._ledger.write(work)
+
+    async def release(self, wanted: ReleaseLines, operator: str) -> list[dict[str, Any]]:
+        """Accept quarantined lines under today's mapping; return what became of each."""
+        if not (wanted.ids or wanted.source or wanted.product or wanted.every):
+            raise ActionRefused("say which: quarantine ids, --source NAME, --product ID, or --all")
+        now = milliseconds(self._clock.now())
+        catalogue = self._catalogue()
+
+        def work(unit: Unit) -> list[dict[str, Any]]:
+            done = [
+                release(unit, row, catalogue.sources.get(row.source), catalogue, now, dry_run=wanted.dry_run)
+                for row in quarantine.waiting(unit, wanted.ids, wanted.source, wanted.product)
+            ]
+            if not wanted.dry_run and done:
+                subject = ",".join(str(item.quarantine_id) for item in done)[:500]
+                repairs.record(unit, operator, "release", subject, "", now)
+            return [asdict(item) for item in done]
+
+        return await self._ledger.write(work)
+
+    async def pause(self, wanted: LaneSwitch, operator: str) -> dict[str, Any]:
+        """Stop a target's lane until it is resumed; what is queued stays."""
+        self._check_target(wanted.target)
+        now = milliseconds(self._clock.now())
+
+        def work(unit: Unit) -> None:
+            lanes.pause(unit, wanted.target, operator, wanted.why, "", now)
+            repairs.record(unit, operator, "pause", wanted.target, wanted.why, now)
+
+        await self._ledger.write(work)
+        if (lane := self._lanes.get(wanted.target)) is not None:
+            lane.pause(operator)
+        return {"target": wanted.target, "paused": True}
+
+    async def resume(self, wanted: LaneSwitch, operator: str) -> dict[str, Any]:
+        """Let a target's lane go on."""
+        self._check_target(wanted.target)
+        now = milliseconds(self._clock.now())
+
+        def work(unit: Unit) -> bool:
+            was_paused = lanes.resume(unit, wanted.target)
+            repairs.record(unit, operator, "resume", wanted.target, wanted.why, now)
+            return was_paused
+
+        was_paused = await self._ledger.write(work)
+        if (lane := self._lanes.get(wanted.target)) is not None:
+            lane.resume()
+        return {"target": wanted.target, "paused": False, "was_paused": was_paused}
+
+    def _check_target(self, name: str) -> None:
+        known: Sequence[str] = sorted(self._catalogue().targets)
+        if name not in known:
+            raise ActionRefused(f"no such target; there are {', '.join(known) or 'none'}")

@@ -1,0 +1,228 @@
+"""The composition root: settings in, wired bridge out. Nothing else knows all the parts."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import socket
+from typing import Any
+
+import aiohttp
+import orjson
+import structlog
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_random_exponential
+
+from bridge import registry
+from bridge.actions import Actions
+from bridge.contract.catalogue import Catalogue, CourseEntry, ProductEntry, SourceEntry, TargetEntry
+from bridge.contract.errors import LedgerError, LedgerHeld
+from bridge.contract.settings import SourceSettings, TargetSettings
+from bridge.dispatch.attempt import PatientLimiter
+from bridge.dispatch.breaker import BreakerPolicy
+from bridge.dispatch.lane import Lane, LanePolicy
+from bridge.dispatch.loop import Dispatcher
+from bridge.dispatch.retry import RetryPolicy
+from bridge.edge.control import control_application, socket_path
+from bridge.edge.health import Health
+from bridge.edge.schedule import Schedule
+from bridge.edge.serve import Listeners
+from bridge.edge.sources import Source, Sources
+from bridge.edge.telemetry import Telemetry
+from bridge.edge.web import admin_application, application
+from bridge.edge.webhooks import Webhooks
+from bridge.intake.intake import Intake
+from bridge.jobs.expiry import Expiry
+from bridge.jobs.retention import Retention
+from bridge.kit.clock import Clock, SystemClock
+from bridge.kit.http import Http, Windows, open_session
+from bridge.kit.masking import secrets_of
+from bridge.ledger.store import Ledger
+from config.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+_WAIT_FOR_LEDGER = 30.0
+
+
+def catalogue_of(settings: Settings) -> Catalogue:
+    """Return the operator's mapping in the form that planning reads; disabled sources and targets are left out."""
+    sources = {name: _source(name, given) for name, given in settings.sources.items() if given.enabled}
+    targets = {name: _target(name, given) for name, given in settings.targets.items() if given.enabled}
+    courses = {
+        key: CourseEntry(
+            key=key,
+            title=course.title,
+            product_url=course.product_url,
+            registration_url=course.registration_url,
+            duration=course.access.duration,
+            grace=course.access.grace,
+            full_access=course.access.full_access,
+            tables=course.tables,
+        )
+        for key, course in settings.courses.items()
+    }
+    products = {
+        (source, product.remote_product_id): ProductEntry(product.courses, product.product_url, product.ignore)
+        for product in settings.products
+        for source in product.source
+    }
+    text = orjson.dumps(
+        {
+            "courses": {
+                key: course.model_dump(mode="json", exclude_defaults=True) for key, course in settings.courses.items()
+            },
+            "products": [product.model_dump(mode="json", exclude_defaults=True) for product in settings.products],
+        },
+        option=orjson.OPT_SORT_KEYS,
+    )
+    return Catalogue(sources, targets, courses, products, hashlib.sha256(text).hexdigest()[:16], text.decode())
+
+
+def _source(name: str, settings: SourceSettings) -> SourceEntry:
+    return SourceEntry(
+        name=name,
+        adapter=settings.adapter,
+        namespace=settings.namespace or name,
+        business_scope=settings.same_orders_as or name,
+        unmapped=settings.unmapped,
+    )
+
+
+def _target(name: str, settings: TargetSettings) -> TargetEntry:
+    kind = registry.connector_class(settings.connector)
+    return TargetEntry(
+        name=name,
+        connector=settings.connector,
+        stage=kind.stage,
+        known_by=kind.known_by,
+        needs_table=kind.needs_table,
+        course_for=kind.course_for,
+        course_model=kind.Course,
+        when=settings.when,
+        only_if=settings.only_if,
+    )
+
+
+def lane_policy(settings: Settings, concurrency: int) -> LanePolicy:
+    """Return how a lane works, from ``[dispatch]`` and the target's own concurrency."""
+    given = settings.dispatch
+    return LanePolicy(
+        concurrency=concurrency,
+        deadline=given.deadline.total_seconds(),
+        lease=given.lease.total_seconds(),
+        retry=RetryPolicy(given.retry, given.max_age, given.jitter, given.retry_after_max),
+        breaker=BreakerPolicy(
+            given.breaker_failures, given.breaker_probe.total_seconds(), given.breaker_probe_max.total_seconds()
+        ),
+    )
+
+
+class Bridge:
+    """One running bridge. :meth:`start` it, then :meth:`stop` it; both once."""
+
+    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+        """Take valid settings; nothing is opened yet."""
+        self.settings = settings
+        self.clock = clock or SystemClock()
+        self.ledger = Ledger(settings.ledger.url)
+        self.catalogue = catalogue_of(settings)
+        self.telemetry = Telemetry()
+        self.port = 0
+        self.dispatcher: Dispatcher | None = None
+        self._owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        self._sessions: list[aiohttp.ClientSession] = []
+        self._listeners = Listeners()
+        self._schedule = Schedule()
+        self._opened = False
+
+    async def start(self, *, upgrade: bool = True) -> None:
+        """Open the ledger (waiting for a database that is still starting), start the lanes, then listen.
+
+        Raises:
+            LedgerHeld: another process runs on the ledger.
+            LedgerError: the ledger can't be opened.
+            OSError: the address can't be listened on.
+        """
+        await self._open_ledger(upgrade=upgrade)
+        self.ledger.measure_groups(self.telemetry.group_size.observe)
+        lanes = {name: self._lane(name, target) for name, target in self.catalogue.targets.items()}
+        lease = self.settings.dispatch.lease.total_seconds()
+        self.dispatcher = Dispatcher(self.ledger, lanes, self.clock, self._owner, lease)
+        await self.dispatcher.start()
+        self._schedule.every(lease / 3, "tick", self.dispatcher.tick)
+        self._schedule.every(60, "expiry", Expiry(self.ledger, lambda: self.catalogue, self.clock).run)
+        self._schedule.every(
+            3600, "retention", Retention(self.ledger, self.settings.ledger.keep_events, self.clock).run
+        )
+        self._schedule.start()
+        await self._listen(self.dispatcher)
+        log.info(
+            "bridge.started",
+            host=self.settings.server.host,
+            port=self.port,
+            sources=sorted(self.catalogue.sources),
+            targets=sorted(self.catalogue.targets),
+        )
+
+    async def stop(self) -> None:
+        """Stop accepting, finish what is in flight, give leases back, close the ledger."""
+        await self._listeners.close()
+        self._schedule.stop()
+        if self.dispatcher is not None:
+            await self.dispatcher.drain()
+        for session in self._sessions:
+            await session.close()
+        if self._opened:
+            await self.ledger.close()
+        log.info("bridge.stopped")
+
+    async def _open_ledger(self, *, upgrade: bool) -> None:
+        def passing(fault: BaseException) -> bool:
+            return isinstance(fault, LedgerError) and not isinstance(fault, LedgerHeld) and self.ledger.shared
+
+        async for attempt in AsyncRetrying(
+            retry=retry_if_exception(passing),
+            stop=stop_after_delay(_WAIT_FOR_LEDGER),
+            wait=wait_random_exponential(multiplier=0.5, max=5),
+            reraise=True,
+        ):
+            with attempt:
+                await self.ledger.open(upgrade_schema=upgrade)
+        self._opened = True
+
+    def _lane(self, name: str, entry: TargetEntry) -> Lane:
+        given = self.settings.targets[name]
+        kind = registry.connector_class(given.connector)
+        limiter = PatientLimiter(Windows(given.rate_limit or kind.rate_limit, self.clock))
+        session = open_session(given.concurrency * 2)  # its connections live as long as the lane
+        self._sessions.append(session)
+        connector: Any = kind(given, Http(given.base_url, limiter, given.timeout.total_seconds(), session), self.clock)
+        return Lane(
+            entry,
+            connector,
+            self.ledger,
+            lambda: self.catalogue,
+            lane_policy(self.settings, given.concurrency),
+            self.clock,
+            self._owner,
+            self.telemetry.attempted,
+            secrets=secrets_of(given),
+        )
+
+    async def _listen(self, dispatcher: Dispatcher) -> None:
+        server, admin = self.settings.server, self.settings.admin
+        sources = Sources(
+            Source(entry, registry.adapter_class(entry.adapter)(self.settings.sources[name]))
+            for name, entry in self.catalogue.sources.items()
+        )
+        intake = Intake(self.ledger, lambda: self.catalogue)
+        webhooks = Webhooks(intake, lambda: sources, self.telemetry, self.clock, server.max_body)
+        health = Health(self.ledger, dispatcher, self.telemetry, self.clock, lambda: intake.refusing)
+        if self.ledger.file is not None:
+            actions = Actions(self.ledger, lambda: self.catalogue, self.clock, dispatcher.lanes)
+            await self._listeners.unix(control_application(actions), socket_path(self.ledger.file))
+        if admin.port is not None:
+            await self._listeners.tcp(admin_application(health), admin.host, admin.port)
+        app = application(webhooks, health, lambda: self.catalogue, server.max_body, metrics=admin.port is None)
+        self.port = await self._listeners.tcp(app, server.host, server.port)

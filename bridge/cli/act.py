@@ -1,0 +1,137 @@
+"""``requeue``, ``release``, ``pause``, ``resume``: what an operator may change. Every action is recorded with its author."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bridge.cli.control import act
+from bridge.cli.given import CONFIG, AsJson, ConfigPath, DryRun, OfProduct, OfSource, OfTarget, settings_of
+from bridge.cli.shown import complain, show, show_json, table
+
+Ids = Annotated[list[int] | None, typer.Argument(metavar="ID", show_default=False)]
+Every = Annotated[bool, typer.Option("--all", help="All there are.")]
+Target = Annotated[str, typer.Argument(metavar="TARGET", help="Name of the target, as in the table targets.NAME.")]
+Why = Annotated[str, typer.Option("--why", help="Kept with the action, for whoever reads it later.")]
+
+
+def requeue(
+    ids: Ids = None,
+    *,
+    config: ConfigPath = CONFIG,
+    target: OfTarget = None,
+    every: Every = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Try dead letters again, with a fresh count: these deliveries, a target's, or all."""
+    _say_which(ids, [target], every=every, words="delivery ids, --target NAME, or --all")
+    arguments = {"ids": ids or [], "target": target, "every": every, "dry_run": dry_run}
+    done = act(settings_of(config), "requeue", arguments)
+    columns = {
+        "delivery_id": "delivery",
+        "target": "target",
+        "registration_id": "registration",
+        "why": "why it was dead",
+    }
+    _told(
+        done,
+        columns,
+        "nothing to requeue" if not done else _count(done, "dead letter", "requeued", dry_run=dry_run),
+        as_json=as_json,
+    )
+    _stop_at(
+        _missing(ids, done, "delivery_id"),
+        "delivery {} is not a dead letter" + (f" of target {target}" if target else ""),
+    )
+
+
+def release(
+    ids: Ids = None,
+    *,
+    config: ConfigPath = CONFIG,
+    source: OfSource = None,
+    product: OfProduct = None,
+    every: Every = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Accept quarantined lines whose product is mapped by now: these, a source's, a product's, or all."""
+    _say_which(ids, [source, product], every=every, words="quarantine ids, --source NAME, --product ID, or --all")
+    arguments = {"ids": ids or [], "source": source, "product": product, "every": every, "dry_run": dry_run}
+    done = act(settings_of(config), "release", arguments)
+    columns = {
+        "quarantine_id": "line",
+        "source": "source",
+        "remote_product_id": "product",
+        "became": "became",
+        "registration_id": "registration",
+        "note": "note",
+    }
+    released = [row for row in done if row["became"] == "released"]
+    said = _count(released, "line", "released", dry_run=dry_run) if done else "nothing to release"
+    _told(done, columns, said, as_json=as_json)
+    still = [row["quarantine_id"] for row in done if row["became"] == "waiting"] if ids else []
+    _stop_at(still, "line {} still waits")
+    _stop_at(_missing(ids, done, "quarantine_id"), "line {} does not wait in quarantine, or not under these filters")
+
+
+def pause(target: Target, *, config: ConfigPath = CONFIG, why: Why = "", as_json: AsJson = False) -> None:
+    """Stop a target's lane until it is resumed; what is queued stays, what is under way ends."""
+    _switch(config, "pause", target, why, as_json=as_json)
+
+
+def resume(target: Target, *, config: ConfigPath = CONFIG, why: Why = "", as_json: AsJson = False) -> None:
+    """Let a target's lane go on."""
+    _switch(config, "resume", target, why, as_json=as_json)
+
+
+def _switch(path: Path, action: str, target: str, why: str, *, as_json: bool) -> None:
+    settings = settings_of(path)
+    known = sorted(name for name, given in settings.targets.items() if given.enabled)
+    if target not in known:
+        raise typer.BadParameter(f"there is no target '{target}'; there are {', '.join(known) or 'none'}")
+    done = act(settings, action, {"target": target, "why": why})
+    if as_json:
+        show_json(done)
+    elif done["paused"]:
+        show(f"{target} is paused; what comes for it waits. To go on: bridge resume {target}")
+    else:
+        show(f"{target} goes on" if done["was_paused"] else f"{target} was not paused by anybody")
+
+
+def _say_which(ids: Sequence[int] | None, filters: Sequence[str | None], *, every: bool, words: str) -> None:
+    narrowed = bool(ids) or any(given is not None for given in filters)
+    if narrowed and every:
+        raise typer.BadParameter(f"--all goes with no other choice: say {words}")
+    if not narrowed and not every:
+        raise typer.BadParameter(f"say which: {words}")
+
+
+def _count(rows: Sequence[Any], what: str, verb: str, *, dry_run: bool) -> str:
+    number = f"{len(rows)} {what}{'' if len(rows) == 1 else 's'}"
+    return f"{number} would be {verb}; nothing was changed" if dry_run else f"{number} {verb}"
+
+
+def _told(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], said: str, *, as_json: bool) -> None:
+    if as_json:
+        show_json(rows)
+        return
+    if rows:
+        show(table(columns, rows, whole=("delivery_id", "quarantine_id", "registration_id", "became")), "")
+    show(said)
+
+
+def _missing(ids: Iterable[int] | None, rows: Iterable[Mapping[str, Any]], key: str) -> list[int]:
+    found = {row[key] for row in rows}
+    return [number for number in dict.fromkeys(ids or ()) if number not in found]
+
+
+def _stop_at(wrong: Sequence[int], words: str) -> None:
+    for number in wrong:
+        complain(words.format(number))
+    if wrong:
+        raise typer.Exit(1)

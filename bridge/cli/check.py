@@ -1,0 +1,161 @@
+"""``bridge check``: is the configuration good, what does it say, and which products wait for a mapping."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import typer
+
+from bridge import registry
+from bridge.cli.given import CONFIG, AsJson, ConfigPath, loaded
+from bridge.cli.reading import LedgerMissing, ask
+from bridge.cli.shown import complain, show, show_json, table
+from bridge.contract.errors import ConfigError, Fault, LedgerError
+from bridge.contract.settings import SourceSettings
+from bridge.ledger import reports
+from config.load import Loaded
+from config.settings import Settings
+
+
+def check(*, config: ConfigPath = CONFIG, as_json: AsJson = False) -> None:
+    """Validate the configuration; show its sources with the addresses to give to their senders, and what is unmapped."""
+    try:
+        found = loaded(config)
+    except ConfigError as fault:
+        if not as_json:
+            raise
+        show_json({"ok": False, "faults": [_fault(item) for item in fault.faults], "warnings": []})
+        raise typer.Exit(2) from None
+    report = _report(found)
+    try:
+        report["unmapped"] = _unmapped(found.settings)
+    except LedgerMissing:
+        report["ledger"] = "not made yet"
+    except LedgerError as fault:
+        report["ledger"] = str(fault)
+    if as_json:
+        show_json(report)
+    else:
+        _show(str(config), report)
+
+
+def _report(found: Loaded) -> dict[str, Any]:
+    settings = found.settings
+    return {
+        "ok": True,
+        "faults": [],
+        "warnings": [_fault(item) for item in found.warnings],
+        "address": settings.server.public_url or f"http://{settings.server.host}:{settings.server.port}",
+        "sources": [
+            {"name": name, "adapter": given.adapter, "enabled": given.enabled, "addresses": _addresses(name, given)}
+            for name, given in settings.sources.items()
+        ],
+        "targets": [
+            {
+                "name": name,
+                "connector": given.connector,
+                "stage": registry.connector_class(given.connector).stage,
+                "base_url": given.base_url,
+                "enabled": given.enabled,
+            }
+            for name, given in settings.targets.items()
+        ],
+        "courses": [
+            {"name": name, "title": course.title, "targets": sorted(course.tables)}
+            for name, course in settings.courses.items()
+        ],
+        "products": [
+            {
+                "source": source,
+                "remote_product_id": product.remote_product_id,
+                "courses": list(product.courses),
+                "ignore": product.ignore,
+            }
+            for product in settings.products
+            for source in product.source
+        ],
+        "ledger": "readable",
+        "unmapped": [],
+    }
+
+
+def _addresses(name: str, given: SourceSettings) -> list[str]:
+    if not given.enabled:
+        return []
+    adapter = registry.adapter_class(given.adapter)
+    fixed = [f"{'|'.join(route.methods)} {route.path}" for route in adapter.routes]
+    return [*fixed, f"{'|'.join(adapter.methods)} /in/{name}"]
+
+
+def _unmapped(settings: Settings) -> list[dict[str, Any]]:
+    mapped = {(source, product.remote_product_id) for product in settings.products for source in product.source}
+    rows = ask(settings, reports.unmapped)
+    return [{**row, "mapped_now": (row["source"], row["remote_product_id"]) in mapped} for row in rows]
+
+
+def _fault(fault: Fault) -> dict[str, Any]:
+    return {"where": fault.where, "message": fault.message, "line": fault.line}
+
+
+def _show(path: str, report: Mapping[str, Any]) -> None:
+    for warning in report["warnings"]:
+        place = f"{path}:{warning['line']}" if warning["line"] else path
+        complain(f"warning: {place}: {warning['where']}: {warning['message']}")
+    if report["ledger"] not in ("readable", "not made yet"):
+        complain(f"warning: {report['ledger']}")
+    show(f"{path}: ok", "")
+    _show_senders(report)
+    _show_targets(report)
+    _show_products(report)
+    _show_unmapped(report)
+
+
+def _show_senders(report: Mapping[str, Any]) -> None:
+    sources = [
+        {**row, "addresses": "\n".join(row["addresses"]) if row["enabled"] else "(disabled)"}
+        for row in report["sources"]
+    ]
+    columns = {"name": "source", "adapter": "adapter", "addresses": f"addresses, below {report['address']}"}
+    if sources:
+        show(table(columns, sources, whole=("name", "adapter", "addresses")), "")
+
+
+def _show_targets(report: Mapping[str, Any]) -> None:
+    targets = [{**row, "base_url": row["base_url"] if row["enabled"] else "(disabled)"} for row in report["targets"]]
+    columns = {"name": "target", "connector": "connector", "stage": "stage", "base_url": "address"}
+    if targets:
+        show(table(columns, targets, whole=("name", "connector", "stage")), "")
+
+
+def _show_products(report: Mapping[str, Any]) -> None:
+    reached = {row["name"]: ", ".join(row["targets"]) for row in report["courses"]}
+    products = [
+        {
+            **row,
+            "courses": "\n".join(row["courses"]) if not row["ignore"] else "(ignored)",
+            "targets": "\n".join(reached.get(course, "") for course in row["courses"]),
+        }
+        for row in report["products"]
+    ]
+    columns = {"source": "source", "remote_product_id": "product", "courses": "courses", "targets": "tables for"}
+    if products:
+        show(table(columns, products, whole=("source", "remote_product_id")), "")
+
+
+def _show_unmapped(report: Mapping[str, Any]) -> None:
+    if not report["unmapped"]:
+        show("no product waits in quarantine" if report["ledger"] == "readable" else f"ledger: {report['ledger']}")
+        return
+    rows = [
+        {**row, "do": "bridge release" if row["mapped_now"] else "map it, then bridge release"}
+        for row in report["unmapped"]
+    ]
+    columns = {
+        "source": "source",
+        "remote_product_id": "unmapped product",
+        "waiting": "lines",
+        "since": "since (UTC)",
+        "do": "what to do",
+    }
+    show(table(columns, rows, whole=("source", "remote_product_id", "waiting", "since")))

@@ -1,0 +1,109 @@
+"""``bridge run``: the daemon."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Annotated
+
+import structlog
+import typer
+
+from bridge.cli.given import CONFIG, ConfigPath, loaded
+from bridge.cli.reading import ledger_of
+from bridge.contract.errors import BridgeError
+from bridge.edge import logs
+
+if TYPE_CHECKING:
+    from bridge.app import Bridge
+
+log = structlog.get_logger(__name__)
+
+
+class CannotListen(BridgeError):
+    """The address is taken, or not ours."""
+
+
+def run(
+    *,
+    config: ConfigPath = CONFIG,
+    no_upgrade: Annotated[
+        bool, typer.Option("--no-upgrade", help="Refuse to start on an older schema instead of upgrading it.")
+    ] = False,
+    no_uvloop: Annotated[
+        bool, typer.Option("--no-uvloop", help="Use Python's own event loop even where uvloop is installed.")
+    ] = False,
+) -> None:
+    """Take what sources send and bring the targets to agree, until told to stop.
+
+    SIGTERM or SIGINT: stop accepting, finish what is in flight, exit with 0. A second one: exit at once; nothing is lost.
+    """
+    from bridge.app import Bridge  # noqa: PLC0415 - the whole bridge; no other verb should wait for it to be imported
+
+    found = loaded(config)
+    ledger_of(found.settings, must_exist=no_upgrade)
+    logs.configure(found.settings.log.level, found.settings.log.format)
+    for warning in found.warnings:
+        log.warning("config.warning", where=warning.where, line=warning.line, said=warning.message)
+    with asyncio.Runner(loop_factory=None if no_uvloop else _fast_loop()) as runner:
+        runner.run(_serve(Bridge(found.settings), upgrade=not no_upgrade))
+
+
+def _fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    with suppress(ImportError):
+        import uvloop  # noqa: PLC0415 - an extra; without it Python's own loop serves
+
+        return uvloop.new_event_loop
+    return None
+
+
+async def _serve(bridge: Bridge, *, upgrade: bool) -> None:
+    stopping = asyncio.Event()
+    _on_signals(stopping)
+    starting = asyncio.create_task(bridge.start(upgrade=upgrade))
+    told = asyncio.create_task(stopping.wait())
+    try:
+        await asyncio.wait({starting, told}, return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            await starting
+            tune_collector()
+            await told
+    except OSError as fault:
+        server = bridge.settings.server
+        raise CannotListen(f"can't listen on {server.host}:{server.port}: {fault.strerror or fault}") from None
+    finally:
+        for task in (starting, told):
+            task.cancel()
+        await asyncio.gather(starting, told, return_exceptions=True)
+        await bridge.stop()
+
+
+def tune_collector() -> None:
+    """Let the garbage collector look rarely: what lives from the start is left alone, and a delivery makes no cycles.
+
+    Measured: a fifth to a third of a delivery's CPU time went into looking through what never goes away.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+
+
+def _on_signals(stopping: asyncio.Event) -> None:
+    def stop() -> None:
+        if stopping.is_set():
+            log.warning("bridge.killed")
+            os._exit(1)
+        log.info("bridge.stopping")
+        stopping.set()
+
+    def reload() -> None:
+        # Its default would end the process: a closed terminal, or an operator used to other daemons, must not do that.
+        log.warning("bridge.not_reloaded", remedy="The configuration is read at start-up: check it, then restart.")
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(signum, stop)

@@ -1,0 +1,1 @@
+"""The shared words: commands, inbound and outbound contracts, settings, errors."""

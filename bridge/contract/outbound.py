@@ -1,0 +1,246 @@
+"""The outbound contract: what a connector is asked to do, and what it answers.
+
+A connector is one file in ``connectors/outbound``; its last line is ``CONNECTOR: type[OutboundConnector] = ...``.
+It neither sleeps nor retries nor catches transport faults: dispatch alone decides what follows an outcome.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+
+from bridge.contract.command import Cancellation, Learner, Order
+from bridge.contract.settings import CourseTable, Rate, TargetSettings
+
+
+class Operation(StrEnum):
+    """What is to be done at a target. Computed when the delivery is claimed, from what is wanted and what is held.
+
+    GRANT, UPDATE and REVOKE bring one right of one person to what is wanted; CONTACT brings one person's record.
+    """
+
+    GRANT = "grant"
+    UPDATE = "update"
+    REVOKE = "revoke"
+    CONTACT = "contact"
+
+
+class Repeat(StrEnum):
+    """Why an operation may be sent again after nobody knows whether the first one had its effect."""
+
+    KEYED = "keyed"
+    """Our key stands in the vendor's external-id field."""
+    LOOKUP = "lookup"
+    """The connector looks first."""
+    ASSUMED = "assumed"
+    """The vendor documents a repeat as harmless."""
+    UNSAFE = "unsafe"
+    """It would be done twice: the operator decides."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refs:
+    """Remote ids, by kind, as the target gave them.
+
+    Attributes:
+        person: ids of the person at this target (``{"user": "81"}``); shared by all its deliveries.
+        right: ids of this one right (``{"enrollment": "112"}``).
+    """
+
+    person: Mapping[str, str] = field(default_factory=dict)
+    right: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How a right is to be held.
+
+    Attributes:
+        expires_at: end of access, UTC; None is without end.
+        full_access: everything at once.
+        send_email: whether the target shall write to the learner; None leaves it to the target.
+    """
+
+    expires_at: datetime | None = None
+    full_access: bool = False
+    send_email: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CourseView:
+    """A course as field templates see it."""
+
+    key: str
+    title: str
+    product_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Enrollment:
+    """One registration of a person and one of its courses, for CRM and mailing targets.
+
+    Attributes:
+        state: of the registration: ``active``, ``cancelled``, ... (docs/flow.md).
+        table: the course's table for this target, or None when it has none.
+    """
+
+    registration_id: int
+    source: str
+    remote_product_id: str
+    state: str
+    course: CourseView
+    order: Order
+    amount_paid: Decimal | None
+    currency: str | None
+    registered_at: datetime
+    changed_at: datetime
+    table: CourseTable | None = None
+
+    @property
+    def live(self) -> bool:
+        """Whether the person is in the course because of this registration."""
+        return self.state == "active"
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One piece of work, complete: a connector needs nothing else to do it.
+
+    Attributes:
+        delivery_id: for logs.
+        key: stable key of this right or contact; the same on every try. Goes into external-id fields.
+        person: the person as this target knows them (``email:ada@example.org``, ``id:members:42``).
+        course: the course's table, resolved for the product that was bought; None for CONTACT.
+        remote_product_id: of the registration behind the right.
+        enrollments: for CONTACT: the person's enrollments, oldest change first.
+        unknown: an earlier try ended without anybody knowing whether it had its effect.
+        refs: what is known of earlier answers. ``steps``: what an earlier try of this delivery finished.
+    """
+
+    delivery_id: int
+    key: str
+    operation: Operation
+    person: str
+    learner: Learner
+    course: CourseTable | None = None
+    remote_product_id: str = ""
+    amount_paid: Decimal | None = None
+    currency: str | None = None
+    terms: Terms = Terms()
+    cancellation: Cancellation | None = None
+    enrollments: tuple[Enrollment, ...] = ()
+    refs: Refs = Refs()
+    steps: frozenset[str] = frozenset()
+    attempt: int = 1
+    unknown: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """It is so at the target, done now or already there."""
+
+    refs: Refs = Refs()
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TryLater:
+    """Not now.
+
+    Attributes:
+        why: in words for the operator; no secret, no learner data.
+        after: seconds the target asked for, or None.
+        scope: ``lane`` when the whole target is concerned.
+        applied: ``unknown`` when the request may have had its effect.
+        cause: ``outage`` counts for the breaker; ``throttled`` slows the lane and is not counted as an attempt;
+            ``busy`` is this record's own trouble (a lock).
+        steps: what this try finished, so that the next one goes on from there.
+    """
+
+    why: str
+    after: float | None = None
+    scope: Literal["delivery", "lane"] = "delivery"
+    applied: Literal["no", "unknown"] = "no"
+    cause: Literal["outage", "throttled", "busy"] = "busy"
+    refs: Refs = Refs()
+    steps: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class NeedsOperator:
+    """A person has to act: ``lane`` when it is the credential or the configuration of the whole target."""
+
+    why: str
+    remedy: str
+    scope: Literal["delivery", "lane"] = "delivery"
+    refs: Refs = Refs()
+    steps: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The target will never take it as it is."""
+
+    why: str
+    remedy: str
+    refs: Refs = Refs()
+    steps: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """The target works on it; ask again with ``handle`` (kept as the right's ref ``pending``) after some seconds."""
+
+    handle: str
+    after: float
+    refs: Refs = Refs()
+    steps: frozenset[str] = frozenset()
+
+
+Outcome = Receipt | TryLater | NeedsOperator | Refused | Pending
+
+
+@runtime_checkable
+class OutboundConnector(Protocol):
+    """One kind of target.
+
+    Class attributes:
+        Settings: model of ``[targets.NAME]``.
+        Course: model of the course's table, or None when the target needs nothing per course.
+        needs_table: whether a course without the table is not for this target (an LMS), or is all the same (a CRM).
+        stage: ``lms`` work opens at once, ``crm`` work when the learner is in.
+        known_by: how the target knows a person: by e-mail, or by the source's user id.
+        operations: what it can do, and why each may be repeated.
+        batch_size: the most that one :meth:`deliver` takes.
+        rate_limit: the vendor's published limits, or a polite guess; the operator's setting replaces it.
+    """
+
+    Settings: ClassVar[type[TargetSettings]]
+    Course: ClassVar[type[CourseTable] | None]
+    needs_table: ClassVar[bool]
+    stage: ClassVar[Literal["lms", "crm"]]
+    known_by: ClassVar[Literal["email", "user_id"]]
+    operations: ClassVar[Mapping[Operation, Repeat]]
+    batch_size: ClassVar[int]
+    rate_limit: ClassVar[Sequence[Rate]]
+
+    def __init__(self, settings: Any, http: Any, clock: Any) -> None:
+        """Take validated settings, the lane's :class:`bridge.kit.http.Http` and a clock. No network yet."""
+
+    @classmethod
+    def course_for(cls, table: Any, remote_product_id: str) -> CourseTable:
+        """Return the remote course as a complete table; two equal ones are one remote course."""
+
+    async def deliver(self, batch: Sequence[Work]) -> Sequence[Outcome]:
+        """Bring every piece of work to effect and return one outcome per piece, in the order of the batch.
+
+        Raises:
+            TransportFault: no answer came back; dispatch makes a :class:`TryLater` of it for the whole batch.
+        """
+
+    async def check(self) -> Outcome:
+        """Say with one harmless request whether the target can be reached and the credentials are good."""

@@ -1,0 +1,144 @@
+"""What an adapter's or connector's settings are made of. Each declares its own model on top of these.
+
+A secret is a :class:`pydantic.SecretStr`, so that it never shows in a message; everything else is derived from the
+model: the example file, the docs table, the masking.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|min|h|d|w)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
+_RATE = re.compile(r"(\d+)\s*/\s*(\S+)")
+
+
+def duration(text: object) -> object:
+    """Read ``"90s"``, ``"2min"``, ``"3h"``, ``"400d"`` or a sum such as ``"1h 30m"``.
+
+    Raises:
+        ValueError: for anything else; the message shows the expected form.
+    """
+    if isinstance(text, timedelta):
+        return text
+    if isinstance(text, str):
+        parts = text.split()
+        matches = [_DURATION.fullmatch(part) for part in parts]
+        found = [match for match in matches if match]
+        if parts and len(found) == len(parts):
+            return timedelta(seconds=sum(float(match[1]) * _SECONDS[match[2]] for match in found))
+    msg = 'expected a duration such as "30s", "2min", "6h" or "365d"'
+    raise ValueError(msg)
+
+
+def _rate(text: object) -> object:
+    if isinstance(text, Rate):
+        return text
+    match = _RATE.fullmatch(text.strip()) if isinstance(text, str) else None
+    if match is None or int(match[1]) < 1:
+        msg = 'expected requests per time, such as "20/1s" or "100/10s"'
+        raise ValueError(msg)
+    per = duration(match[2] if match[2][0].isdigit() else "1" + match[2])
+    return Rate(int(match[1]), per.total_seconds() if isinstance(per, timedelta) else 1.0)
+
+
+class Rate(tuple[int, float]):
+    """So many requests per so many seconds."""
+
+    __slots__ = ()
+
+    def __new__(cls, requests: int, seconds: float) -> Self:
+        """Make a rate of ``requests`` per ``seconds``."""
+        return super().__new__(cls, (requests, seconds))
+
+    @property
+    def requests(self) -> int:
+        """How many requests fit into the window."""
+        return self[0]
+
+    @property
+    def seconds(self) -> float:
+        """Length of the window."""
+        return self[1]
+
+
+def _several(value: object) -> object:
+    return value if isinstance(value, list | tuple) else [value]
+
+
+Duration = Annotated[timedelta, BeforeValidator(duration)]
+RateLimit = Annotated[Any, BeforeValidator(_rate)]
+Secrets = Annotated[
+    tuple[Annotated[SecretStr, Field(min_length=1)], ...], BeforeValidator(_several), Field(min_length=1)
+]
+"""One secret, or a list of them while they rotate; the first is the current one. An empty one would let anybody in."""
+
+
+class SettingsModel(BaseModel):
+    """Base of every settings model: unknown keys are faults, values don't change after loading."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class SourceSettings(SettingsModel):
+    """What every source takes.
+
+    Attributes:
+        adapter: type of the adapter: its file name in ``connectors/inbound``.
+        namespace: whose ``remote_user_id`` this source sends; sources that share people share a namespace.
+        unmapped: what happens to a line whose product is not mapped.
+        same_orders_as: another source that reports the same orders, so that business keys are shared with it.
+        enabled: a disabled source answers as if it did not exist.
+    """
+
+    adapter: str
+    namespace: str | None = None
+    unmapped: Literal["quarantine", "ignore"] = "quarantine"
+    same_orders_as: str | None = None
+    enabled: bool = True
+
+
+class Condition(SettingsModel):
+    """One condition of ``only_if``; all of them must hold.
+
+    Attributes:
+        field: dotted path into the command: ``learner.email``, ``order.total``, ``item.remote_product_id`` and the like.
+        operator: how the two compare: as numbers where both are, else as text.
+        value: what to compare with; a list for ``in``.
+    """
+
+    field: str
+    operator: Literal["equal_to", "not_equal_to", "greater_than", "less_than", "contains", "in"]
+    value: Any
+
+
+class TargetSettings(SettingsModel):
+    """What every target takes.
+
+    Attributes:
+        connector: type of the connector: its file name in ``connectors/outbound``.
+        base_url: address of the target; a connector with a vendor's fixed address defaults to it.
+        timeout: of one request.
+        rate_limit: windows that all hold at once; empty means the connector's default.
+        concurrency: deliveries under way at once.
+        when: whether CRM work opens when the learner is enrolled, or at once when the purchase is accepted.
+        only_if: conditions on an order line; all must hold, else the line does not concern this target.
+        enabled: a disabled target gets no work.
+    """
+
+    connector: str
+    base_url: str = ""
+    timeout: Duration = timedelta(seconds=10)
+    rate_limit: tuple[RateLimit, ...] = ()
+    concurrency: int = Field(default=8, ge=1, le=256)
+    when: Literal["enrolled", "accepted"] = "enrolled"
+    only_if: tuple[Condition, ...] = ()
+    enabled: bool = True
+
+
+class CourseTable(SettingsModel):
+    """What a target needs to know of a course: the table under the target's name in ``[courses.*]``."""

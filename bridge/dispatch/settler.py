@@ -1,0 +1,139 @@
+"""Judges what came of attempts and sees to it that the ledger gets it, however long the ledger is away."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping, Sequence
+
+import structlog
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
+
+from bridge.contract.errors import LedgerError
+from bridge.contract.outbound import Operation, Outcome, Receipt, Repeat, Work
+from bridge.dispatch.attempt import where
+from bridge.dispatch.retry import RetryPolicy, decide
+from bridge.dispatch.settle import buried, settlement
+from bridge.kit.http import Exchange
+from bridge.ledger import claims
+from bridge.ledger.claimed import Claimed
+from bridge.ledger.claims import Settlement
+from bridge.ledger.store import Ledger
+from bridge.ledger.unit import Unit
+
+log = structlog.get_logger(__name__)
+
+_LINGER = 0.02  # seconds: while more is on its way, a commit is shared rather than hurried
+_DEFECT = "A defect of the bridge: the log says where. Have it mended, then requeue the delivery."
+
+
+class Settler:
+    """Settles the deliveries of one lane."""
+
+    def __init__(
+        self,
+        target: str,
+        operations: Mapping[Operation, Repeat],
+        policy: RetryPolicy,
+        ledger: Ledger,
+        is_busy: Callable[[], bool],
+    ) -> None:
+        """Write to ``ledger`` what follows from outcomes under ``policy``; while it ``is_busy``, in larger groups."""
+        self._target = target
+        self._operations = operations
+        self._policy = policy
+        self._ledger = ledger
+        self._is_busy = is_busy
+        self._waiting: list[Settlement] = []
+        self._flush: asyncio.Task[None] | None = None  # the one that takes what is waiting
+        self._flushes: set[asyncio.Task[None]] = set()
+
+    def judged(
+        self, claimed: Claimed, work: Work, outcome: Outcome, story: list[Exchange], *, at: int, ms: int
+    ) -> Settlement:
+        """Return what is to be written of one attempt."""
+        delivery = claimed.delivery
+        repeat = self._operations.get(work.operation, Repeat.UNSAFE)
+        chance = random.random()  # noqa: S311 - spreads retries, guards nothing
+        try:
+            following = decide(outcome, delivery.attempts, delivery.age / 1000, repeat, self._policy, chance)
+            settled = settlement(claimed, work, outcome, following, story, at=at, ms=ms)
+        except Exception as fault:  # noqa: BLE001 - unsettled, it would block its person until the next start
+            return self.defect(claimed, fault, "the outcome can't be kept", at=at)
+        level = log.info if isinstance(outcome, Receipt) else log.warning
+        level(
+            "dispatch.attempted",
+            target=self._target,
+            delivery_id=delivery.id,
+            registration_id=delivery.registration_id,
+            event_id=delivery.event_id,
+            operation=work.operation.value,
+            outcome=type(outcome).__name__,
+            follows=following.result,
+            delay=round(following.delay, 1) or None,
+            why=following.why or None,
+            ms=ms,
+        )
+        return settled
+
+    def defect(self, claimed: Claimed, fault: Exception, what: str, *, at: int) -> Settlement:
+        """Return the settlement of a delivery that we ourselves fail at: the operator's, and out of the others' way."""
+        name = type(fault).__name__
+        log.error(
+            "dispatch.defect",
+            target=self._target,
+            delivery_id=claimed.delivery.id,
+            what=what,
+            fault=name,
+            where=where(fault),
+        )
+        return buried(claimed, f"{what}: {name}", _DEFECT, at=at)
+
+    async def settle(self, items: Sequence[Settlement]) -> None:
+        """Write them, and return when that is done; who settles meanwhile shares the commit."""
+        self._waiting.extend(items)
+        if self._flush is None:
+            self._flush = asyncio.create_task(self._flushed(), name=f"settle:{self._target}")
+            self._flushes.add(self._flush)
+            self._flush.add_done_callback(self._flushes.discard)
+        await asyncio.shield(self._flush)
+
+    async def stop(self) -> None:
+        """Give up what the ledger has not taken by now; the leases tell the next start of it."""
+        for flush in [*self._flushes]:
+            flush.cancel()
+        await asyncio.gather(*self._flushes, return_exceptions=True)
+
+    async def _flushed(self) -> None:
+        if self._is_busy():
+            await asyncio.sleep(_LINGER)
+        items, self._waiting, self._flush = self._waiting, [], None
+        try:
+            counted = await self._ledger.submit(_settle_together, items)
+        except LedgerError:
+            # The ledger is away, or one of them can't be written: each by itself, until it is.
+            counted = await asyncio.gather(*(self._settled(item) for item in items))
+        for item, in_time in zip(items, counted, strict=True):
+            if not in_time:
+                log.warning("dispatch.settled_late", target=self._target, delivery_id=item.delivery_id)
+
+    async def _settled(self, item: Settlement) -> bool:
+        # What was done at a target must not be forgotten because the ledger is away for a while.
+        counted = False
+        async for attempt in AsyncRetrying(
+            retry=retry_if_exception_type(LedgerError),
+            wait=wait_random_exponential(multiplier=0.2, max=5),
+            before_sleep=self._later,
+            reraise=True,
+        ):
+            with attempt:
+                counted = await self._ledger.submit(claims.settle, item)
+        return counted
+
+    def _later(self, state: RetryCallState) -> None:
+        log.warning("dispatch.not_settled_yet", target=self._target, tries=state.attempt_number)
+
+
+def _settle_together(unit: Unit, groups: Sequence[Sequence[Settlement]]) -> list[list[bool]]:
+    counted = iter(claims.settle(unit, [item for group in groups for item in group]))
+    return [[next(counted) for _ in group] for group in groups]

@@ -1,0 +1,61 @@
+"""The aiohttp application: addresses of senders, links of learners, probes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from aiohttp import web
+
+from bridge.contract.catalogue import Catalogue
+from bridge.edge.health import Health
+from bridge.edge.webhooks import Webhooks
+
+log = structlog.get_logger(__name__)
+
+
+def application(
+    webhooks: Webhooks, health: Health, catalogue: Callable[[], Catalogue], max_body: int, *, metrics: bool
+) -> web.Application:
+    """Build the application. ``metrics`` says whether they are shown here, or on the admin listener."""
+    app = web.Application(middlewares=[_errors], client_max_size=max_body)
+    webhooks.add_to(app.router)
+    health.add_probes_to(app.router)
+    if metrics:
+        health.add_metrics_to(app.router)
+    app.router.add_get("/go/{course}", _to_registration(catalogue))
+    return app
+
+
+def admin_application(health: Health) -> web.Application:
+    """Build what the admin listener shows."""
+    app = web.Application(middlewares=[_errors])
+    health.add_probes_to(app.router)
+    health.add_metrics_to(app.router)
+    return app
+
+
+def _to_registration(catalogue: Callable[[], Catalogue]) -> Any:
+    async def go(request: web.Request) -> web.Response:
+        """Elevate's route 1: browse at the LMS, buy at the AMS."""
+        course = catalogue().courses.get(request.match_info["course"])
+        if course is None or course.registration_url is None:
+            return web.json_response({"error": "no such course"}, status=404)
+        return web.Response(status=302, headers={"Location": course.registration_url, "Cache-Control": "no-store"})
+
+    return go
+
+
+@web.middleware
+async def _errors(request: web.Request, handler: Any) -> web.StreamResponse:
+    """Answer every fault as JSON, without a trace; log what was not meant to happen."""
+    try:
+        return await handler(request)  # type: ignore[no-any-return]
+    except web.HTTPException as fault:
+        headers = {"Allow": fault.headers["Allow"]} if "Allow" in fault.headers else None
+        return web.json_response({"error": fault.reason.lower()}, status=fault.status, headers=headers)
+    except Exception as fault:
+        log.exception("edge.failed", path=request.path, fault=type(fault).__name__)
+        # 503 and not 500: whatever it was, the call was not kept, and the sender should send it again.
+        return web.json_response({"error": "internal error"}, status=503, headers={"Retry-After": "30"})

@@ -1,0 +1,138 @@
+"""Where senders call: the addresses that a protocol prescribes, and ``/in/{source}`` for every configured source."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from datetime import UTC
+
+import orjson
+import structlog
+from aiohttp import web
+
+from bridge.contract.errors import PayloadInvalid, SignatureInvalid
+from bridge.contract.inbound import InboundAdapter, InboundEvent, Reception, Response
+from bridge.edge.sources import Source, Sources
+from bridge.edge.telemetry import Telemetry
+from bridge.intake.intake import Intake
+from bridge.kit.clock import Clock
+
+log = structlog.get_logger(__name__)
+
+_BODY_SECONDS = 30.0
+_NOBODY = "-"
+
+
+class Webhooks:
+    """Takes calls of senders to the intake, and its word back to them."""
+
+    def __init__(
+        self, intake: Intake, sources: Callable[[], Sources], telemetry: Telemetry, clock: Clock, max_body: int
+    ) -> None:
+        """Answer with what ``intake`` says. Bodies over ``max_body`` bytes are not read."""
+        self._intake = intake
+        self._sources = sources
+        self._telemetry = telemetry
+        self._clock = clock
+        self._max_body = max_body
+
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        """Register every address; with and without a trailing slash, because a redirect would turn a POST into a GET."""
+        for adapter in self._sources().adapters():
+            for route in adapter.routes:
+                self._add(router, route.path, self._fixed(adapter, route.methods))
+        self._add(router, "/in/{source}", self._named)
+
+    @staticmethod
+    def _add(router: web.UrlDispatcher, path: str, handler: Callable[[web.Request], object]) -> None:
+        for spelling in (path, path + "/"):
+            router.add_route("*", spelling, handler)  # type: ignore[arg-type]
+
+    def _fixed(self, adapter: type[InboundAdapter], methods: tuple[str, ...]) -> Callable[[web.Request], object]:
+        async def handle(request: web.Request) -> web.Response:
+            return await self._receive(request, adapter, methods, None)
+
+        return handle
+
+    async def _named(self, request: web.Request) -> web.Response:
+        source = self._sources().by_name.get(request.match_info["source"])
+        if source is None:
+            self._telemetry.answered(_NOBODY, "no_such_address", 0.0)
+            return web.json_response({"error": "no such source"}, status=404)
+        adapter = type(source.adapter)
+        return await self._receive(request, adapter, tuple(adapter.methods), source)
+
+    async def _receive(
+        self, request: web.Request, adapter: type[InboundAdapter], methods: tuple[str, ...], source: Source | None
+    ) -> web.Response:
+        started = time.perf_counter()
+        if request.method == "HEAD" and "GET" in methods:
+            return web.Response()  # a link checker's or mail client's look: no effect
+        body = await self._body(request) if request.method in methods else Reception("method_not_allowed")
+        if isinstance(body, Reception):
+            reception, event = body, self._event(request, b"")
+        else:
+            event = self._event(request, body)
+            source, reception = await self._taken(adapter, event, source)
+        name = source.entry.name if source is not None else _NOBODY
+        self._telemetry.answered(name, reception.kind, time.perf_counter() - started)
+        answer = _web_response(adapter.respond(event, reception))
+        if reception.kind == "method_not_allowed":
+            answer.headers["Allow"] = ", ".join(methods)
+        return answer
+
+    async def _taken(
+        self, adapter: type[InboundAdapter], event: InboundEvent, source: Source | None
+    ) -> tuple[Source | None, Reception]:
+        """Find the source, verify, and hand over. Nothing unauthenticated goes further than this."""
+        try:
+            if source is None:
+                source = self._sources().found(adapter, adapter.credential(event))
+            if source is None:
+                return None, _unauthorised(event, None, "no source has this key")
+            source.adapter.verify(event)
+        except SignatureInvalid as fault:
+            return source, _unauthorised(event, source, str(fault))
+        except PayloadInvalid as fault:
+            return source, Reception("invalid" if fault.readable else "unreadable", faults=fault.faults)
+        return source, await self._intake.receive(source.entry, source.adapter, event)
+
+    async def _body(self, request: web.Request) -> bytes | Reception:
+        if request.content_length is not None and request.content_length > self._max_body:
+            return Reception("too_large")
+        if request.headers.get("Content-Encoding", "").strip().lower() not in ("", "identity"):
+            return Reception("unreadable", faults={"body": "Compressed request bodies are not taken."})
+        try:
+            if request.content.is_eof():  # it came along with the head, as nearly all do
+                return await request.read()
+            async with asyncio.timeout(_BODY_SECONDS):
+                return await request.read()
+        except web.HTTPRequestEntityTooLarge:
+            return Reception("too_large")
+        except TimeoutError:
+            return Reception(
+                "unreadable", faults={"body": f"The request body did not arrive within {_BODY_SECONDS:g} seconds."}
+            )
+
+    def _event(self, request: web.Request, body: bytes) -> InboundEvent:
+        return InboundEvent(
+            method=request.method,
+            path=request.path,
+            headers={name.lower(): value for name, value in request.headers.items()},
+            query=dict(request.query.items()),  # of a repeated name the last value counts, as in PHP
+            body=body,
+            received_at=self._clock.now().astimezone(UTC),
+        )
+
+
+def _unauthorised(event: InboundEvent, source: Source | None, why: str) -> Reception:
+    log.warning("edge.unauthorised", path=event.path, source=source.entry.name if source else None, why=why)
+    return Reception("unauthorised")
+
+
+def _web_response(response: Response) -> web.Response:
+    body = response.body if isinstance(response.body, bytes) else orjson.dumps(response.body)
+    return web.Response(
+        status=response.status, body=body, headers=dict(response.headers), content_type=response.content_type
+    )

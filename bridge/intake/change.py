@@ -1,0 +1,211 @@
+"""Everything that is not a purchase: cancellations, refunds, suspensions, changed people. One command at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from bridge.contract.catalogue import TargetEntry
+from bridge.contract.command import Action, EnrollmentCommand, Item, Options
+from bridge.contract.inbound import AcceptedLine
+from bridge.intake import early
+from bridge.intake import people as persons
+from bridge.intake.result import Entry
+from bridge.kit.clock import milliseconds
+from bridge.ledger import events, learners, outbox, quarantine, registrations, rights
+from bridge.ledger.addresses import move_person
+from bridge.ledger.learners import Known
+from bridge.ledger.outbox import right_delivery
+from bridge.ledger.rights import Touched
+from bridge.ledger.states import Intent
+from bridge.ledger.unit import Unit
+
+_INTENTS = {
+    Action.CANCEL: Intent.CANCELLED,
+    Action.REFUND: Intent.CANCELLED,
+    Action.SUSPEND: Intent.SUSPENDED,
+    Action.RESUME: Intent.LIVE,
+}
+_EFFECTS = {Intent.CANCELLED: "cancelled", Intent.SUSPENDED: "suspended", Intent.LIVE: "resumed"}
+
+
+def apply(unit: Unit, entry: Entry) -> None:
+    """Write one command that is no purchase."""
+    command = entry.plan.command
+    if command.action is Action.UPDATE:
+        _update(unit, entry)
+        return
+    found, missing = _concerned(unit, entry)
+    if _only_noted(command):
+        events.record_effects(unit, [(entry.event_id, row.id, "noted") for row in found])
+        _answer(unit, entry, found, repeat=False)
+        return
+    intent = _INTENTS[command.action]
+    made: list[Any] = []
+    if intent is Intent.CANCELLED:
+        _end_waiting_lines(unit, entry)
+        made, there = early.keep(unit, entry, missing)
+        found = [*found, *there]
+        events.record_effects(unit, [(entry.event_id, row.id, "cancelled") for row in made])
+    _set(unit, entry, found, intent)
+    _answer(unit, entry, made, repeat=False)
+
+
+def _only_noted(command: EnrollmentCommand) -> bool:
+    """Say whether a command changes no access: progress, a refund that is pending, part of the money of no line."""
+    if command.refund is None:
+        return command.action is Action.PROGRESS
+    return command.refund.pending or (not command.refund.full and not command.items)
+
+
+def _update(unit: Unit, entry: Entry) -> None:
+    command, now = entry.plan.command, entry.member.now
+    assert command.learner is not None  # noqa: S101 - the contract of an update command
+    known = learners.upsert(unit, [persons.learner_row(command, command.learner, entry.member.source)], now)
+    persons.follow(unit, [person for person in known if person.changed], entry.member.targets, entry.event_id, now)
+    concerned = registrations.followed(unit, known[0].id)
+    events.record_effects(unit, [(entry.event_id, row.id, "noted") for row in concerned])
+
+
+def _concerned(unit: Unit, entry: Entry) -> tuple[list[Any], list[Item]]:
+    """Find the registrations a command means, and the lines it names that are not there.
+
+    By our id, the business key, the order's ids, or learner and product.
+    """
+    command, source = entry.plan.command, entry.member.source
+    if command.registration_id is not None:
+        return registrations.by_id(unit, command.registration_id, source.name), []
+    found: list[Any] = []
+    if command.business_key is not None:
+        found = registrations.by_business_key(unit, source.business_scope, command.business_key)
+    by_key = bool(found)
+    for column, value in (
+        ("order_number", command.order.number),
+        ("transaction_id", command.order.transaction_id),
+        ("subscription_id", command.order.subscription_id),
+    ):
+        if not found and value:
+            found = registrations.by_order(unit, source.name, column, value)
+    if not found and command.business_key is None and command.learner is not None:
+        found = _by_learner(unit, entry)
+    named = {item: _lines_of(item, found) for item in command.items}
+    missing = [item for item, rows in named.items() if not rows] if by_key or not found else []
+    meant = {row.id for rows in named.values() for row in rows}
+    return [row for row in found if not command.items or row.id in meant], missing
+
+
+def _by_learner(unit: Unit, entry: Entry) -> list[Any]:
+    command, source = entry.plan.command, entry.member.source
+    assert command.learner is not None  # noqa: S101 - checked by the caller
+    row = persons.learner_row(command, command.learner, source)
+    learner_id = learners.find(unit, row)
+    if learner_id is None:
+        return []
+    return registrations.live_of(unit, source.name, learner_id, {item.remote_product_id for item in command.items})
+
+
+def _lines_of(item: Item, found: Sequence[Any]) -> list[Any]:
+    """Return the registrations that a line of a command means: by its reference, else by its product."""
+    exactly = [row for row in found if item.line and row.line == item.line]
+    return exactly or [row for row in found if row.remote_product_id == item.remote_product_id]
+
+
+def _end_waiting_lines(unit: Unit, entry: Entry) -> None:
+    """What waits in quarantine is taken back with the rest of the order."""
+    command, member = entry.plan.command, entry.member
+    if command.business_key is None and (command.learner is None or command.registration_id is not None):
+        return
+    quarantine.supersede(
+        unit,
+        member.source.name,
+        command.business_key or "",
+        persons.learner_key(command.learner, member.source) if command.learner else "",
+        {item.remote_product_id for item in command.items},
+        milliseconds(command.occurred_at),
+        f"event {entry.event_id} took the purchase back",
+        member.now,
+    )
+
+
+def _set(unit: Unit, entry: Entry, found: Sequence[Any], intent: Intent) -> None:
+    now, at = entry.member.now, milliseconds(entry.plan.command.occurred_at)
+    effects = [(row, _effect(unit, row, intent, at)) for row in found]
+    changes = [row for row, effect in effects if effect in _EFFECTS.values()]
+    options = {row.id: _options(row, entry.plan.command) for row in changes}
+    registrations.set_intents(unit, [(row.id, intent, at, options[row.id]) for row in changes], now)
+    confirmed = [row.id for row, effect in effects if effect == "repeated" and row.business_key is not None]
+    registrations.advance(unit, [(i, at) for i in confirmed])
+    _move_rights(unit, entry, changes, intent)
+    events.record_effects(unit, [(entry.event_id, row.id, effect) for row, effect in effects])
+    _answer(unit, entry, found, repeat=not changes)
+
+
+def _effect(unit: Unit, row: Any, intent: Intent, at: int) -> str:
+    kept = Intent(row.intent)
+    if kept is intent:
+        return "repeated"
+    if not kept.alive and intent is Intent.SUSPENDED:
+        return "older"  # nothing is left to suspend
+    if not registrations.wins(kept, row.occurred_at, intent, at, dated=row.business_key is not None):
+        return "older"
+    if not kept.alive and intent is Intent.LIVE and registrations.replaced(unit, row):
+        return "older"  # bought again since; that purchase stands for the place now
+    return _EFFECTS[intent]
+
+
+def _options(row: Any, command: EnrollmentCommand) -> str:
+    if command.options.cancellation is None:
+        return str(row.options)
+    kept = Options.model_validate_json(row.options)
+    return kept.model_copy(update={"cancellation": command.options.cancellation}).model_dump_json(exclude_defaults=True)
+
+
+def _move_rights(unit: Unit, entry: Entry, changes: Sequence[Any], intent: Intent) -> None:
+    now = entry.member.now
+    ids = [row.id for row in changes]
+    touched = _resumed(unit, entry, changes) if intent is Intent.LIVE else rights.end(unit, ids, now)
+    outbox.open_now(unit, [right_delivery(right, cause, entry.event_id) for right, cause in touched], now)
+    for row in changes:
+        known = Known(row.learner_id, *learners.identity(unit, row.learner_id), former_email=None, changed=False)
+        follows = _followers(row, entry.member.targets)
+        rows = persons.contact_rows(follows, known, row.id, entry.event_id)
+        outbox.wait(unit, [delivery for target, delivery in rows if target.when == "enrolled"], now)
+        outbox.open_now(unit, [delivery for target, delivery in rows if target.when == "accepted"], now)
+    behind = rights.registrations_behind(unit, [right.id for right, _ in touched])
+    outbox.open_waiting(unit, registrations.derive_states(unit, [*ids, *behind], now), now)
+
+
+def _resumed(unit: Unit, entry: Entry, rows: Sequence[Any]) -> list[Touched]:
+    """Let registrations live again, under the addresses that their learners have by now."""
+    now = entry.member.now
+    touched = rights.resume(unit, [row.id for row in rows], now)
+    learner_of = {row.id: row.learner_id for row in rows}
+    targets = {target.name: target for target in entry.member.targets}
+    moved: dict[int, int] = {}
+    for right, registration_id in touched:
+        learner_id = learner_of[registration_id]
+        known = Known(learner_id, *learners.identity(unit, learner_id), former_email=None, changed=False)
+        target = targets.get(right.target)
+        if target is None or right.person == (person := persons.person_at(target, known)):
+            continue
+        ids = move_person(unit, learner_id, target.name, right.person, person, alone=lambda: False, now=now)
+        moved |= dict.fromkeys(ids, registration_id)
+    return [*touched, *(Touched(right, moved[right.id]) for right in rights.derive_wanted(unit, moved, now))]
+
+
+def _followers(row: Any, targets: Sequence[TargetEntry]) -> list[TargetEntry]:
+    names = set(orjson.loads(row.targets))
+    return [target for target in targets if target.name in names]
+
+
+def _answer(unit: Unit, entry: Entry, rows: Sequence[Any], *, repeat: bool) -> None:
+    states = registrations.states_of(unit, [row.id for row in rows])
+    entry.result.lines += [
+        AcceptedLine(
+            row.id, row.remote_product_id, entry.member.product_url(row.remote_product_id), repeat, states[row.id]
+        )
+        for row in rows
+    ]
+    entry.result.not_found = not entry.result.lines

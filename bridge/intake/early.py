@@ -1,0 +1,37 @@
+"""A cancellation that overtook its purchase: kept, so that the purchase, when it arrives, finds itself taken back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from bridge.contract.command import Item
+from bridge.intake import enroll
+from bridge.intake import people as persons
+from bridge.intake.plan import line_of
+from bridge.intake.result import Entry
+from bridge.ledger import learners, registrations
+from bridge.ledger.states import Intent
+from bridge.ledger.unit import Unit
+
+
+def keep(unit: Unit, entry: Entry, items: Sequence[Item]) -> tuple[list[Any], list[Any]]:
+    """Insert cancelled registrations without grants for order lines that nobody has told us of.
+
+    Returns the registrations made, and those that another process made first: they are there to be cancelled now.
+    Nothing can be kept without a business key, by which the purchase will find it, or without a learner.
+    """
+    command, now = entry.plan.command, entry.member.now
+    wanted = [item for item in items if item not in entry.plan.ignored]
+    if command.business_key is None or command.learner is None or not wanted:
+        return [], []
+    known = learners.upsert(unit, [persons.learner_row(command, command.learner, entry.member.source)], now)[0]
+    if known.changed:
+        persons.follow(unit, [known], entry.member.targets, entry.event_id, now)
+    rows = [enroll.registration_row(entry, item, line_of(command, item), known) for item in wanted]
+    opened = registrations.insert(unit, [replace(row, intent=Intent.CANCELLED.value) for row in rows], now)
+    made = {found.id for found in opened if found.created}
+    registrations.derive_states(unit, made, now)
+    found = registrations.by_ids(unit, {found.id for found in opened})
+    return [row for row in found if row.id in made], [row for row in found if row.id not in made]

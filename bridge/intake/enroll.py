@@ -1,0 +1,289 @@
+"""Purchases: learner, registration, grants, rights and outbox, set-based over a wave of different people."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+import orjson
+
+from bridge.contract.command import EnrollmentCommand, Item, Learner, Options, email_key
+from bridge.contract.inbound import AcceptedLine
+from bridge.intake import people as persons
+from bridge.intake.plan import CommandPlan, LinePlan, line_of
+from bridge.intake.result import Entry, Member
+from bridge.kit.clock import milliseconds
+from bridge.ledger import events, learners, outbox, quarantine, registrations, rights
+from bridge.ledger.learners import Known
+from bridge.ledger.outbox import DeliveryRow, right_delivery
+from bridge.ledger.registrations import Opened, RegistrationRow
+from bridge.ledger.rights import GrantRow
+from bridge.ledger.states import Intent, State
+from bridge.ledger.unit import Unit
+
+_GIVING = frozenset({"created", "changed", "reopened", "revived", "moved"})
+_RENEWING = frozenset({"reopened", "revived", "moved"})
+"""Where the registration becomes what this event and the mapping of today say."""
+_REPEATS_WITHIN = 86_400_000  # milliseconds
+
+
+@dataclass(slots=True)
+class _Line:
+    """One order line on its way into the ledger."""
+
+    entry: Entry
+    plan: LinePlan
+    known: Known
+    row: RegistrationRow
+    opened: Opened | None = None
+    effect: str = ""
+
+    @property
+    def registration(self) -> Opened:
+        assert self.opened is not None  # noqa: S101 - apply() has opened every line before anybody asks
+        return self.opened
+
+
+def people(entry: Entry) -> set[str]:
+    """Return what makes two commands be of the same person or purchase: a wave holds each once."""
+    command, source = entry.plan.command, entry.member.source
+    found = {persons.learner_key(_learner(entry), source)}
+    if command.learner is not None and command.learner.email:
+        found.add(f"email:{email_key(command.learner.email)}")
+    if command.business_key is not None:
+        found.add(f"order:{source.business_scope}:{command.business_key}")
+    return found
+
+
+def apply(unit: Unit, wave: Sequence[Entry]) -> None:
+    """Write a wave of enroll commands of different people."""
+    now = max(entry.member.now for entry in wave)
+    rows = [persons.learner_row(entry.plan.command, _learner(entry), entry.member.source) for entry in wave]
+    known = learners.upsert(unit, rows, now)
+    # Before anything is given: a right made under the new address would be in the way of the account that moves there.
+    for entry, person in zip(wave, known, strict=True):
+        if person.changed:
+            persons.follow(unit, [person], entry.member.targets, entry.event_id, now)
+    lines = _opened(unit, wave, known, now)
+    _renew(unit, lines, now)
+    judged = _give(unit, [line for line in lines if line.effect in _GIVING], now)
+    _remember(unit, [line for line in lines if line.effect == "older" and line.registration.bare], now)
+    events.record_effects(unit, [(line.entry.event_id, line.registration.id, line.effect) for line in lines])
+    _answer(unit, lines, judged)
+
+
+def _opened(unit: Unit, wave: Sequence[Entry], known: Sequence[Known], now: int) -> list[_Line]:
+    mappings = {entry.member.mapping for entry in wave}
+    versions = {digest: registrations.mapping_version(unit, digest, text, now) for digest, text in sorted(mappings)}
+    lines = [
+        _Line(entry, plan, person, _registration(entry, plan, person, versions[entry.member.mapping[0]]))
+        for entry, person in zip(wave, known, strict=True)
+        for plan in entry.plan.lines
+    ]
+    for line, opened in zip(lines, registrations.insert(unit, [line.row for line in lines], now), strict=True):
+        line.opened = opened
+        moved = opened.learner_id != line.known.id and _takes_over(unit, line)
+        line.effect = _effect(line, moved=moved)
+    return lines
+
+
+def _learner(entry: Entry) -> Learner:
+    assert entry.plan.command.learner is not None  # noqa: S101 - the contract of an enroll command
+    return entry.plan.command.learner
+
+
+def _registration(entry: Entry, plan: LinePlan, known: Known, mapping_version_id: int) -> RegistrationRow:
+    targets = orjson.dumps([target.name for target in plan.contacts]).decode()
+    return registration_row(entry, plan.item, plan.line, known, targets, mapping_version_id)
+
+
+def registration_row(
+    entry: Entry, item: Item, line: str, known: Known, targets: str = "[]", mapping_version_id: int | None = None
+) -> RegistrationRow:
+    """Return what a command says of one order line; without ``targets`` and mapping it is what it says before any mapping."""
+    command = entry.plan.command
+    order = command.order
+    return RegistrationRow(
+        source=entry.member.source.name,
+        learner_id=known.id,
+        remote_product_id=item.remote_product_id,
+        line=line,
+        business_scope=entry.member.source.business_scope if command.business_key is not None else None,
+        business_key=command.business_key,
+        intent=Intent.LIVE.value,
+        occurred_at=milliseconds(command.occurred_at),
+        quantity=item.quantity,
+        amount_paid=None if item.amount_paid is None else format(item.amount_paid, "f"),
+        currency=item.currency or order.currency,
+        order_number=order.number,
+        transaction_id=order.transaction_id,
+        subscription_id=order.subscription_id,
+        order_data="{}" if not order.model_fields_set else order.model_dump_json(exclude_none=True),
+        options="{}"
+        if not command.options.model_fields_set
+        else command.options.model_dump_json(exclude_defaults=True),
+        targets=targets,
+        mapping_version_id=mapping_version_id,
+        event_id=entry.event_id,
+    )
+
+
+def _takes_over(unit: Unit, line: _Line) -> bool:
+    """Say whether a purchase passes to the learner of a newer event; where it does not, go on with the one it has.
+
+    A shop that corrects the address of an order means another person. The same purchase by another road (another source,
+    or with an id where there was none) means the same person under another name, and nobody is to be enrolled twice.
+    """
+    opened = line.registration
+    namespace, remote_user_id, email = learners.identity(unit, opened.learner_id)
+    newer = opened.source == line.row.source and line.row.occurred_at > opened.occurred_at
+    if newer and email and line.known.email and email_key(email) != email_key(line.known.email):
+        return True
+    line.known = Known(opened.learner_id, namespace, remote_user_id, email, email, changed=False)
+    line.row = replace(line.row, learner_id=opened.learner_id)
+    return False
+
+
+def _effect(line: _Line, *, moved: bool) -> str:
+    opened, at = line.registration, line.row.occurred_at
+    if opened.created:
+        return "created"
+    if opened.intent is Intent.LIVE and opened.bare:
+        return "revived"  # taken back and resumed before the purchase arrived
+    if opened.intent is not Intent.LIVE:
+        wins = registrations.wins(opened.intent, opened.occurred_at, Intent.LIVE, at, dated=opened.keyed)
+        return "revived" if wins else "older"
+    if moved:
+        return "moved"
+    if opened.state is State.FAILED:
+        return "reopened"  # a newer command supersedes a dead letter
+    return "changed" if _extends(line) or _wider(opened.options, line.row.options) else "repeated"
+
+
+def _extends(line: _Line) -> bool:
+    # Bought again while access still lasts is a renewal, where access ends at all; within a day it is the sender's repeat.
+    # With a business key a renewal is a purchase of its own, and a later word on the same purchase renews nothing.
+    if line.registration.keyed:
+        return False
+    ends = any(grant.expires_at is not None for grant in line.plan.grants)
+    return ends and line.row.occurred_at - line.registration.occurred_at > _REPEATS_WITHIN
+
+
+def _wider(kept: str, said: str) -> bool:
+    if kept == said:
+        return False
+    # A repeat may widen access (full instead of drip-fed, a later end), never narrow it: a repeat is no cancellation.
+    old, new = Options.model_validate_json(kept), Options.model_validate_json(said)
+    later = old.expires_at is not None and new.expires_at is not None and new.expires_at > old.expires_at
+    return (new.full_access and not old.full_access) or later
+
+
+def _widened(kept: str, said: str) -> str:
+    old, new = Options.model_validate_json(kept), Options.model_validate_json(said)
+    ends = [old.expires_at, new.expires_at]
+    widest = {
+        "full_access": old.full_access or new.full_access,
+        "expires_at": None if None in ends else max(end for end in ends if end is not None),
+    }
+    return new.model_copy(update=widest).model_dump_json(exclude_defaults=True)
+
+
+def _renew(unit: Unit, lines: Sequence[_Line], now: int) -> None:
+    """Let registrations that stand already take over what the event says of them."""
+    renewed, confirmed = [], []
+    for line in lines:
+        opened, row = line.registration, line.row
+        at = max(row.occurred_at, opened.occurred_at)
+        if line.effect in ("reopened", "changed"):
+            row = replace(row, options=_widened(opened.options, row.options))
+        if line.effect in ("changed", *_RENEWING):
+            renewed.append((opened.id, replace(row, occurred_at=at)))
+        elif line.effect == "older" and opened.bare:
+            renewed.append((opened.id, replace(row, occurred_at=at, intent=opened.intent.value)))
+        elif line.effect == "repeated" and opened.keyed and row.occurred_at > opened.occurred_at:
+            confirmed.append((opened.id, row.occurred_at))
+    registrations.renew(unit, renewed, now)
+    registrations.advance(unit, confirmed)
+
+
+def _give(unit: Unit, lines: Sequence[_Line], now: int) -> set[int]:
+    """Give what the lines lead to; return the registrations whose state was derived again."""
+    causes = {line.registration.id: line.entry.event_id for line in lines}
+    renewed = {line.registration.id for line in lines if line.effect in _RENEWING}
+    given = rights.give(unit, [grant for line in lines for grant in _grants(line)], renewed, now)
+    work = [right_delivery(right, registration, causes[registration]) for right, registration in given.lost]
+    work += [
+        right_delivery(right, line.registration.id, line.entry.event_id, line.known.id)
+        for line in lines
+        for right in given.behind.get(line.registration.id, ())
+    ]
+    outbox.open_now(unit, work, now)
+    _contacts(unit, lines, now)
+    # A line whose rights are all held already, or that has none, is active at once; the others wait for their receipts.
+    judged = {
+        line.registration.id
+        for line in lines
+        if line.effect != "created" or all(right.held == "yes" for right in given.behind.get(line.registration.id, ()))
+    }
+    outbox.open_waiting(unit, registrations.derive_states(unit, judged, now), now)
+    return judged
+
+
+def _remember(unit: Unit, lines: Sequence[_Line], now: int) -> None:
+    """Keep what a purchase would have given whose cancellation came first: it may be resumed one day."""
+    if lines:
+        rights.give(unit, [grant for line in lines for grant in _grants(line)], (), now)
+        rights.end(unit, [line.registration.id for line in lines], now)
+
+
+def _grants(line: _Line) -> list[GrantRow]:
+    rows = []
+    for grant in line.plan.grants:
+        expires_at = milliseconds(grant.expires_at) if grant.expires_at is not None else None
+        here = (line.registration.id, grant.course, expires_at, grant.full_access, line.known.id)
+        rows += [
+            GrantRow(
+                *here, right.target.name, persons.person_at(right.target, line.known), right.course_key, right.course
+            )
+            for right in grant.rights
+        ] or [GrantRow(*here)]
+    return rows
+
+
+def _contacts(unit: Unit, lines: Sequence[_Line], now: int) -> None:
+    waiting: list[DeliveryRow] = []
+    due: list[DeliveryRow] = []
+    for line in lines:
+        for target, row in persons.contact_rows(
+            line.plan.contacts, line.known, line.registration.id, line.entry.event_id
+        ):
+            (due if target.when == "accepted" else waiting).append(row)
+    outbox.wait(unit, waiting, now)
+    outbox.open_now(unit, due, now)
+
+
+def _answer(unit: Unit, lines: Sequence[_Line], judged: Collection[int]) -> None:
+    known = {line.registration.id for line in lines if line.effect not in _GIVING} | set(judged)
+    states = registrations.states_of(unit, known)
+    for line in lines:
+        opened = line.registration
+        state = states.get(opened.id, "pending")
+        line.entry.result.lines.append(
+            AcceptedLine(opened.id, line.plan.item.remote_product_id, line.plan.product_url, not opened.created, state)
+        )
+
+
+def quarantined(member: Member, event_id: int, plan: CommandPlan, item: Item) -> quarantine.QuarantineRow:
+    """Return the row in which an unmapped line waits: the command with this one line, ready to be accepted again."""
+    command: EnrollmentCommand = plan.command
+    return quarantine.QuarantineRow(
+        event_id=event_id,
+        source=member.source.name,
+        kind="unmapped",
+        learner_key=persons.learner_key(command.learner, member.source) if command.learner else "",
+        remote_product_id=item.remote_product_id,
+        line=line_of(command, item),
+        business_key=command.business_key or "",
+        command=command.model_copy(update={"items": (item,)}).model_dump_json(),
+        occurred_at=milliseconds(command.occurred_at),
+    )

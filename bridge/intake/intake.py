@@ -1,0 +1,192 @@
+"""The way in: normalise, plan, accept. Every source's events pass here, whichever road they came by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import structlog
+from pydantic import ValidationError
+
+from bridge.contract.catalogue import Catalogue, SourceEntry
+from bridge.contract.command import EnrollmentCommand
+from bridge.contract.errors import LedgerError, PayloadInvalid
+from bridge.contract.inbound import InboundAdapter, InboundEvent, Reception
+from bridge.intake.accept import accept_group, reception
+from bridge.intake.blank import stored_body, stored_headers, stored_query, stored_text
+from bridge.intake.plan import CommandPlan, plan
+from bridge.intake.result import Member
+from bridge.kit.clock import milliseconds
+from bridge.ledger.events import EventRow
+from bridge.ledger.store import Ledger
+
+log = structlog.get_logger(__name__)
+
+
+class Intake:
+    """Takes verified events into the ledger."""
+
+    def __init__(self, ledger: Ledger, catalogue: Callable[[], Catalogue]) -> None:
+        """Write to ``ledger`` under whatever mapping ``catalogue`` returns at that moment."""
+        self._ledger = ledger
+        self._catalogue = catalogue
+        self.refusing = False
+        """Whether the newest event could not be kept: a probe's little write may still fit where an event does not."""
+
+    async def receive(self, source: SourceEntry, adapter: InboundAdapter, event: InboundEvent) -> Reception:
+        """Normalise a verified event and keep what it means. When this returns, it is on disk.
+
+        A ledger that can't take it now is told as ``unavailable``: the sender repeats.
+        """
+        try:
+            commands = adapter.normalise(event)
+        except PayloadInvalid as fault:
+            return await self._keep_unusable(source, adapter, event, fault)
+        except Exception as fault:
+            log.exception(
+                "intake.adapter_failed",
+                source=source.name,
+                adapter=source.adapter,
+                fault=type(fault).__name__,
+            )
+            return await self._keep_unusable(
+                source, adapter, event, PayloadInvalid({"body": f"not understood ({type(fault).__name__})"})
+            )
+        if not commands:
+            return Reception("ignored")
+        try:
+            commands = [_without_nul(_clamped(command, event.received_at)) for command in commands]
+        except PayloadInvalid as fault:
+            return await self._keep_unusable(source, adapter, event, fault)
+        return await self.accept(source, adapter, event, commands)
+
+    async def accept(
+        self, source: SourceEntry, adapter: InboundAdapter, event: InboundEvent, commands: list[EnrollmentCommand]
+    ) -> Reception:
+        """Keep an event and its commands, which say nothing of the future and hold no NUL character."""
+        catalogue = self._catalogue()
+        plans = tuple(plan(command, source, catalogue) for command in commands)
+        try:
+            result = await self._ledger.submit(
+                accept_group, self._member(source, adapter, event, plans, catalogue, "accepted")
+            )
+        except LedgerError as fault:
+            self.refusing = True
+            log.warning("intake.unavailable", source=source.name, fault=str(fault))
+            return Reception("unavailable")
+        self.refusing = False
+        answer = reception(result, plans)
+        log.info(
+            "intake.accepted",
+            source=source.name,
+            event_id=result.event_id,
+            became=answer.kind,
+            repeat=result.repeat or None,
+            registrations=[line.registration_id for line in answer.lines],
+        )
+        return answer
+
+    def _member(
+        self,
+        source: SourceEntry,
+        adapter: InboundAdapter,
+        event: InboundEvent,
+        plans: tuple[CommandPlan, ...],
+        catalogue: Catalogue,
+        state: str,
+        note: str | None = None,
+    ) -> Member:
+        body, encoding = stored_body(event, adapter.credential_fields, adapter.credentials())
+        now = milliseconds(event.received_at)
+        return Member(
+            source=source,
+            event=EventRow(
+                source=source.name,
+                adapter=source.adapter,
+                event_key=plans[0].command.event_key if plans else None,
+                received_at=now,
+                method=event.method,
+                path=stored_text(event.path),
+                query=stored_query(event, adapter.credential_fields),
+                headers=stored_headers(event, adapter.kept_headers),
+                body=body,
+                encoding=encoding,
+                state=state,
+                note=note,
+            ),
+            plans=plans,
+            product_url=lambda product: _product_url(catalogue, source.name, product),
+            mapping=(catalogue.digest, catalogue.text),
+            now=now,
+            targets=tuple(catalogue.targets.values()),
+            unreadable=note if state == "unreadable" else None,
+        )
+
+    async def _keep_unusable(
+        self, source: SourceEntry, adapter: InboundAdapter, event: InboundEvent, fault: PayloadInvalid
+    ) -> Reception:
+        # Also what we refuse is kept: somebody may have paid, and the sender's developer may never read our answer.
+        state = "refused" if adapter.synchronous else "unreadable"
+        member = self._member(source, adapter, event, (), self._catalogue(), state, str(fault))
+        try:
+            result = await self._ledger.submit(accept_group, member)
+        except LedgerError as trouble:
+            log.warning("intake.unavailable", source=source.name, fault=str(trouble))
+            return Reception("unavailable")
+        log.warning(
+            "intake.unusable", source=source.name, event_id=result.event_id, became=state, fields=sorted(fault.faults)
+        )
+        if not adapter.synchronous:
+            return Reception("ignored", event_id=result.event_id)
+        return Reception("invalid" if fault.readable else "unreadable", faults=fault.faults, event_id=result.event_id)
+
+
+def _clamped(command: EnrollmentCommand, received_at: datetime) -> EnrollmentCommand:
+    if command.occurred_at <= received_at:
+        return command
+    return command.model_copy(update={"occurred_at": received_at})
+
+
+def _without_nul(command: EnrollmentCommand) -> EnrollmentCommand:
+    """Leave out NUL characters, which PostgreSQL's text can't hold: a key that loses them on the way is not found again.
+
+    Raises:
+        PayloadInvalid: nothing is left of a field that is needed.
+    """
+    if not _may_hold_nul(command):
+        return command
+    try:
+        return EnrollmentCommand.model_validate(_cleaned(command.model_dump()))
+    except ValidationError:
+        raise PayloadInvalid({"body": "A field holds nothing but NUL characters."}) from None
+
+
+def _may_hold_nul(command: EnrollmentCommand) -> bool:
+    learner, order = command.learner, command.order
+    texts = [
+        command.event_key,
+        command.business_key,
+        *(text for item in command.items for text in (item.remote_product_id, item.line)),
+    ]
+    if learner is not None:
+        texts += [learner.remote_user_id, learner.email, learner.first_name, learner.last_name, learner.phone]
+        texts += [text for pair in learner.attributes.items() for text in pair]
+    texts += [order.number, order.transaction_id, order.subscription_id]
+    return any(text is not None and "\0" in text for text in texts)
+
+
+def _cleaned(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace("\0", "")
+    if isinstance(value, dict):
+        return {_cleaned(name): _cleaned(item) for name, item in value.items()}
+    return [_cleaned(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _product_url(catalogue: Catalogue, source: str, product_id: str) -> str | None:
+    product = catalogue.products.get((source, product_id))
+    if product is None:
+        return None
+    courses = [catalogue.courses[key] for key in product.courses]
+    return product.product_url or next((course.product_url for course in courses), None)

@@ -1,0 +1,86 @@
+"""Releasing quarantined lines: the mapping is there now, so the command that waited is accepted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from bridge.contract.catalogue import Catalogue, SourceEntry
+from bridge.contract.command import EnrollmentCommand
+from bridge.intake import enroll
+from bridge.intake import people as persons
+from bridge.intake.plan import plan
+from bridge.intake.result import Entry, Member, Result
+from bridge.ledger import events, learners, quarantine, registrations
+from bridge.ledger.unit import Unit
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """What became of one quarantined line.
+
+    Attributes:
+        became: ``released``, ``superseded`` by a newer event, or ``waiting`` still, because nothing maps it.
+    """
+
+    quarantine_id: int
+    source: str
+    remote_product_id: str
+    became: str
+    registration_id: int | None = None
+    note: str = ""
+
+
+def release(
+    unit: Unit, row: Any, source: SourceEntry | None, catalogue: Catalogue, now: int, *, dry_run: bool
+) -> Release:
+    """Accept one waiting line under the mapping of today; a newer event of the same learner and product makes it pointless."""
+    found = Release(row.id, row.source, row.remote_product_id, "waiting")
+    if row.kind != "unmapped":
+        return _with(
+            found, note="an event that could not be read: correct it at the sender, or map it by a generic source"
+        )
+    if source is None:
+        return _with(found, note="its source is not configured any more")
+    command = EnrollmentCommand.model_validate_json(row.command)
+    plans = plan(command, source, catalogue)
+    if not plans.lines:
+        ignored = "the product is ignored now" if plans.ignored else "the product is still not mapped"
+        return _with(found, note=ignored)
+    if (newer := _newer(unit, row, source, command)) is not None:
+        note = f"registration {newer} came of a newer event"
+        if not dry_run:
+            quarantine.end(unit, row.id, "superseded", newer, note, now)
+        return _with(found, became="superseded", registration_id=newer, note=note)
+    if dry_run:
+        return _with(found, became="released", note="would be released")
+    result = Result(event_id=row.event_id)
+    member = Member(
+        source=source,
+        event=events.placeholder(row.source, source.adapter, now),
+        plans=(plans,),
+        product_url=lambda _product: None,
+        mapping=(catalogue.digest, catalogue.text),
+        now=now,
+        targets=tuple(catalogue.targets.values()),
+    )
+    enroll.apply(unit, [Entry(member, row.event_id, plans, result)])
+    registration_id = result.lines[0].registration_id
+    quarantine.end(unit, row.id, "released", registration_id, None, now)
+    return _with(found, became="released", registration_id=registration_id)
+
+
+def _newer(unit: Unit, row: Any, source: SourceEntry, command: EnrollmentCommand) -> int | None:
+    if row.business_key:  # a purchase of its own: only what happened to it counts, not what else the learner bought
+        found = registrations.by_business_key(unit, source.business_scope, row.business_key)
+        return next((one.id for one in found if one.line == row.line and one.occurred_at > row.occurred_at), None)
+    if command.learner is None:
+        return None
+    learner_id = learners.find(unit, persons.learner_row(command, command.learner, source))
+    if learner_id is None:
+        return None
+    return registrations.newer_than(unit, row.source, learner_id, row.remote_product_id, row.occurred_at)
+
+
+def _with(found: Release, **changes: Any) -> Release:
+    return replace(found, **changes)

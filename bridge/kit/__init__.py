@@ -1,0 +1,1 @@
+"""Tools that a connector author may use. Nothing here knows the ledger, the dispatcher or the configuration."""

@@ -1,0 +1,42 @@
+"""What the usual HTTP answers mean, for the rows that a connector's own table does not name."""
+
+from __future__ import annotations
+
+from bridge.contract.outbound import NeedsOperator, Outcome, Refs, Refused, TryLater
+from bridge.kit.http import Answer
+from bridge.kit.masking import excerpt
+
+_NO_REFS = Refs()
+
+
+def judge(answer: Answer, what: str, *, refs: Refs = _NO_REFS, steps: frozenset[str] = frozenset()) -> Outcome:
+    """Return the outcome of an answer that is not a success.
+
+    408, 425, 5xx: later, an outage, effect unknown. 423: later, this record. 429: later, the lane is throttled.
+    401, 403, 407: the operator, for the whole lane. 3xx: the operator, the address is wrong. Other 4xx: refused.
+
+    Args:
+        answer: as it came; its text is quoted masked and shortened.
+        what: what was tried, as in "upsert the contact".
+        refs: ids learnt before it failed.
+        steps: steps finished before it failed.
+    """
+    said = f"{what}: HTTP {answer.status}{_quote(answer)}"
+    status = answer.status
+    if status == 429:
+        return TryLater(said, answer.retry_after, scope="lane", cause="throttled", refs=refs, steps=steps)
+    if status == 423:
+        return TryLater(said, answer.retry_after, cause="busy", refs=refs, steps=steps)
+    if status in (408, 425) or status >= 500:
+        return TryLater(said, answer.retry_after, applied="unknown", cause="outage", refs=refs, steps=steps)
+    if status in (401, 403, 407):
+        return NeedsOperator(said, "Check the credentials and their rights, then resume the lane.", "lane", refs, steps)
+    if 300 <= status < 400:
+        return NeedsOperator(said, "Set base_url to the address that the target redirects to.", "lane", refs, steps)
+    return Refused(said, "Correct the data or the mapping, then requeue the delivery.", refs, steps)
+
+
+def _quote(answer: Answer) -> str:
+    if not answer.body:
+        return ""
+    return f", {' '.join(excerpt(answer.text[:4_000], 1_000).split())[:300]}"

@@ -1,0 +1,64 @@
+"""Time, passed in rather than asked for, so that tests can set it."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+class Clock(Protocol):
+    """Where the time comes from."""
+
+    def now(self) -> datetime:
+        """Return the time of day, UTC and aware."""
+
+    def monotonic(self) -> float:
+        """Return seconds that never go back."""
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> datetime:
+        """Return the time of day, UTC and aware."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """Return seconds that never go back."""
+        return time.monotonic()
+
+
+class SetClock:
+    """A clock that stands where it was set and moves when told."""
+
+    def __init__(self, at: datetime) -> None:
+        """Start at ``at``."""
+        self._at = at
+        self._elapsed = 0.0
+
+    def now(self) -> datetime:
+        """Return the time it was set to."""
+        return self._at
+
+    def monotonic(self) -> float:
+        """Return the seconds it was moved on so far."""
+        return self._elapsed
+
+    def move(self, seconds: float) -> None:
+        """Go on by ``seconds``."""
+        self._at += timedelta(seconds=seconds)
+        self._elapsed += seconds
+
+
+def milliseconds(moment: datetime) -> int:
+    """Return the moment as milliseconds since 1970, the form the ledger keeps."""
+    return (moment - _EPOCH) // _MILLISECOND  # whole numbers: floats lose one now and then
+
+
+def moment(ms: int) -> datetime:
+    """Return milliseconds since 1970 as an aware UTC time."""
+    return _EPOCH + ms * _MILLISECOND

@@ -1,0 +1,299 @@
+"""HTTP to a target: one session a lane, rate tokens taken per request, faults sorted by what they leave unknown.
+
+A connector gets one :class:`Http`. It follows no redirects (they would carry credentials along), makes no retries, and
+keeps a masked record of each exchange for the attempt's story.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+import time
+from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from typing import Any, Protocol
+from urllib.parse import quote, urlencode
+
+import aiohttp
+import orjson
+from yarl import URL
+
+from bridge.contract.errors import AnswerLost, Unreachable
+from bridge.contract.settings import Rate
+from bridge.kit.clock import Clock
+from bridge.kit.masking import excerpt, mask, mask_url
+
+_EXCERPT = 2_000  # characters of a body that are kept
+_LARGEST = 64_000  # bytes of a body that are worth parsing for it
+_LARGEST_ANSWER = 4_000_000  # bytes, inflated: ours are a few kilobytes, and a lane keeps dozens of them at once
+_CHUNK = 65_536
+_LONGEST_RETRY_AFTER = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a target answered."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        """The body as JSON, or None when it is something else (an HTML page of a proxy, say)."""
+        try:
+            return orjson.loads(self.body)
+        except orjson.JSONDecodeError:
+            return None
+
+    @property
+    def text(self) -> str:
+        """The body as text, whatever its bytes."""
+        return self.body.decode("utf-8", "replace")
+
+    @property
+    def ok(self) -> bool:
+        """Whether the status is 2xx."""
+        return 200 <= self.status < 300
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds from ``Retry-After``, given as seconds or as a date; None when absent or unreadable."""
+        text = self.headers.get("Retry-After", "").strip()
+        if not text:
+            return None
+        try:
+            seconds = float(text)
+        except ValueError:
+            try:
+                seconds = parsedate_to_datetime(text).timestamp() - time.time()
+            except (TypeError, ValueError):
+                return None
+        return min(seconds, _LONGEST_RETRY_AFTER) if seconds >= 0 else None
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request and its answer, masked: part of an attempt's story. ``status`` is None when no answer came."""
+
+    method: str
+    url: str
+    sent: Any = None
+    status: int | None = None
+    answer: Any = None
+    fault: str | None = None
+    ms: int = 0
+
+
+exchanges: ContextVar[list[Exchange] | None] = ContextVar("exchanges", default=None)
+"""Where the exchanges of the running attempt are noted; set by dispatch around ``deliver``."""
+
+
+class Limiter(Protocol):
+    """Something that hands out rate tokens."""
+
+    async def take(self) -> None:
+        """Return when one request may be made."""
+
+
+class Windows:
+    """Rate limits over several windows at once: never more than N requests in any window of S seconds."""
+
+    def __init__(self, rates: Sequence[Rate], clock: Clock) -> None:
+        """Start with full windows."""
+        self._clock = clock
+        self._windows = [_Window(rate) for rate in rates]
+        self._turn = asyncio.Lock()
+
+    @property
+    def endless(self) -> bool:
+        """Whether nobody ever waits."""
+        return not self._windows
+
+    async def take(self) -> None:
+        """Wait until every window has room, then use one token of each. First come, first served."""
+        if not self._windows:
+            return
+        async with self._turn:
+            wait = max(window.wait(self._clock.monotonic()) for window in self._windows)
+            if wait > 0:  # nobody else takes a token meanwhile: the turn is ours
+                await asyncio.sleep(wait)
+            for window in self._windows:
+                window.use(self._clock.monotonic())
+
+
+@dataclass(slots=True)
+class _Window:
+    rate: Rate
+    used: list[float] = field(default_factory=list)
+    at: int = 0
+
+    def wait(self, now: float) -> float:
+        if len(self.used) < self.rate.requests:
+            return 0.0
+        return self.used[self.at] + self.rate.seconds - now
+
+    def use(self, now: float) -> None:
+        if len(self.used) < self.rate.requests:
+            self.used.append(now)
+        else:
+            self.used[self.at] = now
+            self.at = (self.at + 1) % self.rate.requests
+
+
+def open_session(connections: int = 100) -> aiohttp.ClientSession:
+    """Return a session to one target; close it after use. Cookies of one learner's answer have no business in the next request."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=connections),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"User-Agent": "registration-bridge"},
+    )
+
+
+class Http:
+    """What a connector speaks through."""
+
+    def __init__(self, base_url: str, limiter: Limiter, timeout: float, session: aiohttp.ClientSession) -> None:
+        """Send to ``base_url`` through ``session``, each request at most ``timeout`` seconds.
+
+        Half of it is for the connection, so that a target that can't be reached is told from one that doesn't answer.
+        """
+        self.base_url = base_url.rstrip("/")
+        self._limiter = limiter
+        self._timeout = aiohttp.ClientTimeout(total=timeout, connect=timeout / 2)
+        self._session = session
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Any = None,
+        form: Mapping[str, str] | None = None,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """Make one request and return whatever was answered, whatever its status.
+
+        ``path`` is appended to the base address, unless it is a whole address itself. It must be percent-encoded.
+
+        Raises:
+            Unreachable: it surely had no effect.
+            AnswerLost: it may have had its effect.
+        """
+        url = path if "://" in path else self.base_url + path
+        sent_headers = dict(headers or {})
+        body: bytes | aiohttp.FormData | None = None
+        if json is not None:
+            body = orjson.dumps(json)
+            sent_headers.setdefault("Content-Type", "application/json")
+        elif form is not None:
+            body = aiohttp.FormData(dict(form))
+        await self._limiter.take()
+        # Quoted, because a value may hold an ampersand.
+        shown = f"{url}?{urlencode(params, quote_via=quote)}" if params else url
+        sent = _kept(json, body) if isinstance(body, bytes) else mask(dict(form)) if form else None
+        exchange = Exchange(method, mask_url(shown), sent)
+        if (story := exchanges.get()) is not None:
+            story.append(exchange)
+        started = time.monotonic()
+        try:
+            answer = await self._exchange(method, url, body, params, sent_headers)
+        except (AnswerLost, Unreachable) as fault:
+            exchange.fault = str(fault)
+            raise
+        except asyncio.CancelledError:
+            exchange.fault = "given up at the deadline"
+            raise
+        finally:
+            exchange.ms = int((time.monotonic() - started) * 1000)
+        exchange.status = answer.status
+        exchange.answer = _kept(answer.json if len(answer.body) <= _LARGEST else None, answer.body)
+        return answer
+
+    async def _exchange(
+        self,
+        method: str,
+        url: str,
+        body: bytes | aiohttp.FormData | None,
+        params: Mapping[str, str] | None,
+        headers: Mapping[str, str],
+    ) -> Answer:
+        # Sorted by what is left unknown: a connection that was never made had no effect, everything later may have.
+        try:
+            async with self._session.request(
+                method,
+                URL(url, encoded=True),
+                data=body,
+                params=params,
+                headers=headers,
+                timeout=self._timeout,
+                allow_redirects=False,
+                middlewares=(_once,),
+            ) as response:
+                return Answer(response.status, response.headers, await _body(response))
+        except aiohttp.ConnectionTimeoutError:
+            raise Unreachable("no connection within the time limit") from None
+        except (aiohttp.ClientConnectorError, aiohttp.InvalidURL) as fault:
+            raise Unreachable(f"no connection: {_reason(fault)}") from None
+        except TimeoutError:
+            raise AnswerLost("no answer within the time limit") from None
+        except (aiohttp.ClientError, OSError) as fault:
+            raise _broken(fault) from None
+
+
+async def _body(response: aiohttp.ClientResponse) -> bytes:
+    """Return the body; of one that is too long, no more is read than shows that it is, and the connection ends."""
+    length = response.content_length
+    if length is not None and length <= _LARGEST_ANSWER and "Content-Encoding" not in response.headers:
+        return await response.read()
+    parts: list[bytes] = []
+    size = 0
+    async for part in response.content.iter_chunked(_CHUNK):
+        size += len(part)  # inflated already, a bounded piece at a time: a compressed bomb is counted as it unfolds
+        if size > _LARGEST_ANSWER:
+            response.close()
+            raise AnswerLost(f"the answer is longer than {_LARGEST_ANSWER // 1_000_000} MB")
+        parts.append(part)
+    return b"".join(parts)
+
+
+async def _once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    # aiohttp by itself sends GET, PUT and DELETE again when the connection breaks: a second request that no rate token
+    # covers and no record shows. It lets a fault that is not its own pass, so the broken connection becomes ours here.
+    try:
+        return await send(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as fault:
+        raise _broken(fault) from None
+
+
+def _broken(fault: Exception) -> AnswerLost:
+    return AnswerLost(f"the connection broke before the answer was complete: {type(fault).__name__}")
+
+
+def _reason(fault: Exception) -> str:
+    if isinstance(fault, aiohttp.ClientConnectorCertificateError):
+        return "the certificate was refused"
+    cause = getattr(fault, "os_error", None)
+    if isinstance(cause, ssl.SSLError):
+        return "TLS failed"
+    if not isinstance(cause, OSError):
+        return type(fault).__name__
+    # The event loop puts the address in place of the system's own words; a name that isn't found has a text of its own.
+    known = os.strerror(cause.errno) if cause.errno is not None and cause.errno > 0 else cause.strerror
+    return known or type(cause).__name__
+
+
+def _kept(value: Any, body: bytes) -> Any:
+    """Return what is kept of a body: its masked value, or the beginning of it where that is long."""
+    if value is not None and len(body) <= _LARGEST:
+        masked = mask(value)
+        return masked if len(body) <= _EXCERPT else orjson.dumps(masked).decode()[:_EXCERPT]
+    if body[:1] in (b"{", b"["):  # fields that can't be told apart can't be masked
+        return f"{len(body)} bytes"
+    return excerpt(body[: _EXCERPT * 4].decode("utf-8", "replace"), _EXCERPT) if body else None

@@ -1,0 +1,49 @@
+"""What time ends: grants that are over, and events that are old."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from bridge.ledger import rights
+from bridge.ledger.unit import Unit
+
+_ENDED = """
+SELECT t.id, t.registration_id, t.right_id FROM "grant" t
+WHERE t.live = 1 AND t.expires_at IS NOT NULL AND t.expires_at <= :now ORDER BY t.expires_at LIMIT :limit
+"""
+_WITHOUT = """
+SELECT g.* FROM {rows} JOIN registration g ON g.id = r.id AND g.intent = 'live'
+WHERE NOT EXISTS (SELECT 1 FROM "grant" t WHERE t.registration_id = g.id AND t.live = 1)
+"""
+_EMPTY = """
+UPDATE event SET body = '', query = '{}', headers = '{}', encoding = 'emptied'
+WHERE id IN (SELECT e.id FROM event e WHERE e.received_at < :before AND e.encoding <> 'emptied'
+ AND NOT EXISTS (SELECT 1 FROM quarantine q WHERE q.event_id = e.id AND q.state = 'waiting')
+ ORDER BY e.received_at LIMIT :limit)
+"""
+
+
+def ended_grants(unit: Unit, now: int, limit: int) -> list[Any]:
+    """Return live grants whose time is over, oldest first."""
+    return list(unit.rows(_ENDED, now=now, limit=limit))
+
+
+def end_grants(unit: Unit, grant_ids: Iterable[int], now: int) -> list[Any]:
+    """End grants; return the rights they stood behind, as they are wanted after it."""
+    ended = unit.each(
+        'UPDATE "grant" SET live = 0 WHERE id IN (SELECT r.id FROM {rows}) RETURNING right_id',
+        {"id": "int"},
+        [{"id": i} for i in grant_ids],
+    )
+    return rights.derive_wanted(unit, {row.right_id for row in ended if row.right_id is not None}, now)
+
+
+def without_grants(unit: Unit, registration_ids: Iterable[int]) -> list[Any]:
+    """Return those live registrations of which no grant is live any more."""
+    return list(unit.each(_WITHOUT, {"id": "int"}, [{"id": i} for i in sorted(registration_ids)]))
+
+
+def empty_events(unit: Unit, before: int, limit: int) -> int:
+    """Empty events received before a time (milliseconds), but for those that wait in quarantine; return how many."""
+    return unit.run(_EMPTY, before=before, limit=limit)

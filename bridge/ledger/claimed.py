@@ -1,0 +1,117 @@
+"""What a claimed delivery's work is computed from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+from bridge.ledger.unit import Unit
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A leased delivery with everything that is needed to compute its work.
+
+    Attributes:
+        delivery: its row. ``right``: its right's row, or None for a contact.
+        learners: local learners behind the person, the delivery's own among them.
+        registrations: for a right: those with a live grant behind it, and the latest cause; for a contact: all of the
+            learners' registrations, one row per course (``course``, ``live``, ``expires_at``, ``full_access`` beside it).
+        refs: remote ids (kind, key, remote_id).
+    """
+
+    delivery: Any
+    right: Any | None
+    learners: tuple[Any, ...]
+    registrations: tuple[Any, ...]
+    refs: tuple[Any, ...]
+
+
+_REGISTRATION = """g.id, g.source, g.learner_id, g.remote_product_id, g.intent, g.state, g.quantity, g.amount_paid, g.currency,
+ g.order_data, g.options, g.targets, g.created_at, g.updated_at"""
+_BEHIND_RIGHT = f"""
+SELECT t.right_id, t.course, t.live, t.expires_at, t.full_access, {_REGISTRATION}
+FROM {{rows}} JOIN "grant" t ON t.right_id = r.id JOIN registration g ON g.id = t.registration_id
+WHERE t.live = 1 OR g.id = r.registration_id ORDER BY g.updated_at, g.id
+"""
+_OF_LEARNERS = f"""
+SELECT DISTINCT t.course, t.live, t.expires_at, t.full_access, {_REGISTRATION}
+FROM {{rows}} JOIN registration g ON g.learner_id = r.id LEFT JOIN "grant" t ON t.registration_id = g.id AND t.superseded = 0
+"""
+_LEARNERS = "SELECT l.* FROM {rows} JOIN learner l ON l.id = r.id"
+_NAMESAKES = """
+SELECT l.*, r.person FROM {rows} JOIN learner l ON l.email_key = r.email_key WHERE (:by_email = 1 OR l.remote_user_id IS NULL)
+"""
+_REFS = (
+    "SELECT f.kind, f.key, f.remote_id FROM {rows} CROSS JOIN remote_ref f WHERE f.target = :target AND f.key = r.key"
+)
+
+
+class Context:
+    """Everything the claimed deliveries' work is computed from, read once for all of them."""
+
+    def __init__(self, unit: Unit, target: str, leased: Sequence[Any], *, by_email: bool) -> None:
+        """Read it; ``by_email`` as in the claim."""
+        work = [row for row in leased if row.right_id is not None]
+        contacts = [row for row in leased if row.right_id is None]
+        by_id = unit.each(
+            'SELECT w.* FROM {rows} JOIN "right" w ON w.id = r.id',
+            {"id": "int"},
+            [{"id": row.right_id} for row in work],
+        )
+        self._rights = {right.id: right for right in by_id}
+        cause = [{"id": row.right_id, "registration_id": row.registration_id or 0} for row in work]
+        self._behind: dict[int, list[Any]] = {}
+        for row in unit.each(_BEHIND_RIGHT, {"id": "int", "registration_id": "int"}, cause):
+            self._behind.setdefault(row.right_id, []).append(row)
+        self._namesakes = self._people(unit, contacts, by_email=by_email)
+        ids = {row.learner_id for row in leased} | {right.learner_id for right in by_id}
+        self._learners = {row.id: row for row in unit.each(_LEARNERS, {"id": "int"}, [{"id": i} for i in sorted(ids)])}
+        people = {row.learner_id for row in contacts} | {row.id for rows in self._namesakes.values() for row in rows}
+        self._registrations: dict[int, list[Any]] = {}
+        for row in unit.each(_OF_LEARNERS, {"id": "int"}, [{"id": i} for i in sorted(people)]):
+            self._registrations.setdefault(row.learner_id, []).append(row)
+        keys = {row.person for row in leased} | {row.key for row in leased}
+        self._refs: dict[str, list[Any]] = {}
+        for row in unit.each(_REFS, {"key": "text"}, [{"key": key} for key in sorted(keys)], target=target):
+            self._refs.setdefault(row.key, []).append(row)
+
+    @staticmethod
+    def _people(unit: Unit, contacts: Sequence[Any], *, by_email: bool) -> dict[str, list[Any]]:
+        by_address = [
+            {"person": row.person, "email_key": row.person.removeprefix("email:")}
+            for row in contacts
+            if row.person.startswith("email:")
+        ]
+        found: dict[str, list[Any]] = {}
+        for row in unit.each(_NAMESAKES, {"person": "text", "email_key": "text"}, by_address, by_email=int(by_email)):
+            found.setdefault(row.person, []).append(row)
+        return found
+
+    def of(self, delivery: Any) -> Claimed:
+        """Return one of the deliveries with what belongs to it."""
+        refs = (
+            *self._refs.get(delivery.person, ()),
+            *(self._refs.get(delivery.key, ()) if delivery.key != delivery.person else ()),
+        )
+        if delivery.right_id is not None:
+            right = self._rights[delivery.right_id]
+            learner = _addressed(self._learners[right.learner_id], right.person)
+            return Claimed(delivery, right, (learner,), tuple(self._behind.get(delivery.right_id, ())), refs)
+        # Where an address has an owner, whoever moved away from it is not meant by it any more.
+        here = self._namesakes.get(delivery.person) or [self._learners[delivery.learner_id]]
+        people = {row.id: row for row in here}
+        rows = [row for learner_id in people for row in self._registrations.get(learner_id, ())]
+        return Claimed(
+            delivery, None, tuple(people.values()), tuple(sorted(rows, key=lambda row: (row.updated_at, row.id))), refs
+        )
+
+
+def _addressed(learner: Any, person: str) -> Any:
+    """Return the learner under the address that the target knows: what is taken away at the old one goes there."""
+    kind, _, address = person.partition(":")
+    if kind != "email" or learner.email_key == address:
+        return learner
+    return SimpleNamespace(**{**learner._mapping, "email": address, "email_key": address})  # noqa: SLF001 - public in SQLAlchemy

@@ -1,0 +1,142 @@
+"""Engines, and the few points where SQLite and PostgreSQL differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.pool import NullPool
+
+_BUSY_MS = 2_000
+_EXPECTED = "expected sqlite:///path/to/file.db or postgresql://user@host/database"
+CHANNEL = "bridge_lane"
+
+
+class Dialect(Protocol):
+    """What the statements need to know of the database.
+
+    Attributes:
+        many_writers: whether others may write at the same time, so that rows must be held before they are judged.
+    """
+
+    name: str
+    many_writers: bool
+
+    def recordset(self, columns: Mapping[str, str]) -> str:
+        """Return SQL for a table ``r`` made of the JSON parameter ``:rows``; its column ``n`` is the place in the list."""
+
+    def notify(self, connection: Connection, targets: Iterable[str]) -> None:
+        """Tell other processes, at commit, that these targets have work."""
+
+
+class SqliteDialect:
+    """SQLite 3.35 or later: RETURNING, UPDATE FROM, json_each."""
+
+    name = "sqlite"
+    many_writers = False
+
+    def recordset(self, columns: Mapping[str, str]) -> str:
+        """Use json_each; values keep their JSON type."""
+        fields = ", ".join(f"json_extract(value, '$.{name}') AS {name}" for name in columns)
+        return f"(SELECT {fields}, key AS n FROM json_each(:rows)) AS r"
+
+    def notify(self, connection: Connection, targets: Iterable[str]) -> None:
+        """Nobody else runs on an SQLite ledger."""
+
+
+class PostgresDialect:
+    """PostgreSQL 13 or later."""
+
+    name = "postgresql"
+    many_writers = True
+
+    def recordset(self, columns: Mapping[str, str]) -> str:
+        """Use jsonb_to_recordset with the declared types."""
+        types = {"int": "bigint", "text": "text"}
+        fields = ", ".join(f"{name} {types[kind]}" for name, kind in columns.items())
+        names = ", ".join(columns)
+        return f"ROWS FROM (jsonb_to_recordset(CAST(:rows AS jsonb)) AS ({fields})) WITH ORDINALITY AS r({names}, n)"
+
+    def notify(self, connection: Connection, targets: Iterable[str]) -> None:
+        """One NOTIFY per group; listeners hear it when the commit is done."""
+        if names := sorted(targets):
+            connection.execute(
+                text("SELECT pg_notify(:channel, :names)"), {"channel": CHANNEL, "names": ",".join(names)}
+            )
+
+
+def dialect_of(engine: Engine) -> Dialect:
+    """Return the dialect of an engine."""
+    return SqliteDialect() if engine.dialect.name == "sqlite" else PostgresDialect()
+
+
+def ledger_url(url: str) -> URL:
+    """Return the SQLAlchemy form of what the operator wrote: ``sqlite:///path`` or a libpq-style ``postgresql://``.
+
+    Raises:
+        ValueError: another kind of database.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise ValueError(_EXPECTED) from None
+    if parsed.drivername in ("postgresql", "postgres", "postgresql+psycopg"):
+        return parsed.set(drivername="postgresql+psycopg")
+    if parsed.drivername in ("sqlite", "sqlite+pysqlite"):
+        if not parsed.database or parsed.database == ":memory:":
+            raise ValueError("a ledger in memory would forget: give a file, as in sqlite:///var/bridge.db")
+        return parsed.set(drivername="sqlite+pysqlite")
+    raise ValueError(_EXPECTED)
+
+
+def database_file(url: URL) -> Path | None:
+    """Return the file of an SQLite ledger, or None for PostgreSQL."""
+    return Path(url.database) if url.drivername.startswith("sqlite") and url.database else None
+
+
+def writing_engine(url: URL) -> Engine:
+    """Return an engine for the writer: durable commits, write lock taken at BEGIN."""
+    if database_file(url) is None:
+        options = f"-c synchronous_commit=on -c lock_timeout={_BUSY_MS}"
+        return create_engine(url, poolclass=NullPool, connect_args={"connect_timeout": 5, "options": options})
+    engine = create_engine(
+        url, poolclass=NullPool, connect_args={"timeout": _BUSY_MS / 1000, "check_same_thread": False}
+    )
+    event.listen(engine, "connect", _durable_sqlite)
+    event.listen(engine, "begin", _begin_immediate)
+    return engine
+
+
+def reading_engine(url: URL) -> Engine:
+    """Return an engine that can only read; on SQLite it never waits for the writer."""
+    if (file := database_file(url)) is None:
+        return create_engine(
+            url, pool_size=2, connect_args={"connect_timeout": 5, "options": "-c default_transaction_read_only=on"}
+        )
+    read_only = url.set(database=f"file:{_quoted(file)}", query={"mode": "ro", "uri": "true"})
+    engine = create_engine(
+        read_only, poolclass=NullPool, connect_args={"timeout": _BUSY_MS / 1000, "check_same_thread": False}
+    )
+    event.listen(engine, "connect", _read_only_sqlite)
+    return engine
+
+
+def _quoted(file: Path) -> str:
+    return str(file.absolute()).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+
+
+def _durable_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # transactions are begun by us, see _begin_immediate
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "temp_store=MEMORY", "cache_size=-65536"):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _read_only_sqlite(connection: Any, _record: Any) -> None:
+    connection.execute("PRAGMA query_only=ON").close()
+
+
+def _begin_immediate(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -1,0 +1,119 @@
+"""Events as they came, and what each did to which registration."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bridge.ledger.unit import Unit
+
+
+@dataclass(slots=True)
+class EventRow:
+    """One event to be kept; credential fields are blank already. Times in milliseconds."""
+
+    source: str
+    adapter: str
+    event_key: str | None
+    received_at: int
+    method: str
+    path: str
+    query: str
+    headers: str
+    body: str
+    encoding: str
+    state: str
+    note: str | None = None
+
+
+def placeholder(source: str, adapter: str, now: int) -> EventRow:
+    """Return a row that stands in where the event is in the ledger already and is not written again."""
+    return EventRow(source, adapter, None, now, "", "", "{}", "{}", "", "utf-8", "accepted")
+
+
+_COLUMNS = {
+    "source": "text",
+    "adapter": "text",
+    "event_key": "text",
+    "received_at": "int",
+    "method": "text",
+    "path": "text",
+    "query": "text",
+    "headers": "text",
+    "body": "text",
+    "encoding": "text",
+    "state": "text",
+    "note": "text",
+}
+_NAMES = ", ".join(_COLUMNS)
+_INSERT = f"INSERT INTO event ({_NAMES}) SELECT {_NAMES} FROM {{rows}} WHERE true ORDER BY r.n ON CONFLICT DO NOTHING RETURNING id, source, event_key"
+_ORIGINAL = "SELECT id FROM event WHERE source = :source AND event_key = :event_key"
+_EFFECTS = """
+INSERT INTO effect (event_id, registration_id, effect)
+SELECT event_id, registration_id, effect FROM {rows} WHERE true ORDER BY r.event_id, r.registration_id
+ON CONFLICT (event_id, registration_id) DO UPDATE SET effect = excluded.effect
+"""
+
+
+def body_text(body: bytes) -> tuple[str, str]:
+    """Return a body as text and how it became text: ``utf-8``, or ``base64`` for bytes no text column can hold."""
+    if b"\0" not in body:
+        try:
+            return body.decode(), "utf-8"
+        except UnicodeDecodeError:
+            pass
+    return base64.b64encode(body).decode(), "base64"
+
+
+def body_bytes(text: str, encoding: str) -> bytes:
+    """Return the body that :func:`body_text` kept."""
+    return base64.b64decode(text) if encoding == "base64" else text.encode()
+
+
+def insert(unit: Unit, rows: Sequence[EventRow]) -> list[int | None]:
+    """Keep events; one id per row, or None for a row whose (source, event key) is there already, or twice in ``rows``.
+
+    The unique index decides, inside the insert.
+    """
+    keyless = [(n, row) for n, row in enumerate(rows) if row.event_key is None]
+    # In the order of their keys, so that two writers with the same keys wait for each other and don't deadlock.
+    keyed = sorted(
+        ((n, row) for n, row in enumerate(rows) if row.event_key is not None),
+        key=lambda item: (item[1].source, item[1].event_key, item[0]),
+    )
+    ids: list[int | None] = [None] * len(rows)
+    # Without a key nothing can conflict: ids come in the order of the rows.
+    for (n, _), inserted in zip(keyless, sorted(_insert(unit, keyless)), strict=True):
+        ids[n] = inserted.id
+    if keyed:
+        new = {(row.source, row.event_key): row.id for row in _insert(unit, keyed)}
+        for n, row in keyed:
+            ids[n] = new.pop((row.source, row.event_key), None)
+    return ids
+
+
+def _insert(unit: Unit, rows: Sequence[tuple[int, EventRow]]) -> Sequence[Any]:
+    return unit.each(_INSERT, _COLUMNS, [row for _, row in rows])
+
+
+def original(unit: Unit, source: str, event_key: str) -> int:
+    """Return the id of the event that came first with this key."""
+    return int(unit.rows(_ORIGINAL, source=source, event_key=event_key)[0].id)
+
+
+def record_effects(unit: Unit, effects: Sequence[tuple[int, int, str]]) -> None:
+    """Note what events did: (event id, registration id, effect). The last effect of a pair counts."""
+    latest = {(event_id, registration_id): effect for event_id, registration_id, effect in effects}
+    rows = [{"event_id": e, "registration_id": r, "effect": effect} for (e, r), effect in latest.items()]
+    unit.each(_EFFECTS, {"event_id": "int", "registration_id": "int", "effect": "text"}, rows)
+
+
+def registrations_of(unit: Unit, event_id: int) -> Sequence[Any]:
+    """Return the registrations an event concerned: id, remote_product_id, state, in order."""
+    return unit.rows(
+        "SELECT r.id, r.remote_product_id, r.state FROM effect e JOIN registration r ON r.id = e.registration_id"
+        " WHERE e.event_id = :event_id ORDER BY r.id",
+        event_id=event_id,
+    )

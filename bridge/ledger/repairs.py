@@ -1,0 +1,47 @@
+"""What an operator changes in the outbox, and the record of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from bridge.ledger import claims
+from bridge.ledger.unit import Unit
+
+
+def dead_letters(unit: Unit, ids: Sequence[int], target: str | None) -> list[Any]:
+    """Return dead letters: these ids, or all of a target, or all."""
+    rows = unit.rows(
+        "SELECT d.* FROM delivery d WHERE d.state = 'dead' AND (:every = 1 OR d.target = :target) ORDER BY d.id",
+        target=target or "",
+        every=int(target is None),
+    )
+    return [row for row in rows if not ids or row.id in set(ids)]
+
+
+def requeue(unit: Unit, deliveries: Sequence[Any], now: int) -> None:
+    """Open dead letters again with a fresh count; the registrations behind them are judged anew."""
+    rows = [{"id": row.id} for row in deliveries]
+    unit.each(
+        "UPDATE delivery SET state = (CASE WHEN EXISTS (SELECT 1 FROM delivery b WHERE b.target = delivery.target"
+        " AND b.person = delivery.person AND b.state = 'leased') THEN 'blocked' ELSE 'open' END), attempts = 0, age = 0, due_at = :now, updated_at = :now, revision = delivery.revision + 1,"
+        " unknown = (CASE WHEN delivery.unknown = 0 THEN 0 ELSE 2 END)"
+        " FROM {rows} WHERE delivery.id = r.id AND delivery.state = 'dead'",
+        {"id": "int"},
+        rows,
+        now=now,
+    )
+    claims.derive_after(unit, [row.right_id for row in deliveries if row.right_id is not None], now)
+    unit.wake(row.target for row in deliveries)
+
+
+def record(unit: Unit, operator: str, action: str, subject: str, note: str, now: int) -> None:
+    """Keep who did what to what."""
+    unit.run(
+        "INSERT INTO operator_action (at, operator, action, subject, note) VALUES (:now, :operator, :action, :subject, :note)",
+        now=now,
+        operator=operator,
+        action=action,
+        subject=subject,
+        note=note,
+    )

@@ -1,0 +1,225 @@
+"""Questions an operator asks of the ledger: lists, one thing in full, what is not done. Read-only, on a reading connection.
+
+Rows come as dictionaries in the words of docs/flow.md: times as aware UTC moments, JSON columns parsed, flags as
+booleans. Nothing is masked here; whoever shows it masks it. The story of one purchase is in :mod:`bridge.ledger.story`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import orjson
+from sqlalchemy import Connection, bindparam, text
+
+from bridge.contract.command import email_key
+from bridge.kit.clock import milliseconds, moment
+from bridge.ledger.migrate import current, newest
+
+_TIMES: Final = frozenset(
+    "received_at occurred_at created_at updated_at due_at expires_at held_at paused_at at since".split()  # noqa: SIM905
+)
+_FLAGS: Final = frozenset({"live", "full_access", "superseded", "wanted", "unknown"})
+_JSON: Final = frozenset(
+    {"query", "headers", "options", "order_data", "attributes", "exchanges", "steps", "remote_course"}
+)
+
+EVENT: Final = "e.id AS event_id, e.source, e.adapter, e.event_key, e.received_at, e.method, e.path, e.state, e.note"
+REGISTRATION: Final = (
+    "g.id AS registration_id, g.source, g.remote_product_id, g.line, g.intent, g.state, g.quantity, g.amount_paid,"
+    " g.currency, g.order_number, g.transaction_id, g.subscription_id, g.occurred_at, g.created_at, g.updated_at, g.learner_id"
+)
+DELIVERY: Final = (
+    "d.id AS delivery_id, d.target, d.kind, d.state, d.person, d.registration_id, d.right_id, d.event_id, d.attempts AS tried, d.unknown,"
+    " (CASE WHEN d.state IN ('open', 'blocked') THEN d.due_at END) AS due_at, d.outcome, d.why, d.remedy, d.created_at, d.updated_at"
+)
+ATTEMPT: Final = "a.id AS attempt_id, a.delivery_id, a.at, a.ms, a.operation, a.outcome, a.why"
+RIGHT: Final = "w.id AS right_id, w.target, w.person, w.course AS remote_course, w.wanted, w.held, w.held_at"
+QUARANTINE: Final = (
+    "q.id AS quarantine_id, q.source, q.kind, q.remote_product_id, q.learner_key AS person, q.state, q.seen, q.note, q.event_id,"
+    " q.registration_id, q.occurred_at, q.created_at, q.updated_at"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which rows of a list are wanted; None is no condition. A filter that a list has no column for is not looked at.
+
+    Attributes:
+        limit: how many, newest first.
+        learner: an e-mail address or a remote user id.
+        since: not older than this: received, created, or last touched, whichever the list is ordered by.
+    """
+
+    limit: int = 50
+    source: str | None = None
+    target: str | None = None
+    state: str | None = None
+    product: str | None = None
+    learner: str | None = None
+    since: datetime | None = None
+
+
+def told(row: Any) -> dict[str, Any]:
+    """Return a row in the form that reports give."""
+    return {name: _value(name, value) for name, value in row._mapping.items()}  # noqa: SLF001 - SQLAlchemy's public name
+
+
+def _value(name: str, value: Any) -> Any:
+    if value is None:
+        return None
+    if name in _TIMES:
+        return moment(value)
+    if name in _FLAGS:
+        return bool(value)
+    return orjson.loads(value) if name in _JSON else value
+
+
+def ask(connection: Connection, statement: str, **values: Any) -> list[dict[str, Any]]:
+    """Run one SELECT; a value that is a list fills an ``IN :name``, and an empty one finds nothing."""
+    lists = [name for name, value in values.items() if isinstance(value, list)]
+    if any(not values[name] for name in lists):
+        return []
+    prepared = text(statement).bindparams(*(bindparam(name, expanding=True) for name in lists))
+    return [told(row) for row in connection.execute(prepared, values)]
+
+
+def _listed(
+    connection: Connection, select: str, conditions: dict[str, Any], order: str, limit: int
+) -> list[dict[str, Any]]:
+    """Run a list's SELECT under the conditions (``column operator`` -> value) that are not None."""
+    given = {f"p{n}": (left, value) for n, (left, value) in enumerate(conditions.items()) if value is not None}
+    where = " AND ".join(f"{left} :{name}" for name, (left, _) in given.items())
+    statement = f"{select}{f' WHERE {where}' if where else ''} ORDER BY {order} DESC LIMIT :limit"
+    return ask(connection, statement, limit=limit, **{name: value for name, (_, value) in given.items()})
+
+
+def _ms(since: datetime | None) -> int | None:
+    return None if since is None else milliseconds(since)
+
+
+def events(connection: Connection, wanted: Filter) -> list[dict[str, Any]]:
+    """List events by ``source``, ``state`` and ``since`` (received), newest first; without their bodies."""
+    conditions = {"e.source =": wanted.source, "e.state =": wanted.state, "e.received_at >=": _ms(wanted.since)}
+    return _listed(connection, f"SELECT {EVENT} FROM event e", conditions, "e.id", wanted.limit)
+
+
+def event(connection: Connection, event_id: int) -> dict[str, Any] | None:
+    """Return one event in full, with what it did to which registration, or None."""
+    found = ask(
+        connection, f"SELECT {EVENT}, e.query, e.headers, e.body, e.encoding FROM event e WHERE e.id = :id", id=event_id
+    )
+    if not found:
+        return None
+    effects = ask(
+        connection,
+        "SELECT f.registration_id, f.effect FROM effect f WHERE f.event_id = :id ORDER BY f.registration_id",
+        id=event_id,
+    )
+    lines = ask(connection, f"SELECT {QUARANTINE} FROM quarantine q WHERE q.event_id = :id ORDER BY q.id", id=event_id)
+    return {**found[0], "effects": effects, "quarantine": lines}
+
+
+def registrations(connection: Connection, wanted: Filter) -> list[dict[str, Any]]:
+    """List registrations by ``source``, ``state``, ``product``, ``learner`` and ``since`` (created), newest first."""
+    by_email = wanted.learner is not None and "@" in wanted.learner
+    conditions = {
+        "g.source =": wanted.source,
+        "g.state =": wanted.state,
+        "g.remote_product_id =": wanted.product,
+        "l.email_key =": email_key(wanted.learner or "") if by_email else None,
+        "l.remote_user_id =": None if by_email else wanted.learner,
+        "g.created_at >=": _ms(wanted.since),
+    }
+    select = (
+        f"SELECT {REGISTRATION}, l.remote_user_id, l.email FROM registration g JOIN learner l ON l.id = g.learner_id"
+    )
+    return _listed(connection, select, conditions, "g.id", wanted.limit)
+
+
+def deliveries(connection: Connection, wanted: Filter) -> list[dict[str, Any]]:
+    """List deliveries by ``target``, ``state`` and ``since`` (last touched), newest first."""
+    conditions = {"d.target =": wanted.target, "d.state =": wanted.state, "d.updated_at >=": _ms(wanted.since)}
+    return _listed(connection, f"SELECT {DELIVERY} FROM delivery d", conditions, "d.id", wanted.limit)
+
+
+def delivery(connection: Connection, delivery_id: int) -> dict[str, Any] | None:
+    """Return one delivery with its attempts, each with its masked exchanges, and with its right; or None."""
+    found = ask(connection, f"SELECT {DELIVERY}, d.steps FROM delivery d WHERE d.id = :id", id=delivery_id)
+    if not found:
+        return None
+    attempts = ask(
+        connection,
+        f"SELECT {ATTEMPT}, a.exchanges FROM attempt a WHERE a.delivery_id = :id ORDER BY a.id",
+        id=delivery_id,
+    )
+    right = ask(connection, f'SELECT {RIGHT} FROM "right" w WHERE w.id = :id', id=found[0]["right_id"] or 0)
+    return {**found[0], "right": right[0] if right else None, "attempts": attempts}
+
+
+def quarantine(connection: Connection, wanted: Filter) -> list[dict[str, Any]]:
+    """List what waits, or waited, in quarantine by ``source``, ``product``, ``state`` and ``since`` (last seen), newest first."""
+    conditions = {
+        "q.source =": wanted.source,
+        "q.remote_product_id =": wanted.product,
+        "q.state =": wanted.state,
+        "q.updated_at >=": _ms(wanted.since),
+    }
+    return _listed(connection, f"SELECT {QUARANTINE} FROM quarantine q", conditions, "q.id", wanted.limit)
+
+
+def quarantined(connection: Connection, quarantine_id: int) -> dict[str, Any] | None:
+    """Return one quarantined line with the command that waits, or None."""
+    found = ask(connection, f"SELECT {QUARANTINE}, q.command FROM quarantine q WHERE q.id = :id", id=quarantine_id)
+    if not found:
+        return None
+    command = found[0]["command"]
+    return {**found[0], "command": orjson.loads(command) if command else None}
+
+
+def unmapped(connection: Connection) -> list[dict[str, Any]]:
+    """Count the lines that wait for a mapping by source and product, with the time of the first; most first."""
+    return ask(
+        connection,
+        "SELECT q.source, q.remote_product_id, count(*) AS waiting, min(q.created_at) AS since FROM quarantine q"
+        " WHERE q.kind = 'unmapped' AND q.state = 'waiting' GROUP BY q.source, q.remote_product_id"
+        " ORDER BY count(*) DESC, q.source, q.remote_product_id",
+    )
+
+
+def pauses(connection: Connection) -> list[dict[str, Any]]:
+    """List the lanes that are paused, with who paused them and why."""
+    return ask(connection, "SELECT p.target, p.paused_at, p.paused_by, p.why, p.remedy FROM lane p ORDER BY p.target")
+
+
+def revisions(connection: Connection) -> tuple[str | None, str]:
+    """Return the schema's revision (None for an empty ledger) and the one that this program needs."""
+    return current(connection), newest()
+
+
+def backlog(connection: Connection, now: int) -> dict[str, Any]:
+    """Count what is not done: deliveries by (target, state), how long the oldest has been due (seconds), quarantine by source.
+
+    Costs a scan of the partial indexes, not of what is settled.
+    """
+    unsettled = connection.execute(
+        text(
+            "SELECT target, state, count(*) AS n FROM delivery WHERE state IN ('open', 'blocked', 'leased', 'dead') GROUP BY target, state"
+        )
+    ).all()
+    waiting = connection.execute(
+        text("SELECT target, count(*) AS n FROM delivery WHERE state = 'waiting' GROUP BY target")
+    ).all()
+    oldest = connection.execute(
+        text("SELECT target, min(due_at) AS due FROM delivery WHERE state = 'open' GROUP BY target")
+    ).all()
+    quarantined = connection.execute(
+        text("SELECT source, count(*) AS n FROM quarantine WHERE state = 'waiting' GROUP BY source")
+    ).all()
+    return {
+        "deliveries": {(row.target, row.state): row.n for row in unsettled}
+        | {(row.target, "waiting"): row.n for row in waiting},
+        "oldest_due": {row.target: max(0.0, (now - row.due) / 1000) for row in oldest},
+        "quarantine": {row.source: row.n for row in quarantined},
+    }

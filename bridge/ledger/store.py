@@ -1,0 +1,145 @@
+"""The ledger as the rest of the bridge holds it: one writer, readers beside it, and the lock that says whose it is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from bridge.contract.errors import LedgerError
+from bridge.ledger.engine import database_file, ledger_url, reading_engine, writing_engine
+from bridge.ledger.hold import Hold
+from bridge.ledger.listen import Listener
+from bridge.ledger.migrate import upgrade
+from bridge.ledger.unit import Unit, Writer
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Ledger:
+    """One ledger, opened for writing by this process.
+
+    On SQLite the process holds an operating-system lock on it for as long as it is open.
+    """
+
+    def __init__(self, url: str) -> None:
+        """Name the ledger; :meth:`open` opens it.
+
+        Raises:
+            ValueError: not an address of a ledger.
+        """
+        self._url = ledger_url(url)
+        self._hold = Hold(self._url)
+        self._writing = writing_engine(self._url)
+        self._reading = reading_engine(self._url)
+        self._listeners: list[Callable[[frozenset[str]], None]] = []
+        self._writer = Writer(self._writing, self._committed)
+        self._listener: Listener | None = None
+
+    @property
+    def shared(self) -> bool:
+        """Whether other machines may run on the same ledger (PostgreSQL)."""
+        return database_file(self._url) is None
+
+    @property
+    def file(self) -> Path | None:
+        """The file of an SQLite ledger, or None."""
+        return database_file(self._url)
+
+    async def open(self, *, upgrade_schema: bool = True) -> None:
+        """Take the ledger, bring its schema up to date, start the writer.
+
+        Raises:
+            LedgerHeld: another process runs on it.
+            LedgerError: it can't be reached, or its schema is older or newer than this program.
+        """
+        try:
+            await asyncio.to_thread(self._hold.take)
+        except OSError as fault:
+            raise LedgerError(
+                f"the ledger can't be opened: {fault.strerror or type(fault).__name__}: {self.file}"
+            ) from None
+        try:
+            await asyncio.to_thread(upgrade, self._writing, apply=upgrade_schema)
+        except SQLAlchemyError as fault:
+            self._hold.release()
+            raise LedgerError(f"the ledger can't be opened: {type(fault).__name__}: {_short(fault)}") from None
+        except BaseException:
+            self._hold.release()
+            raise
+        self._writer.start()
+        if self.shared:
+            loop = asyncio.get_running_loop()
+            self._listener = Listener(self._url, lambda targets: _call_soon(loop, self._committed, targets))
+            self._listener.start()
+
+    async def close(self) -> None:
+        """Write what waits, then let go of it."""
+        if self._listener is not None:
+            await asyncio.to_thread(self._listener.stop)
+        await self._writer.stop()
+        self._writing.dispose()
+        self._reading.dispose()
+        self._hold.release()
+
+    def on_commit(self, listener: Callable[[frozenset[str]], None]) -> None:
+        """Have ``listener`` called, on the event loop, with the targets that have new work after each commit."""
+        self._listeners.append(listener)
+
+    def measure_groups(self, observe: Callable[[int], None]) -> None:
+        """Have ``observe`` called, in the writer's thread, with the size of each group."""
+        self._writer.group_sizes = observe
+
+    async def submit(self, work: Callable[[Unit, Sequence[Item]], Sequence[Result]], item: Item) -> Result:
+        """Have ``work`` done on ``item`` in a transaction shared with whatever else waits.
+
+        Raises:
+            LedgerError: it is not on disk.
+        """
+        return await self._writer.submit(work, item)
+
+    async def write(self, work: Callable[[Unit], Result]) -> Result:
+        """Have one piece of work of its own kind done; it shares the transaction but no statement with others."""
+
+        def alone(unit: Unit, items: Sequence[Callable[[Unit], Result]]) -> list[Result]:
+            return [item(unit) for item in items]
+
+        return await self.submit(alone, work)
+
+    async def read(self, question: Callable[[Connection], Result]) -> Result:
+        """Answer a question on a reading connection, in a thread of its own.
+
+        Raises:
+            LedgerError: the ledger can't be read now.
+        """
+        return await asyncio.to_thread(self._read, question)
+
+    def _read(self, question: Callable[[Connection], Any]) -> Any:
+        try:
+            with self._reading.connect() as connection:
+                return question(connection)
+        except SQLAlchemyError as fault:
+            raise LedgerError(f"the ledger can't be read: {type(fault).__name__}") from None
+
+    def _committed(self, targets: frozenset[str]) -> None:
+        for listener in self._listeners:
+            listener(targets)
+
+
+def _short(fault: SQLAlchemyError) -> str:
+    # Connection faults name host and database, which the operator needs; the password is never part of them.
+    text = str(getattr(fault, "orig", None) or fault)
+    return " ".join(text.split())[:300]
+
+
+def _call_soon(
+    loop: asyncio.AbstractEventLoop, listener: Callable[[frozenset[str]], None], targets: frozenset[str]
+) -> None:
+    with suppress(RuntimeError):  # the loop is closed: nobody is left to be woken
+        loop.call_soon_threadsafe(listener, targets)

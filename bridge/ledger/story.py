@@ -1,0 +1,290 @@
+"""The story of a purchase: every event, grant, right, delivery, attempt and operator action behind it. Read-only.
+
+Found by registration id, order number (or transaction, or subscription), event key, e-mail address or remote user id.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any, Final, Literal
+from urllib.parse import unquote_plus
+
+import orjson
+from sqlalchemy import Connection
+
+from bridge.contract.command import email_key
+from bridge.ledger.reports import ATTEMPT, DELIVERY, EVENT, QUARANTINE, REGISTRATION, RIGHT, ask, pauses
+
+By = Literal["registration", "order", "event", "email", "user"]
+"""What the text is that a story is asked for by."""
+
+_LARGEST_ID: Final = 2**63 - 1
+_UNREAD_EVENTS: Final = 100_000
+"""How far back bodies of refused events are searched: they have no index, and a trace should take a moment."""
+
+_SHORTEST_NAME: Final = 3  # a shorter text stands in any body by chance
+_LEARNER: Final = (
+    "l.id AS learner_id, l.namespace, l.remote_user_id, l.email, l.first_name, l.last_name, l.phone, l.attributes"
+)
+# Neither index leads with the column asked for; hopping over the few sources or namespaces makes it of use all the same.
+_HOPS: Final = """
+WITH RECURSIVE hop(name) AS (
+ SELECT min({group}) FROM {table} WHERE {column} IS NOT NULL
+ UNION ALL SELECT (SELECT min({group}) FROM {table} WHERE {column} IS NOT NULL AND {group} > hop.name) FROM hop
+ WHERE hop.name IS NOT NULL)
+SELECT t.id FROM hop JOIN {table} t ON t.{group} = hop.name AND t.{column} = :what ORDER BY t.id
+"""
+_EVENT_BY_KEY: Final = _HOPS.format(table="event", group="source", column="event_key")
+_LEARNER_BY_USER_ID: Final = _HOPS.format(table="learner", group="namespace", column="remote_user_id")
+_WAITING: Final = f"""
+SELECT {QUARANTINE}, q.command FROM quarantine q
+WHERE q.kind = 'unmapped' AND q.registration_id IS NULL AND lower(q.command) LIKE :like ORDER BY q.id
+"""
+_REFUSED: Final = f"""
+SELECT {EVENT}, e.body FROM event e WHERE e.id > (SELECT coalesce(max(id), 0) FROM event) - :reach
+AND e.state IN ('refused', 'unreadable') AND e.encoding = 'utf-8' AND lower(e.body) LIKE :like ORDER BY e.id
+"""
+
+
+def story(connection: Connection, what: str, by: By | None = None) -> dict[str, Any] | None:
+    """Return everything the ledger knows of ``what``, or None when that is nothing.
+
+    Args:
+        connection: a reading one.
+        what: registration id, order number, event key, e-mail address or remote user id.
+        by: which of them it is; None tries all, and several may be found.
+
+    Returns:
+        ``purchases`` (one a registration, in order, each with its ``story`` in time order and what comes ``next``),
+        ``waiting`` (quarantined lines without a registration) and ``events`` (such as led to no registration).
+    """
+    what = what.strip()
+    if not what:
+        return None
+    found = _registrations(connection, what, by)
+    purchases = [
+        {**_purchase(connection, registration_id), "found_by": found[registration_id]}
+        for registration_id in sorted(found)
+    ]
+    told = {event["event_id"] for purchase in purchases for event in purchase["events"]}
+    waiting = _waiting(connection, what, by)
+    loose = [event for event in _events(connection, what, by) if event["event_id"] not in told]
+    if by not in ("registration", "event") and ("@" in what or not purchases):
+        told |= {event["event_id"] for event in loose}
+        loose += [event for event in _refused(connection, what) if event["event_id"] not in told]
+    if not (purchases or waiting or loose):
+        return None
+    return {"what": what, "purchases": purchases, "waiting": waiting, "events": loose}
+
+
+def _registrations(connection: Connection, what: str, by: By | None) -> dict[int, list[str]]:
+    found: dict[int, list[str]] = {}
+
+    def add(kind: By, statement: str, **values: Any) -> None:
+        for row in ask(connection, statement, **values):
+            kinds = found.setdefault(row["id"], [])
+            if kind not in kinds:
+                kinds.append(kind)
+
+    if by in (None, "registration") and _as_id(what) is not None:
+        add("registration", "SELECT g.id FROM registration g WHERE g.id = :id", id=_as_id(what))
+    if by in (None, "order"):
+        for column in ("order_number", "transaction_id", "subscription_id"):
+            add("order", f"SELECT g.id FROM registration g WHERE g.{column} = :what", what=what)
+    if by in (None, "event"):
+        events = [row["id"] for row in ask(connection, _EVENT_BY_KEY, what=what)]
+        add("event", "SELECT f.registration_id AS id FROM effect f WHERE f.event_id IN :events", events=events)
+    of_learners = "SELECT g.id FROM registration g WHERE g.learner_id IN :learners"
+    if by in (None, "email") and "@" in what:
+        learners = ask(connection, "SELECT l.id FROM learner l WHERE l.email_key = :key", key=email_key(what))
+        add("email", of_learners, learners=[row["id"] for row in learners])
+    if by in (None, "user"):
+        learners = ask(connection, _LEARNER_BY_USER_ID, what=what)
+        add("user", of_learners, learners=[row["id"] for row in learners])
+    return found
+
+
+def _as_id(what: str) -> int | None:
+    if not (what.isascii() and what.isdigit()):
+        return None
+    number = int(what)
+    return number if number <= _LARGEST_ID else None
+
+
+def _purchase(connection: Connection, registration_id: int) -> dict[str, Any]:
+    own = ask(connection, f"SELECT {REGISTRATION} FROM registration g WHERE g.id = :id", id=registration_id)[0]
+    learner = ask(connection, f"SELECT {_LEARNER} FROM learner l WHERE l.id = :id", id=own["learner_id"])[0]
+    events = ask(
+        connection,
+        f"SELECT {EVENT}, f.effect FROM effect f JOIN event e ON e.id = f.event_id WHERE f.registration_id = :id ORDER BY e.id",
+        id=registration_id,
+    )
+    grants = _grants(connection, registration_id)
+    deliveries = _deliveries(connection, own, [grant["right"]["right_id"] for grant in grants if grant["right"]])
+    lines = ask(
+        connection,
+        f"SELECT {QUARANTINE} FROM quarantine q WHERE q.registration_id = :id ORDER BY q.id",
+        id=registration_id,
+    )
+    actions = _actions(connection, own, deliveries, lines)
+    return {
+        **own,
+        "learner": learner,
+        "events": events,
+        "grants": grants,
+        "deliveries": deliveries,
+        "quarantine": lines,
+        "actions": actions,
+        "story": timeline(events, deliveries, lines, actions),
+        "next": _next(deliveries, {pause["target"]: pause for pause in pauses(connection)}),
+    }
+
+
+def _grants(connection: Connection, registration_id: int) -> list[dict[str, Any]]:
+    grants = ask(
+        connection,
+        'SELECT t.course, t.live, t.expires_at, t.full_access, t.superseded, t.right_id FROM "grant" t'
+        " WHERE t.registration_id = :id ORDER BY t.id",
+        id=registration_id,
+    )
+    ids = [grant["right_id"] for grant in grants if grant["right_id"] is not None]
+    rights = {
+        row["right_id"]: row for row in ask(connection, f'SELECT {RIGHT} FROM "right" w WHERE w.id IN :ids', ids=ids)
+    }
+    for right in rights.values():
+        right["remote_ids"] = _refs(connection, right["target"], [right["person"], f"right:{right['right_id']}"])
+    return [{**grant, "right": rights.get(grant["right_id"])} for grant in grants]
+
+
+def _refs(connection: Connection, target: str, keys: list[str]) -> dict[str, str]:
+    rows = ask(
+        connection,
+        "SELECT f.kind, f.remote_id FROM remote_ref f WHERE f.target = :target AND f.key IN :keys ORDER BY f.kind",
+        target=target,
+        keys=keys,
+    )
+    return {row["kind"]: row["remote_id"] for row in rows}
+
+
+def _deliveries(connection: Connection, own: dict[str, Any], rights: list[int]) -> list[dict[str, Any]]:
+    """Return the work on the registration's rights, its own work, and work on the contact that carried it along."""
+    select = f"SELECT {DELIVERY} FROM delivery d"
+    rows = ask(connection, f"{select} WHERE d.registration_id = :id", id=own["registration_id"])
+    rows += ask(connection, f"{select} WHERE d.right_id IN :rights", rights=rights)
+    contacts = ask(
+        connection,
+        f"{select} JOIN registration g ON g.id = d.registration_id WHERE g.learner_id = :learner AND d.kind = 'contact'",
+        learner=own["learner_id"],
+    )
+    rows += [row for row in contacts if row["updated_at"] >= own["created_at"]]
+    by_id = {row["delivery_id"]: {**row, "attempts": []} for row in sorted(rows, key=lambda row: row["delivery_id"])}
+    for attempt in ask(
+        connection, f"SELECT {ATTEMPT} FROM attempt a WHERE a.delivery_id IN :ids ORDER BY a.id", ids=list(by_id)
+    ):
+        by_id[attempt["delivery_id"]]["attempts"].append(attempt)
+    for row in by_id.values():
+        row["remote_ids"] = _refs(connection, row["target"], [row["person"]]) if row["kind"] == "contact" else {}
+    return list(by_id.values())
+
+
+def _actions(
+    connection: Connection, own: dict[str, Any], deliveries: Iterable[dict[str, Any]], lines: Iterable[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    # An action's subject is what the operator named: ids with commas, or a target.
+    subjects = {
+        "requeue": {str(row["delivery_id"]) for row in deliveries},
+        "release": {str(row["quarantine_id"]) for row in lines},
+    }
+    targets = {row["target"] for row in deliveries}
+    rows = ask(connection, "SELECT o.at, o.operator, o.action, o.subject, o.note FROM operator_action o ORDER BY o.id")
+    since = min([own["created_at"], *(row["created_at"] for row in lines)])
+    return [
+        row
+        for row in rows
+        if row["at"] >= since and set(row["subject"].split(",")) & subjects.get(row["action"], targets)
+    ]
+
+
+def timeline(
+    events: Iterable[dict[str, Any]],
+    deliveries: Iterable[dict[str, Any]],
+    lines: Iterable[dict[str, Any]],
+    actions: Iterable[dict[str, Any]],
+) -> list[dict[str, Any]]:
+    """Return what happened in time order: ``at``, ``what`` (event, attempt, quarantine, action), its ids and its words."""
+    entries = [
+        {"what": "event", **_part(event, "received_at", "event_id", "source", "effect", "method", "path", "note")}
+        for event in events
+    ]
+    for delivery in deliveries:
+        parts = ("attempt_id", "delivery_id", "operation", "outcome", "why", "ms")
+        entries += [
+            {"what": "attempt", **_part(attempt, "at", *parts), "target": delivery["target"]}
+            for attempt in delivery["attempts"]
+        ]
+    for line in lines:
+        named = ("quarantine_id", "remote_product_id", "note")
+        entries.append({"what": "quarantine", **_part(line, "created_at", *named), "state": "waiting"})
+        if line["state"] != "waiting":
+            entries.append({"what": "quarantine", **_part(line, "updated_at", *named), "state": line["state"]})
+    entries += [
+        {"what": "action", **_part(action, "at", "operator", "action", "subject", "note")} for action in actions
+    ]
+    return sorted(entries, key=lambda entry: entry["at"])
+
+
+def _part(row: dict[str, Any], at: str, *names: str) -> dict[str, Any]:
+    return {"at": row[at], **{name: row[name] for name in names}}
+
+
+def _next(deliveries: Iterable[dict[str, Any]], paused: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Say of every piece of work that is not done where it stands, and when it is due."""
+    return [
+        {
+            **{name: row[name] for name in ("delivery_id", "target", "state", "due_at", "why", "remedy")},
+            "paused_by": paused[row["target"]]["paused_by"] if row["target"] in paused else None,
+            "paused_why": paused[row["target"]]["why"] if row["target"] in paused else None,
+        }
+        for row in deliveries
+        if row["state"] != "done"
+    ]
+
+
+def _waiting(connection: Connection, what: str, by: By | None) -> list[dict[str, Any]]:
+    """Return quarantined lines of the person or order. Without a registration, what is known stands in the command only."""
+    if by in ("registration", "event"):
+        return []
+    rows = ask(connection, _WAITING, like=_like(what))
+    return [row for row in rows if _is_of(orjson.loads(row.pop("command")), what, by)]
+
+
+def _is_of(command: dict[str, Any], what: str, by: By | None) -> bool:
+    learner, order = command.get("learner") or {}, command.get("order") or {}
+    email = learner.get("email")
+    found = {
+        "email": email is not None and "@" in what and email_key(email) == email_key(what),
+        "user": learner.get("remote_user_id") == what,
+        "order": what in (order.get("number"), order.get("transaction_id"), order.get("subscription_id")),
+    }
+    return any(same for kind, same in found.items() if by in (None, kind))
+
+
+def _events(connection: Connection, what: str, by: By | None) -> list[dict[str, Any]]:
+    ids = [row["id"] for row in ask(connection, _EVENT_BY_KEY, what=what)] if by in (None, "event") else []
+    return ask(connection, f"SELECT {EVENT} FROM event e WHERE e.id IN :ids ORDER BY e.id", ids=ids)
+
+
+def _refused(connection: Connection, what: str) -> list[dict[str, Any]]:
+    """Return events that could not be used and whose body names ``what``: somebody may have paid and not got in."""
+    if len(what) < _SHORTEST_NAME:
+        return []
+    named = re.compile(rf"(?<![\w.@-]){re.escape(what.casefold())}(?![\w@-])")
+    rows = ask(connection, _REFUSED, like=_like(what), reach=_UNREAD_EVENTS)
+    return [row for row in rows if named.search(unquote_plus(row.pop("body")).casefold())]
+
+
+def _like(what: str) -> str:
+    """Return a pattern that finds at least every text with ``what``: the exact comparison follows."""
+    seed = what.rpartition("@")[0] or what
+    return f"%{re.sub(r'[^a-z0-9]', '_', seed.lower())}%"

@@ -1,0 +1,170 @@
+"""What no single key can know: names used elsewhere, keys and products given twice, things that lead nowhere."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from config.findings import Findings
+from config.lines import Key
+from config.sections import Draft, Sections, Types
+from config.settings import http_address
+from config.words import unknown_name
+
+
+class Checks:
+    """Looks across the valid parts of a file."""
+
+    def __init__(self, draft: Draft, sections: Sections, types: Types, findings: Findings) -> None:
+        """Look at ``draft``; ``sections`` knows the names of faulty tables too."""
+        self._draft = draft
+        self._sections = sections
+        self._types = types
+        self._findings = findings
+
+    def run(self) -> None:
+        """Note every fault and warning."""
+        self._addresses()
+        self._one_key_one_source()
+        self._shared_orders()
+        self._names_of_products()
+        self._one_mapping_a_product()
+        self._sources_that_sell_nothing()
+        self._targets_that_get_nothing()
+        self._courses_nobody_gets_into()
+        self._one_namespace_a_target()
+
+    def _addresses(self) -> None:
+        for section, tables in (("sources", self._draft.sources), ("targets", self._draft.targets)):
+            for name, settings in tables.items():
+                if "base_url" not in settings.model_fields_set:
+                    continue
+                try:
+                    http_address(str(getattr(settings, "base_url", "")))
+                except ValueError as fault:
+                    self._findings.fault((section, name, "base_url"), str(fault))
+
+    def _one_key_one_source(self) -> None:
+        owners: dict[str, str] = {}
+        for name, settings in self._draft.sources.items():
+            if not settings.enabled:  # it answers as if it did not exist
+                continue
+            for credential in dict.fromkeys(self._types.keys(settings.adapter, settings)):
+                owner = owners.setdefault(credential, name)
+                if owner != name:
+                    first = self._line(self._place(owner, credential))
+                    self._findings.fault(
+                        self._place(name, credential),
+                        f"source '{name}' has the same key as source '{owner}' ({first}); each needs its own",
+                    )
+
+    def _shared_orders(self) -> None:
+        for name, settings in self._draft.sources.items():
+            other = settings.same_orders_as
+            if other is None:
+                continue
+            key: Key = ("sources", name, "same_orders_as")
+            if other == name:
+                self._findings.fault(key, "expected the name of another source")
+            elif other not in self._sections.names("sources"):
+                others = {known for known in self._sections.names("sources") if known != name}
+                self._findings.fault(key, unknown_name("source", other, others))
+
+    def _names_of_products(self) -> None:
+        for position, product in self._draft.products.items():
+            for field, section, names in (
+                ("source", "sources", product.source),
+                ("courses", "courses", product.courses),
+            ):
+                known = self._sections.names(section)
+                for index, name in enumerate(names):
+                    if name not in known:
+                        key = self._written(("products", position, field, index))
+                        self._findings.fault(key, unknown_name(section[:-1], name, known))
+
+    def _one_mapping_a_product(self) -> None:
+        seen: dict[tuple[str, str], int] = {}
+        for position, product in self._draft.products.items():
+            for source in product.source:
+                first = seen.setdefault((source, product.remote_product_id), position)
+                if first != position:
+                    key: Key = ("products", position, "remote_product_id")
+                    there = self._line(("products", first, "remote_product_id"))
+                    self._findings.fault(
+                        key, f"product '{product.remote_product_id}' of source '{source}' is mapped already ({there})"
+                    )
+
+    def _sources_that_sell_nothing(self) -> None:
+        if not self._sections.names("sources"):
+            self._findings.warn(("sources",), "no source is configured: nothing can come in")
+        selling = {source for product in self._draft.products.values() for source in product.source}
+        for name, settings in self._draft.sources.items():
+            if settings.enabled and name not in selling:
+                fate = "is ignored" if settings.unmapped == "ignore" else "waits in quarantine"
+                self._findings.warn(("sources", name), f"no product names this source: whatever it sells {fate}")
+
+    def _targets_that_get_nothing(self) -> None:
+        enabled = {name: settings for name, settings in self._draft.targets.items() if settings.enabled}
+        if not enabled:
+            self._findings.warn(("targets",), "no target is in use: purchases are kept and nobody is told")
+        with_table = {target for course in self._draft.courses.values() for target in course.tables}
+        for name, settings in enabled.items():
+            if name not in with_table and self._types.needs_table(settings.connector):
+                self._findings.warn(("targets", name), f"no course has a table '{name}': nobody gets in there")
+
+    def _courses_nobody_gets_into(self) -> None:
+        opened = {course for product in self._draft.products.values() for course in product.courses}
+        for name in self._draft.courses:
+            if name not in opened:
+                self._findings.warn(("courses", name), "no product leads to this course")
+
+    def _one_namespace_a_target(self) -> None:
+        """Two sources whose users 7 are two people must not meet at a target that knows one user 7."""
+        for name, settings in self._draft.targets.items():
+            if not settings.enabled or not self._types.knows_user_ids(settings.connector):
+                continue
+            senders = {source: self._draft.sources[source] for source in self._sellers_to(name)}
+            namespaces = {
+                given.namespace or source: source
+                for source, given in senders.items()
+                if given.enabled and self._types.sends_user_ids(given.adapter)
+            }
+            if len(namespaces) > 1:
+                listed = ", ".join(f"'{source}'" for source in sorted(namespaces.values()))
+                self._findings.fault(
+                    ("targets", name),
+                    f"sources {listed} send user ids of different namespaces to a target that knows people by them: "
+                    "give the sources one namespace if their ids mean the same people, else give each a target of its own",
+                )
+
+    def _sellers_to(self, target: str) -> list[str]:
+        courses = {key for key, course in self._draft.courses.items() if target in course.tables}
+        sources = [
+            name for product in self._draft.products.values() if courses & {*product.courses} for name in product.source
+        ]
+        return [name for name in dict.fromkeys(sources) if name in self._draft.sources]
+
+    def _place(self, source: str, credential: str) -> Key:
+        """Return where a source's key stands; its table when the adapter made the key from several values."""
+        table: Key = ("sources", source)
+        return next(_leaves_equal(self._sections.tree["sources"][source], credential, table), table)
+
+    def _written(self, key: Key) -> Key:
+        """Return the key of a list's entry, or of the single value that stands in its place."""
+        tree: Any = self._sections.tree
+        for step in key[:-1]:
+            tree = tree[step]
+        return key if isinstance(tree, list) else key[:-1]
+
+    def _line(self, key: Key) -> str:
+        return f"line {self._findings.lines.of(key)}"
+
+
+def _leaves_equal(tree: Any, text: str, key: Key) -> Any:
+    if tree == text:
+        yield key
+    elif isinstance(tree, dict):
+        for name, entry in tree.items():
+            yield from _leaves_equal(entry, text, (*key, name))
+    elif isinstance(tree, list):
+        for position, entry in enumerate(tree):
+            yield from _leaves_equal(entry, text, (*key, position))

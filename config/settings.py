@@ -1,0 +1,312 @@
+"""The bridge's own settings, section by section. Sources, targets and course tables belong to their connectors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
+
+from bridge.contract.settings import CourseTable, Duration, SettingsModel, SourceSettings, TargetSettings
+
+_SIZE = re.compile(r"(\d+)\s*(B|kB|KB|MB|GB|KiB|MiB|GiB)")
+_BYTES = {"B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+_LEDGERS = ("sqlite", "postgresql", "postgres")
+_MAILERS = ("smtp", "smtps")
+
+
+def http_address(text: str) -> str:
+    """Return an http or https address as it is.
+
+    Raises:
+        ValueError: for anything else; the message does not repeat it.
+    """
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)
+    except ValueError:
+        usable = False
+    if not usable or any(character.isspace() for character in text):
+        raise ValueError('expected an address such as "https://example.org"')
+    return text
+
+
+def size(text: object) -> object:
+    """Read ``"1MiB"`` or ``"500KB"`` as bytes; a plain number is bytes already.
+
+    Raises:
+        ValueError: for anything else; the message shows the expected form.
+    """
+    if isinstance(text, int) and not isinstance(text, bool):
+        return text
+    if isinstance(text, str) and (match := _SIZE.fullmatch(text.strip())):
+        return int(match[1]) * _BYTES[match[2]]
+    raise ValueError('expected a size such as "1MiB" or "500KB"')
+
+
+def _positive(span: timedelta) -> timedelta:
+    if span <= timedelta(0):
+        raise ValueError("expected more than 0 seconds")
+    return span
+
+
+def _network(text: object) -> object:
+    if isinstance(text, IPv4Network | IPv6Network):
+        return text
+    try:
+        return ip_network(text if isinstance(text, str) else "", strict=False)
+    except ValueError:
+        raise ValueError('expected an address or a network, such as "10.0.0.0/8"') from None
+
+
+def _ledger_url(text: str) -> str:
+    if text.partition(":")[0] not in _LEDGERS or "://" not in text:
+        raise ValueError('expected "sqlite:///path/to/bridge.db" or "postgresql://..."')
+    return text
+
+
+def _mailer_url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in _MAILERS or not parts.hostname:
+        raise ValueError('expected "smtp://host:port" or "smtps://host:port"')
+    return text
+
+
+def _password_hash(secret: SecretStr) -> SecretStr:
+    if not secret.get_secret_value().startswith("$argon2id$"):
+        raise ValueError("expected an argon2id hash, made by `bridge console add-user`")
+    return secret
+
+
+def _several(value: object) -> object:
+    return value if isinstance(value, list | tuple) else [value]
+
+
+def _number_as_text(value: object) -> object:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Span = Annotated[Duration, AfterValidator(_positive)]
+Port = Annotated[int, Field(ge=0, le=65_535)]
+HttpAddress = Annotated[str, AfterValidator(http_address)]
+Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
+Name = Annotated[str, Field(min_length=1)]
+
+
+class Server(SettingsModel):
+    """``[server]``: where senders and operators reach us.
+
+    Attributes:
+        host: address to listen on; ``0.0.0.0`` for all of the machine's.
+        port: 0 lets the system choose.
+        public_url: how the world sees this address, for links in notices and answers.
+        trusted_proxies: networks whose ``X-Forwarded-For`` and ``X-Forwarded-Proto`` are believed.
+        max_body: largest body that is read, in bytes.
+    """
+
+    host: str = "127.0.0.1"
+    port: Port = 8080
+    public_url: HttpAddress | None = None
+    trusted_proxies: tuple[Network, ...] = ()
+    max_body: Annotated[int, BeforeValidator(size), Field(gt=0)] = 2**20
+
+
+class Ledger(SettingsModel):
+    """``[ledger]``: what we remember, and how long.
+
+    Attributes:
+        url: of the database; it may hold a password and is therefore left out of ``repr``.
+        keep_events: age at which what a sender wrote is emptied; the story of the purchase stays.
+    """
+
+    url: Annotated[str, AfterValidator(_ledger_url)] = Field(default="sqlite:///var/bridge.db", repr=False)
+    keep_events: Span = timedelta(days=400)
+
+
+class Dispatch(SettingsModel):
+    """``[dispatch]``: how long and how often a delivery is tried (docs/flow.md).
+
+    Attributes:
+        max_age: age, counted over attempts really made, at which a delivery becomes a dead letter.
+        retry: pauses between attempts; the last one repeats.
+        jitter: share by which a pause is lengthened or shortened at random.
+        deadline: of one ``deliver`` call; shorter than the lease, so that a late answer still finds its delivery ours.
+        lease: for how long a claimed delivery is a process's own; it is renewed while the process lives.
+        request_timeout: of one HTTP request.
+        retry_after_max: the longest ``Retry-After`` that is obeyed.
+        breaker_failures: outages in a row that open a lane's breaker.
+        breaker_probe: pause before the first probe of an open breaker; doubles up to ``breaker_probe_max``.
+        breaker_probe_max: the longest pause between two probes.
+    """
+
+    max_age: Span = timedelta(days=3)
+    retry: tuple[Span, ...] = Field(
+        default=tuple(timedelta(seconds=s) for s in (5, 30, 120, 600, 3_600, 10_800, 21_600, 43_200)), min_length=1
+    )
+    jitter: float = Field(default=0.2, ge=0, lt=1)
+    deadline: Span = timedelta(seconds=25)
+    request_timeout: Span = timedelta(seconds=10)
+    lease: Span = timedelta(seconds=30)
+    retry_after_max: Span = timedelta(hours=1)
+    breaker_failures: int = Field(default=5, ge=1)
+    breaker_probe: Span = timedelta(seconds=5)
+    breaker_probe_max: Span = timedelta(minutes=5)
+
+    @model_validator(mode="after")
+    def _ends_before_the_lease(self) -> Self:
+        if self.deadline >= self.lease:
+            raise ValueError(
+                f"expected deadline ({_seconds(self.deadline)}) to be shorter than lease ({_seconds(self.lease)})"
+            )
+        return self
+
+
+class Log(SettingsModel):
+    """``[log]``: what is written to standard error, and how.
+
+    Attributes:
+        level: the least that is written.
+        format: ``json`` for machines, one object a line; ``console`` for people.
+    """
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["json", "console"] = "json"
+
+
+class Admin(SettingsModel):
+    """``[admin]``: a listener of its own for console, admin API and metrics; without a port they share the server's.
+
+    Attributes:
+        host: address that listener is on.
+        port: of that listener; ``/metrics`` is then only there.
+    """
+
+    host: str = "127.0.0.1"
+    port: Port | None = None
+
+
+class ConsoleUser(SettingsModel):
+    """``[console.users.NAME]``: somebody who may log in.
+
+    Attributes:
+        password: argon2id hash, made by ``bridge console add-user``.
+        role: a viewer changes nothing.
+    """
+
+    password: Annotated[SecretStr, AfterValidator(_password_hash)]
+    role: Literal["operator", "viewer"] = "viewer"
+
+
+class Console(SettingsModel):
+    """``[console]``: who may log in."""
+
+    users: Mapping[str, ConsoleUser] = Field(default_factory=dict)
+
+
+class Mailer(SettingsModel):
+    """``[mailer]``: for notices that no target sends.
+
+    Attributes:
+        url: of the mail server; it may hold a password and is therefore left out of ``repr``.
+        sender: address that the notices come from.
+    """
+
+    url: Annotated[str, AfterValidator(_mailer_url)] = Field(repr=False)
+    sender: Name
+
+
+class Access(SettingsModel):
+    """``access`` of a course: how long somebody is in.
+
+    Attributes:
+        duration: from the purchase on; None is without end.
+        full_access: everything at once, where a target can release content bit by bit.
+        grace: how much longer access stays after its end.
+    """
+
+    duration: Span | None = None
+    full_access: bool = False
+    grace: Duration = timedelta(0)
+
+
+class Course(SettingsModel):
+    """``[courses.NAME]``: what a learner gets into.
+
+    Attributes:
+        title: for notices and CRM fields; default: the course's name.
+        product_url: where the learner finds the course.
+        registration_url: where ``/go/{course}`` leads.
+        tables: target name -> what that target needs to know of the course.
+    """
+
+    title: str
+    product_url: HttpAddress | None = None
+    registration_url: HttpAddress | None = None
+    access: Access = Access()
+    tables: Mapping[str, CourseTable] = Field(default_factory=dict)
+
+
+COURSE_KEYS = frozenset(Course.model_fields) - {"tables"}
+"""A course's own keys; every other key of its table is the name of a target."""
+
+
+class Product(SettingsModel):
+    """``[[products]]``: what a source sells, and what that opens.
+
+    Attributes:
+        source: the sources that sell it; one may be written without a list.
+        remote_product_id: what they call it; a whole number is taken as its text.
+        courses: several are a bundle.
+        product_url: where the learner finds what was bought; default: the first course's.
+        ignore: a product that opens nothing, kept out of quarantine.
+    """
+
+    source: Annotated[tuple[Name, ...], BeforeValidator(_several), Field(min_length=1)]
+    remote_product_id: Annotated[Name, BeforeValidator(_number_as_text)]
+    courses: tuple[Name, ...] = ()
+    product_url: HttpAddress | None = None
+    ignore: bool = False
+
+    @model_validator(mode="after")
+    def _opens_something_or_is_ignored(self) -> Self:
+        if not self.courses and not self.ignore:
+            raise ValueError("expected courses, or ignore = true")
+        if self.courses and self.ignore:
+            raise ValueError("expected courses or ignore = true, not both")
+        return self
+
+
+class Settings(SettingsModel):
+    """Everything the operator wrote, with every reference replaced and every default filled in.
+
+    Attributes:
+        sources: name -> settings, of the class that its adapter declares.
+        targets: name -> settings, of the class that its connector declares.
+    """
+
+    server: Server = Server()
+    ledger: Ledger = Ledger()
+    dispatch: Dispatch = Dispatch()
+    log: Log = Log()
+    admin: Admin = Admin()
+    console: Console = Console()
+    mailer: Mailer | None = None
+    sources: Mapping[str, SourceSettings] = Field(default_factory=dict)
+    targets: Mapping[str, TargetSettings] = Field(default_factory=dict)
+    courses: Mapping[str, Course] = Field(default_factory=dict)
+    products: tuple[Product, ...] = ()
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        # Names only: a connector's plain text field may hold a secret that came by reference, such as in an address.
+        yield "sources", sorted(self.sources)
+        yield "targets", sorted(self.targets)
+        yield "courses", sorted(self.courses)
+        yield "products", len(self.products)
+
+
+def _seconds(span: timedelta) -> str:
+    return f"{span.total_seconds():g}s"

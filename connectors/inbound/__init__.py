@@ -1,0 +1,1 @@
+"""Senders, one file each; the file name is the adapter's type."""

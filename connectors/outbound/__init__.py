@@ -1,0 +1,1 @@
+"""Targets, one file each; the file name is the connector's type."""

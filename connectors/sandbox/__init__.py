@@ -1,0 +1,1 @@
+"""Emulators of targets, one file each, named like the connector whose target they play."""

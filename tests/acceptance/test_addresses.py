@@ -1,0 +1,36 @@
+"""Addresses that change hands: an LMS that knows people by e-mail must not give one person's course to another."""
+
+from __future__ import annotations
+
+from tests.acceptance.rig import emulators, live, running, until
+
+
+async def test_an_address_passes_to_another_person(tmp_path) -> None:
+    """The newcomer waits until the former owner's account carries its new address; then both are in, and apart."""
+    async with emulators("academy_of_mine") as targets, running(tmp_path, targets) as (_, client):
+        lms = targets["academy_of_mine"]
+        await client.register("a", email="one@example.org")
+        await until(lambda: live(lms) == [("one@example.org", "course:42")])
+        lms.now_fails("status", method="PUT", status=503, times=2, body="<html>busy</html>")
+        await client.register("a", email="two@example.org")
+        _, newcomer = await client.register("b", email="one@example.org")
+        await until(lambda: live(lms) == [("one@example.org", "course:42"), ("two@example.org", "course:42")])
+        await client.cancel(newcomer["registration_id"])
+        await until(lambda: live(lms) == [("two@example.org", "course:42")])
+
+
+async def test_two_people_swap_addresses(tmp_path) -> None:
+    """Neither waits for the other for ever, and nobody loses access."""
+    async with emulators("elevate", "mailchimp") as targets, running(tmp_path, targets) as (_, client):
+        await client.register("a", email="one@example.org")
+        await client.register("b", email="two@example.org")
+        await until(lambda: len(live(targets["elevate"])) == 2 and len(live(targets["mailchimp"])) == 2)
+        await client.register("a", email="two@example.org")
+        await client.register("b", email="one@example.org")
+        await until(
+            lambda: (
+                {user: row["email"] for user, row in targets["elevate"].users.items()}
+                == {"a": "two@example.org", "b": "one@example.org"}
+            )
+        )
+        assert len(live(targets["elevate"])) == 2

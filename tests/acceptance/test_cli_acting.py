@@ -1,0 +1,98 @@
+"""``requeue``, ``release``, ``pause`` and ``resume`` on a ledger that nobody runs on: written directly."""
+
+from __future__ import annotations
+
+import getpass
+
+import pytest
+
+from tests.acceptance.cli_rig import Past, ask, look, past
+
+MAPPED = '\n[[products]]\nsource = "ams"\nremote_product_id = "UNMAPPED-9"\ncourses = ["ethics"]\n'
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory) -> Past:
+    return past(tmp_path_factory.mktemp("past"))
+
+
+def dead(config) -> list[tuple]:
+    return look(config.with_name("bridge.db"), "SELECT id FROM delivery WHERE state = 'dead'")
+
+
+def actions(config) -> list[tuple]:
+    return look(config.with_name("bridge.db"), "SELECT operator, action, subject FROM operator_action ORDER BY id")
+
+
+def test_a_dead_letter_is_requeued_by_its_id(known, tmp_path) -> None:
+    """A dry run changes nothing; the real one opens it, records who did it, and shows in the trace."""
+    config = known.copy(tmp_path)
+    ((letter,),) = dead(config)
+    dry = ask("requeue", letter, "--dry-run", "--json", "--config", config)
+    assert (dry.code, [row["delivery_id"] for row in dry.json]) == (0, [letter])
+    assert dead(config) == [(letter,)]
+    assert actions(config) == []
+    done = ask("requeue", letter, "--config", config)
+    assert done.code == 0
+    assert "1 dead letter requeued" in done.out
+    assert dead(config) == []
+    assert actions(config) == [(getpass.getuser(), "requeue", str(letter))]
+    traced = ask("trace", known.bob, "--by", "registration", "--json", "--config", config)
+    assert traced.json["purchases"][0]["story"][-1]["action"] == "requeue"
+
+
+def test_what_is_no_dead_letter_is_named(known, tmp_path) -> None:
+    """Exit code 1 names the id that could not be requeued; the others are."""
+    config = known.copy(tmp_path)
+    ((letter,),) = dead(config)
+    said = ask("requeue", letter, 1, "--json", "--config", config)
+    assert said.code == 1
+    assert [row["delivery_id"] for row in said.json] == [letter]
+    assert "delivery 1 is not a dead letter" in said.err
+    nothing = ask("requeue", "--all", "--config", config)
+    assert (nothing.code, nothing.out.strip()) == (0, "nothing to requeue")
+
+
+def test_a_target_is_requeued_as_a_whole(known, tmp_path) -> None:
+    """Only that target's dead letters open again."""
+    config = known.copy(tmp_path)
+    assert (ask("requeue", "--target", "hubspot", "--json", "--config", config)).json == []
+    assert len((ask("requeue", "--target", "elevate", "--json", "--config", config)).json) == 1
+
+
+def test_a_line_is_released_once_its_product_is_mapped(known, tmp_path) -> None:
+    """While it is unmapped the line stays; afterwards it becomes a registration."""
+    config = known.copy(tmp_path)
+    early = ask("release", 1, "--json", "--config", config)
+    assert early.code == 1
+    assert early.json[0]["became"] == "waiting"
+    assert "line 1 still waits" in early.err
+    config.write_text(config.read_text() + MAPPED)
+    dry = ask("release", "--product", "UNMAPPED-9", "--dry-run", "--config", config)
+    assert "nothing was changed" in dry.out
+    done = ask("release", "--all", "--json", "--config", config)
+    assert (done.code, done.json[0]["became"]) == (0, "released")
+    traced = ask("trace", done.json[0]["registration_id"], "--by", "registration", "--json", "--config", config)
+    assert "quarantine" in [entry["what"] for entry in traced.json["purchases"][0]["story"]]
+    again = ask("release", 1, "--config", config)
+    assert again.code == 1
+    assert "line 1" in again.err
+
+
+def test_a_pause_outlives_the_command(known, tmp_path) -> None:
+    """A lane paused while nothing runs is paused in the ledger, and the trace says so; resuming it twice does no harm."""
+    config = known.copy(tmp_path)
+    paused = ask("pause", "hubspot", "--why", "moving house", "--config", config)
+    assert paused.code == 0
+    (purchase,) = (ask("trace", "bob@example.org", "--json", "--config", config)).json["purchases"]
+    assert [step["paused_why"] for step in purchase["next"]] == [None, "moving house"]
+    for was_paused in (True, False):
+        resumed = ask("resume", "hubspot", "--json", "--config", config)
+        assert (resumed.code, resumed.json["was_paused"]) == (0, was_paused)
+
+
+def test_an_action_without_a_choice_is_bad_usage(known) -> None:
+    """Nothing is requeued or released by accident."""
+    for words in (["requeue"], ["release"], ["requeue", "1", "--all"], ["pause", "nobody"], ["requeue", "x"]):
+        said = ask(*words, "--config", known.config)
+        assert (said.code, said.out) == (2, ""), words

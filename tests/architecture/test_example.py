@@ -1,0 +1,57 @@
+"""``bridge.toml.example`` is a configuration that works, as it stands and with everything switched on."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from bridge.contract.errors import ConfigError
+from bridge.registry import Registry
+from config.load import Loaded, load
+from tests.architecture.source import ROOT
+
+EXAMPLE = ROOT / "bridge.toml.example"
+_NAMED = re.compile(r"\$\{([A-Z][A-Z0-9_]*)\}")
+_SWITCHED_OFF = re.compile(r"^#(?=\S)", re.MULTILINE)
+
+
+def read(path: Path) -> Loaded:
+    """Load a file with a value of its own for every variable that it names; faults are shown as an operator sees them."""
+    environment = {name: f"made-up-{name.lower()}-us19" for name in _NAMED.findall(path.read_text(encoding="utf-8"))}
+    try:
+        return load(path, Registry(), environment)
+    except ConfigError as faults:
+        raise AssertionError(str(faults)) from None
+
+
+def test_the_example_is_valid_as_it_stands() -> None:
+    """Copied and given three variables, it starts."""
+    found = read(EXAMPLE)
+    assert found.warnings == ()
+    assert set(found.settings.sources) == {"ams", "checkout"}
+    assert set(found.settings.targets) == {"lms"}
+
+
+def test_the_example_is_valid_with_everything_switched_on(tmp_path) -> None:
+    """Every setting that is shown, of every adapter and connector, is one that is taken."""
+    everything = tmp_path / "bridge.toml"
+    everything.write_text(_SWITCHED_OFF.sub("", EXAMPLE.read_text(encoding="utf-8")), encoding="utf-8")
+    found = read(everything)
+    types = Registry()
+    assert {source.adapter for source in found.settings.sources.values()} == set(types.adapters())
+    assert {target.connector for target in found.settings.targets.values()} == set(types.connectors())
+
+
+def test_what_is_shown_as_a_default_is_the_default(tmp_path) -> None:
+    """Switching a line of ``[dispatch]`` on changes nothing."""
+    text = EXAMPLE.read_text(encoding="utf-8")
+    section = re.search(r"^#\[dispatch\]\n(?:#.*\n)+", text, re.MULTILINE)
+    assert section is not None
+    everything = tmp_path / "bridge.toml"
+    everything.write_text(text.replace(section[0], _SWITCHED_OFF.sub("", section[0])), encoding="utf-8")
+    assert read(everything).settings.dispatch == read(EXAMPLE).settings.dispatch
+
+
+def test_the_example_holds_no_secret() -> None:
+    """Credentials are shown as references only."""
+    assert not re.search(r'(?:key|secret|token|password)\s*=\s*"(?!\$\{)', EXAMPLE.read_text(encoding="utf-8"))

@@ -1,0 +1,38 @@
+"""What the tests of the Salesforce target share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bridge.contract.command import Learner
+from bridge.contract.outbound import Operation
+from bridge.kit.clock import SystemClock
+from connectors.outbound.salesforce import CONNECTOR
+from tests.suites.outbound import Rig
+
+ADAS = "id:members:4711"
+
+
+def configured(rig: Rig, clock: Any = None, **changes: Any) -> None:
+    """Give the rig's connector other settings."""
+    old = rig.connector._settings
+    settings = type(old).model_validate({**old.model_dump(exclude={"contact"}), **changes})
+    rig.connector = CONNECTOR(settings, rig.connector._http, clock or SystemClock())
+
+
+def answers(rig: Rig, status: int, code: str, message: str = "no", times: int | None = None, **more: Any) -> None:
+    """Let the next calls on a contact fail the way Salesforce says it."""
+    body = [{"message": message, "errorCode": code, **more}]
+    rig.emulator.now_fails("status", status=status, body=body, times=times, path="/sobjects/Contact")
+
+
+def paths(rig: Rig) -> list[str]:
+    """What was called, without the token endpoint."""
+    calls = [seen for seen in rig.emulator.journal if "oauth2" not in seen.path]
+    return [f"{seen.method} {seen.path.partition('.0/')[2]}" for seen in calls]
+
+
+def crowd(rig: Rig, size: int) -> list[Any]:
+    """Work for so many people."""
+    people = [Learner(remote_user_id=str(n), email=f"p{n}@example.org", last_name=f"N{n}") for n in range(size)]
+    return [rig.work(Operation.CONTACT, person) for person in people]

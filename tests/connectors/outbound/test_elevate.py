@@ -1,0 +1,97 @@
+"""Elevate as a target: the suite, then what only Elevate does."""
+
+from __future__ import annotations
+
+from bridge.contract.command import Cancellation
+from bridge.contract.outbound import NeedsOperator, Operation, Receipt, Refused, Terms, TryLater
+from tests.suites.outbound import ADA, LmsSuite, Rig
+
+
+class TestElevate(LmsSuite):
+    """The Registration API as a client."""
+
+    type = "elevate"
+
+    async def test_sends_the_documented_fields(self, rig: Rig) -> None:
+        """The body is the one of the vendor's page."""
+        await rig.do(Operation.GRANT, terms=Terms(send_email=True))
+        assert rig.emulator.journal[-1].json == {
+            "api_key": "sandbox-elevate-key",
+            "remote_user_id": "4711",
+            "firstname": "Ada",
+            "lastname": "Lovelace",
+            "email": "Ada.Lovelace@example.org",
+            "remote_product_id": "ABCD1234",
+            "amount_paid": "49.90",
+            "send_email": True,
+        }
+
+    async def test_the_course_table_may_name_another_product(self, rig: Rig) -> None:
+        """What was bought is only the default."""
+        await rig.do(Operation.GRANT, table={"remote_product_id": "OTHER"})
+        assert rig.emulator.journal[-1].json["remote_product_id"] == "OTHER"
+
+    async def test_an_unknown_product_is_refused_with_the_targets_words(self, rig: Rig) -> None:
+        """The operator reads what Elevate said."""
+        rig.emulator.products = {"ELSE"}
+        outcome = await rig.do(Operation.GRANT)
+        assert isinstance(outcome, Refused)
+        assert "The requested product could not be found." in outcome.why
+
+    async def test_a_wrong_key_stops_the_lane(self, rig: Rig) -> None:
+        """Nothing that is queued would fare better."""
+        rig.emulator.now_fails("status", status=422, body={"error_messages": {"api_key": "The API key is not valid."}})
+        outcome = await rig.do(Operation.GRANT)
+        assert isinstance(outcome, NeedsOperator)
+        assert outcome.scope == "lane"
+
+    async def test_cancels_with_the_texts_of_the_cancellation(self, rig: Rig) -> None:
+        """What the AMS wanted said is said."""
+        granted = await rig.do(Operation.GRANT)
+        assert isinstance(granted, Receipt)
+        texts = Cancellation(
+            admin_email="office@example.org", admin_text="moved", notify_learner=False, learner_text="bye"
+        )
+        await rig.do(Operation.REVOKE, refs=granted.refs, cancellation=texts)
+        assert rig.emulator.journal[-1].json == {
+            "api_key": "sandbox-elevate-key",
+            "registration_id": 583919,
+            "cancellations_email": "office@example.org",
+            "cancellation_explanation": "moved",
+            "notify_cancelled_user": False,
+            "cancellation_explanation_for_user": "bye",
+        }
+
+    async def test_no_mail_on_an_update(self, rig: Rig) -> None:
+        """A changed name is no reason to write to the learner again."""
+        granted = await rig.do(Operation.GRANT, terms=Terms(send_email=True))
+        assert isinstance(granted, Receipt)
+        await rig.do(Operation.UPDATE, ADA, refs=granted.refs, terms=Terms(send_email=True))
+        assert len(rig.emulator.mails) == 1
+
+    async def test_a_proxys_404_is_an_outage_and_no_revocation(self, rig: Rig) -> None:
+        """Only Elevate itself can say that a registration is gone."""
+        granted = await rig.do(Operation.GRANT)
+        assert isinstance(granted, Receipt)
+        rig.emulator.now_fails("status", status=404, body="<html>not found</html>")
+        for operation in (Operation.REVOKE, Operation.GRANT):
+            outcome = await rig.do(operation, refs=granted.refs)
+            assert isinstance(outcome, TryLater)
+            assert outcome.cause == "outage"
+        assert not isinstance(await rig.connector.check(), Receipt)
+
+    async def test_revokes_the_registration_whose_answer_was_lost(self, rig: Rig) -> None:
+        """The id that is known may be that of an earlier registration, cancelled long ago."""
+        first = await rig.do(Operation.GRANT)
+        assert isinstance(first, Receipt)
+        await rig.do(Operation.REVOKE, refs=first.refs)
+        await rig.do(Operation.GRANT)  # its answer never arrived: nobody knows the new id
+        outcome = await rig.do(Operation.REVOKE, refs=first.refs, unknown=True)
+        assert isinstance(outcome, Receipt)
+        assert rig.live() == []
+
+    async def test_an_answer_without_an_id_is_no_receipt(self, rig: Rig) -> None:
+        """A cancellation would have nothing to name."""
+        for value in ("", True, None, "abc"):
+            rig.emulator.now_fails("status", status=200, times=1, body={"product_url": "x", "registration_id": value})
+            assert isinstance(await rig.do(Operation.GRANT), TryLater)

