@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import secrets
 import socket
+from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import aiohttp
@@ -17,7 +20,8 @@ from bridge import registry
 from bridge.actions import Actions
 from bridge.contract.catalogue import Catalogue, CourseEntry, ProductEntry, SourceEntry, TargetEntry
 from bridge.contract.errors import LedgerError, LedgerHeld
-from bridge.contract.settings import SourceSettings, TargetSettings
+from bridge.contract.inbound import Enriches
+from bridge.contract.settings import CallsOut, MarksTestOrders, SourceSettings, TargetSettings
 from bridge.dispatch.attempt import PatientLimiter
 from bridge.dispatch.breaker import BreakerPolicy
 from bridge.dispatch.lane import Lane, LanePolicy
@@ -33,6 +37,7 @@ from bridge.edge.web import admin_application, application
 from bridge.edge.webhooks import Webhooks
 from bridge.intake.intake import Intake
 from bridge.jobs.expiry import Expiry
+from bridge.jobs.lookups import LookupPolicy, Lookups
 from bridge.jobs.retention import Retention
 from bridge.kit.clock import Clock, SystemClock
 from bridge.kit.http import Http, Windows, open_session
@@ -47,7 +52,11 @@ _WAIT_FOR_LEDGER = 30.0
 
 def catalogue_of(settings: Settings) -> Catalogue:
     """Return the operator's mapping in the form that planning reads; disabled sources and targets are left out."""
-    sources = {name: _source(name, given) for name, given in settings.sources.items() if given.enabled}
+    scopes = {name: _scope(name, settings.sources) for name, given in settings.sources.items() if given.enabled}
+    shared = Counter(scopes.values())
+    sources = {
+        name: _source(name, settings.sources[name], scope, joined=shared[scope] > 1) for name, scope in scopes.items()
+    }
     targets = {name: _target(name, given) for name, given in settings.targets.items() if given.enabled}
     courses = {
         key: CourseEntry(
@@ -79,13 +88,26 @@ def catalogue_of(settings: Settings) -> Catalogue:
     return Catalogue(sources, targets, courses, products, hashlib.sha256(text).hexdigest()[:16], text.decode())
 
 
-def _source(name: str, settings: SourceSettings) -> SourceEntry:
+def _scope(name: str, sources: Mapping[str, SourceSettings]) -> str:
+    """Return the source that a source's orders are known under: the last of the chain of ``same_orders_as``."""
+    passed: list[str] = []
+    while name not in passed:
+        passed.append(name)
+        name = sources[name].same_orders_as or name
+    return name if passed[-1] == name else min(passed)  # a ring: all of them are one
+
+
+def _source(name: str, settings: SourceSettings, scope: str, *, joined: bool) -> SourceEntry:
     return SourceEntry(
         name=name,
         adapter=settings.adapter,
         namespace=settings.namespace or name,
-        business_scope=settings.same_orders_as or name,
+        business_scope=scope,
         unmapped=settings.unmapped,
+        joined=joined,
+        test_mode=isinstance(settings, MarksTestOrders) and settings.test_mode,
+        echo_of=settings.echo_of,
+        accept_enrollments=settings.accept_enrollments,
     )
 
 
@@ -104,6 +126,12 @@ def _target(name: str, settings: TargetSettings) -> TargetEntry:
     )
 
 
+def retry_policy(settings: Settings) -> RetryPolicy:
+    """Return when what failed is tried again, from ``[dispatch]``."""
+    given = settings.dispatch
+    return RetryPolicy(given.retry, given.max_age, given.jitter, given.retry_after_max)
+
+
 def lane_policy(settings: Settings, concurrency: int) -> LanePolicy:
     """Return how a lane works, from ``[dispatch]`` and the target's own concurrency."""
     given = settings.dispatch
@@ -111,7 +139,7 @@ def lane_policy(settings: Settings, concurrency: int) -> LanePolicy:
         concurrency=concurrency,
         deadline=given.deadline.total_seconds(),
         lease=given.lease.total_seconds(),
-        retry=RetryPolicy(given.retry, given.max_age, given.jitter, given.retry_after_max),
+        retry=retry_policy(settings),
         breaker=BreakerPolicy(
             given.breaker_failures, given.breaker_probe.total_seconds(), given.breaker_probe_max.total_seconds()
         ),
@@ -132,6 +160,7 @@ class Bridge:
         self.dispatcher: Dispatcher | None = None
         self._owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self._sessions: list[aiohttp.ClientSession] = []
+        self._asking: list[asyncio.Task[None]] = []
         self._listeners = Listeners()
         self._schedule = Schedule()
         self._opened = False
@@ -169,6 +198,9 @@ class Bridge:
         """Stop accepting, finish what is in flight, give leases back, close the ledger."""
         await self._listeners.close()
         self._schedule.stop()
+        for task in self._asking:
+            task.cancel()
+        await asyncio.gather(*self._asking, return_exceptions=True)
         if self.dispatcher is not None:
             await self.dispatcher.drain()
         for session in self._sessions:
@@ -210,13 +242,42 @@ class Bridge:
             secrets=secrets_of(given),
         )
 
+    def _source(self, name: str, entry: SourceEntry) -> Source:
+        given = self.settings.sources[name]
+        adapter = registry.adapter_class(entry.adapter)(given)
+        if not isinstance(given, CallsOut):
+            return Source(entry, adapter)
+        rates = given.rate_limit or getattr(adapter, "rate_limit", ())
+        session = open_session(given.concurrency * 2)
+        self._sessions.append(session)
+        limiter = Windows(rates, self.clock)
+        return Source(entry, adapter, Http(given.base_url, limiter, given.timeout.total_seconds(), session))
+
+    def _start_lookups(self, sources: Sources, intake: Intake) -> None:
+        for name, source in sources.by_name.items():
+            given = self.settings.sources[name]
+            if not isinstance(given, CallsOut) or not isinstance(source.adapter, Enriches):
+                continue
+            policy = LookupPolicy(given.concurrency, given.timeout.total_seconds(), retry_policy(self.settings))
+            asker = Lookups(
+                source.entry,
+                source.adapter,
+                self.ledger,
+                intake,
+                source.http,
+                policy,
+                self.clock,
+                self.telemetry.looked_up,
+            )
+            self.ledger.on_commit(asker.wake)
+            self._schedule.every(self.settings.dispatch.lease.total_seconds() / 3, f"lookups {name}", asker.tick)
+            self._asking.append(asyncio.create_task(asker.run(), name=f"lookups:{name}"))
+
     async def _listen(self, dispatcher: Dispatcher) -> None:
         server, admin = self.settings.server, self.settings.admin
-        sources = Sources(
-            Source(entry, registry.adapter_class(entry.adapter)(self.settings.sources[name]))
-            for name, entry in self.catalogue.sources.items()
-        )
+        sources = Sources(self._source(name, entry) for name, entry in self.catalogue.sources.items())
         intake = Intake(self.ledger, lambda: self.catalogue)
+        self._start_lookups(sources, intake)
         webhooks = Webhooks(intake, lambda: sources, self.telemetry, self.clock, server.max_body)
         health = Health(self.ledger, dispatcher, self.telemetry, self.clock, lambda: intake.refusing)
         if self.ledger.file is not None:

@@ -55,6 +55,10 @@ class SourceEntry:
 
     Attributes:
         business_scope: sources with the same scope report the same orders.
+        joined: another source has the same scope.
+        test_mode: take test orders, and only those.
+        echo_of: the target that this source is, or None.
+        accept_enrollments: whether such a source may enroll people whom we did not.
     """
 
     name: str
@@ -62,6 +66,10 @@ class SourceEntry:
     namespace: str
     business_scope: str
     unmapped: Literal["quarantine", "ignore"] = "quarantine"
+    joined: bool = False
+    test_mode: bool = False
+    echo_of: str | None = None
+    accept_enrollments: bool = False
 
 
 @dataclass(frozen=True, slots=True)

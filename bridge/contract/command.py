@@ -108,7 +108,12 @@ class Item(Frozen):
 
 
 class Order(Frozen):
-    """The order behind the command. The ids are kept because refunds and disputes often carry only those."""
+    """The order behind the command. The ids are kept because refunds and disputes often carry only those.
+
+    Attributes:
+        refs: further ids by which a later event may name this purchase (a charge, a capture, an invoice), or by which this
+            event names an earlier one.
+    """
 
     number: str | None = None
     status: str | None = None
@@ -118,6 +123,7 @@ class Order(Frozen):
     payment_method: str | None = None
     transaction_id: str | None = None
     subscription_id: str | None = None
+    refs: tuple[Key, ...] = ()
 
 
 class Cancellation(Frozen):

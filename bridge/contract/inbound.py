@@ -16,7 +16,8 @@ import orjson
 
 from bridge.contract.command import EnrollmentCommand
 from bridge.contract.errors import PayloadInvalid
-from bridge.contract.settings import SourceSettings
+from bridge.contract.outbound import NeedsOperator, Refused, TryLater
+from bridge.contract.settings import Rate, SourceSettings
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,7 @@ class Reception:
     Attributes:
         faults: field -> what is wrong, for ``invalid`` and ``unreadable``.
         retry_after: seconds, for ``unavailable``.
+        learner_id: our number of the person it concerned, for a protocol that answers with one.
     """
 
     kind: Kind
@@ -115,6 +117,7 @@ class Reception:
     faults: Mapping[str, str] = field(default_factory=dict)
     retry_after: int = 5
     event_id: int | None = None
+    learner_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +128,36 @@ class Response:
     body: Any
     headers: Mapping[str, str] = field(default_factory=dict)
     content_type: str = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """One row of a post with many that can't be understood; it waits in quarantine and does not sink the others.
+
+    Attributes:
+        row: which one: the sender's id of it, or its place counted from 0.
+        faults: as of :class:`bridge.contract.errors.PayloadInvalid`.
+    """
+
+    row: str
+    faults: Mapping[str, str]
+
+
+Meaning = EnrollmentCommand | Unreadable
+"""What one row of an event means."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """Something to be asked at the sender before an event is understood.
+
+    Attributes:
+        kind: what it is, in the sender's word (``order``).
+        key: its id as the event gave it. The address is built from it, never taken from the event.
+    """
+
+    kind: str
+    key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +182,9 @@ class InboundAdapter(Protocol):
         credential_fields: fields of body, form or query that are blanked before an event is stored.
         kept_headers: headers that :meth:`normalise` needs, in lower case; no other header is stored.
         product_id: one sentence for the docs: what the source calls its product.
+        setup: for the docs: what to do at the sender, step by step; ``{url}`` stands for the source's
+            own address, ``{host}`` for the bridge's.
+        unverified: for the docs: what of the protocol no source confirms.
     """
 
     Settings: ClassVar[type[SourceSettings]]
@@ -159,6 +195,8 @@ class InboundAdapter(Protocol):
     credential_fields: ClassVar[frozenset[str]]
     kept_headers: ClassVar[frozenset[str]]
     product_id: ClassVar[str]
+    setup: ClassVar[Sequence[str]]
+    unverified: ClassVar[str]
 
     def __init__(self, settings: Any) -> None:
         """Take the validated settings of one source. No network, no disk."""
@@ -181,8 +219,10 @@ class InboundAdapter(Protocol):
             SignatureInvalid: it is not proven. Compare in constant time.
         """
 
-    def normalise(self, event: InboundEvent) -> list[EnrollmentCommand]:
+    def normalise(self, event: InboundEvent) -> Sequence[Meaning]:
         """Say what a verified event means: any number of commands; none when it is of no use.
+
+        Of a post with many rows each bad one becomes an :class:`Unreadable`, and the others are taken.
 
         Pure and without network: the same event gives the same commands, also years later.
 
@@ -193,3 +233,54 @@ class InboundAdapter(Protocol):
     @classmethod
     def respond(cls, event: InboundEvent, reception: Reception) -> Response:
         """Say it in the protocol's own shape. The body repeats no secret."""
+
+
+@runtime_checkable
+class Handshakes(Protocol):
+    """An adapter whose sender first asks whether the address is ours."""
+
+    def handshake(self, event: InboundEvent) -> Response | None:
+        """Answer such a call; None for every other one. It is not verified, and nothing of it is stored or has an effect."""
+
+
+@runtime_checkable
+class Verifies(Protocol):
+    """An adapter that can't verify every event by itself: it needs a certificate, or asks the sender."""
+
+    async def verify_afar(self, event: InboundEvent, http: Any) -> None:
+        """Finish what :meth:`InboundAdapter.verify` could not, through a :class:`bridge.kit.http.Http` of the source.
+
+        Raises:
+            SignatureInvalid: it is not proven.
+            TransportFault: nobody answered: the sender is told to come again (503).
+        """
+
+
+@runtime_checkable
+class Enriches(Protocol):
+    """An adapter whose events are thin: what they mean is asked at the sender, in the background.
+
+    Class attributes:
+        rate_limit: the sender's published limits; ``rate_limit`` of the source replaces it.
+    """
+
+    rate_limit: ClassVar[Sequence[Rate]]
+
+    def lookups(self, event: InboundEvent) -> Sequence[Lookup]:
+        """Say what must be asked about a verified event, besides what :meth:`InboundAdapter.normalise` makes of it.
+
+        Pure, as ``normalise``; it is called after it, and must not raise.
+        """
+
+    async def look_up(
+        self, event: InboundEvent, lookup: Lookup, http: Any
+    ) -> Sequence[Meaning] | TryLater | NeedsOperator | Refused:
+        """Ask one thing and say what the event means by it; none when it is of no use.
+
+        Made again after any crash, so it must have no effect at the sender. The event comes from the ledger: its
+        credential fields are blank.
+
+        Raises:
+            PayloadInvalid: the answer can't be understood.
+            TransportFault: nobody answered; it is tried again.
+        """

@@ -92,6 +92,8 @@ class SourceSettings(SettingsModel):
         namespace: whose ``remote_user_id`` this source sends; sources that share people share a namespace.
         unmapped: what happens to a line whose product is not mapped.
         same_orders_as: another source that reports the same orders, so that business keys are shared with it.
+        echo_of: the target that this source is: what it tells of access that we gave is progress, and no purchase.
+        accept_enrollments: whether a source with ``echo_of`` may also enroll people whom we did not.
         enabled: a disabled source answers as if it did not exist.
     """
 
@@ -99,7 +101,35 @@ class SourceSettings(SettingsModel):
     namespace: str | None = None
     unmapped: Literal["quarantine", "ignore"] = "quarantine"
     same_orders_as: str | None = None
+    echo_of: str | None = None
+    accept_enrollments: bool = False
     enabled: bool = True
+
+
+class MarksTestOrders(SourceSettings):
+    """What a source takes whose sender marks test orders.
+
+    Attributes:
+        test_mode: take test orders, and only those; without it they are counted and have no effect.
+    """
+
+    test_mode: bool = False
+
+
+class CallsOut(SourceSettings):
+    """What a source takes whose adapter asks the sender.
+
+    Attributes:
+        base_url: address of the sender's API; default: the vendor's.
+        timeout: of one request.
+        rate_limit: windows that all hold at once; empty means the adapter's default.
+        concurrency: lookups under way at once.
+    """
+
+    base_url: str = ""
+    timeout: Duration = timedelta(seconds=10)
+    rate_limit: tuple[RateLimit, ...] = ()
+    concurrency: int = Field(default=4, ge=1, le=64)
 
 
 class Condition(SettingsModel):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from bridge.contract.catalogue import SourceEntry
 from bridge.contract.inbound import InboundAdapter
@@ -12,10 +13,15 @@ from bridge.kit.signatures import fingerprint
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One configured inbound: what planning sees of it, and the adapter that knows its credentials."""
+    """One configured inbound: what planning sees of it, and the adapter that knows its credentials.
+
+    Attributes:
+        http: through which an adapter that calls out asks the sender; None for one that doesn't.
+    """
 
     entry: SourceEntry
     adapter: InboundAdapter
+    http: Any = None
 
 
 class Sources:

@@ -57,6 +57,18 @@ class Telemetry:
             ("target",),
             registry=self.registry,
         )
+        self.lookups = Counter(
+            "bridge_lookups",
+            "Questions to senders about their events, by what came of them",
+            ("source", "outcome"),
+            registry=self.registry,
+        )
+        self.lookups_open = Gauge(
+            "bridge_lookups_open",
+            "Questions to senders that are not answered yet, by state",
+            ("source", "state"),
+            registry=self.registry,
+        )
         self.quarantine = Gauge(
             "bridge_quarantine", "Lines and events that wait for an operator", ("source",), registry=self.registry
         )
@@ -84,17 +96,24 @@ class Telemetry:
         self.attempts.labels(target, operation, outcome).inc()
         self.attempt_seconds.labels(target).observe(seconds)
 
+    def looked_up(self, source: str, outcome: str) -> None:
+        """Count one question to a sender."""
+        self.lookups.labels(source, outcome).inc()
+
     def show_ledger(self, counts: Mapping[str, Any]) -> None:
         """Take over what the ledger counted (see ``reports.backlog``)."""
         self.deliveries.clear()
         self.oldest_due.clear()
         self.quarantine.clear()
+        self.lookups_open.clear()
         for (target, state), number in counts["deliveries"].items():
             self.deliveries.labels(target, state).set(number)
         for target, seconds in counts["oldest_due"].items():
             self.oldest_due.labels(target).set(seconds)
         for source, number in counts["quarantine"].items():
             self.quarantine.labels(source).set(number)
+        for (source, state), number in counts["lookups"].items():
+            self.lookups_open.labels(source, state).set(number)
 
     def text(self) -> bytes:
         """Return everything in Prometheus's text format."""

@@ -11,8 +11,8 @@ import orjson
 import structlog
 from aiohttp import web
 
-from bridge.contract.errors import PayloadInvalid, SignatureInvalid
-from bridge.contract.inbound import InboundAdapter, InboundEvent, Reception, Response
+from bridge.contract.errors import PayloadInvalid, SignatureInvalid, TransportFault
+from bridge.contract.inbound import Handshakes, InboundAdapter, InboundEvent, Reception, Response, Verifies
 from bridge.edge.sources import Source, Sources
 from bridge.edge.telemetry import Telemetry
 from bridge.intake.intake import Intake
@@ -74,6 +74,11 @@ class Webhooks:
             reception, event = body, self._event(request, b"")
         else:
             event = self._event(request, body)
+            if source is not None and isinstance(source.adapter, Handshakes):
+                hand = source.adapter.handshake(event)
+                if hand is not None:
+                    self._telemetry.answered(source.entry.name, "handshake", time.perf_counter() - started)
+                    return _web_response(hand)
             source, reception = await self._taken(adapter, event, source)
         name = source.entry.name if source is not None else _NOBODY
         self._telemetry.answered(name, reception.kind, time.perf_counter() - started)
@@ -92,6 +97,13 @@ class Webhooks:
             if source is None:
                 return None, _unauthorised(event, None, "no source has this key")
             source.adapter.verify(event)
+            if source.http is not None and isinstance(source.adapter, Verifies):
+                await source.adapter.verify_afar(event, source.http)
+        except TransportFault as fault:
+            log.warning(
+                "edge.unverified", path=event.path, source=source.entry.name if source else None, why=str(fault)
+            )
+            return source, Reception("unavailable", retry_after=30)
         except SignatureInvalid as fault:
             return source, _unauthorised(event, source, str(fault))
         except PayloadInvalid as fault:

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from bridge.contract.command import Action
-from bridge.contract.inbound import AcceptedLine, Reception
-from bridge.intake import change, enroll
+from bridge.contract.inbound import AcceptedLine, Kind, Reception
+from bridge.intake import change, echo, enroll, parked
 from bridge.intake.plan import CommandPlan
 from bridge.intake.result import Entry, Member, Result
-from bridge.ledger import events, quarantine
+from bridge.ledger import events, lookups, quarantine
 from bridge.ledger.unit import Unit
 
 
@@ -35,6 +35,7 @@ def accept_group(unit: Unit, members: Sequence[Member]) -> list[Result]:
     ids = events.insert(unit, [member.event for member in members])
     fresh = [_Accepted(member, event_id) for member, event_id in zip(members, ids, strict=True) if event_id is not None]
     _apply(unit, fresh)
+    _ask(unit, fresh)
     done = iter(fresh)
     return [
         next(done).result if event_id is not None else _repeat(unit, member)
@@ -42,53 +43,85 @@ def accept_group(unit: Unit, members: Sequence[Member]) -> list[Result]:
     ]
 
 
+def accept_found(unit: Unit, found: Sequence[tuple[Member, int, int]]) -> list[Result]:
+    """Write what lookups found out about events that are in the ledger: (member, event id, lookup id).
+
+    One that had ended before, because it was made twice, has no effect.
+    """
+    open_still = lookups.finish(
+        unit, [lookup_id for _, _, lookup_id in found], max(member.now for member, _, _ in found)
+    )
+    accepted = [_Accepted(member, event_id) for member, event_id, _ in found]
+    _apply(unit, [one for one, (_, _, lookup_id) in zip(accepted, found, strict=True) if lookup_id in open_still])
+    return [one.result for one in accepted]
+
+
+def _ask(unit: Unit, fresh: Sequence[_Accepted]) -> None:
+    rows = [
+        lookups.LookupRow(accepted.event_id, accepted.member.source.name, lookup.kind, lookup.key)
+        for accepted in fresh
+        for lookup in accepted.member.lookups
+    ]
+    if rows:
+        lookups.keep(unit, rows, max(accepted.member.now for accepted in fresh))
+
+
 def _apply(unit: Unit, fresh: Sequence[_Accepted]) -> None:
     wave: list[Entry] = []
     seen: set[str] = set()
     for accepted in fresh:
-        accepted.result.event_id = accepted.event_id
-        _set_aside(unit, accepted)
-        for plan in accepted.member.plans:
-            entry = Entry(accepted.member, accepted.event_id, plan, accepted.result)
-            people = enroll.people(entry) if plan.command.action is Action.ENROLL else None
+        for entry in _entries(unit, accepted):
+            people = enroll.people(entry) if entry.plan.command.action is Action.ENROLL else None
             if people is None or people & seen:
                 _write_wave(unit, wave)
                 wave, seen = [], set()
             if people is None:
-                change.apply(unit, entry)
-            elif plan.lines:
+                if not change.apply(unit, entry):
+                    parked.keep(unit, entry)
+            elif entry.plan.lines:
                 wave.append(entry)
                 seen |= people
     _write_wave(unit, wave)
 
 
+def _entries(unit: Unit, accepted: _Accepted) -> list[Entry]:
+    """Return the commands that are to be written, once what is no purchase of ours is set aside."""
+    accepted.result.event_id = accepted.event_id
+    entries = [Entry(accepted.member, accepted.event_id, plan, accepted.result) for plan in accepted.member.plans]
+    if accepted.member.source.echo_of is not None:
+        entries = [entry for entry in entries if not echo.heard(unit, entry)]
+    _set_aside(unit, accepted, entries)
+    return entries
+
+
 def _write_wave(unit: Unit, wave: Sequence[Entry]) -> None:
     if wave:
         enroll.apply(unit, wave)
+        parked.apply(unit, wave)
 
 
-def _set_aside(unit: Unit, accepted: _Accepted) -> None:
+def _set_aside(unit: Unit, accepted: _Accepted, entries: Sequence[Entry]) -> None:
     rows = []
-    for plan in accepted.member.plans:
+    for plan in (entry.plan for entry in entries):
         accepted.result.unmapped += len(plan.unmapped)
         accepted.result.ignored += len(plan.ignored)
         if plan.command.action is Action.ENROLL:
             rows += [enroll.quarantined(accepted.member, accepted.event_id, plan, item) for item in plan.unmapped]
-    if accepted.member.unreadable is not None:
-        rows.append(
-            quarantine.QuarantineRow(
-                event_id=accepted.event_id,
-                source=accepted.member.source.name,
-                kind="unreadable",
-                learner_key="",
-                remote_product_id="",
-                line="",
-                business_key="",
-                command="",
-                occurred_at=accepted.member.now,
-                note=accepted.member.unreadable,
-            )
+    rows += [
+        quarantine.QuarantineRow(
+            event_id=accepted.event_id,
+            source=accepted.member.source.name,
+            kind="unreadable",
+            learner_key="",
+            remote_product_id="",
+            line=row,
+            business_key="",
+            command="",
+            occurred_at=accepted.member.now,
+            note=f"{row}: {why}" if row else why,
         )
+        for row, why in accepted.member.unreadable.items()
+    ]
     if rows:
         quarantine.keep(unit, rows, accepted.member.now)
 
@@ -108,12 +141,13 @@ def _repeat(unit: Unit, member: Member) -> Result:
 
 def reception(result: Result, plans: Sequence[CommandPlan]) -> Reception:
     """Say what became of an accepted event, for the adapter to put into the protocol's words."""
-    if result.lines:
-        return Reception("accepted", lines=tuple(result.lines), event_id=result.event_id)
-    if result.not_found:
-        return Reception("not_found", event_id=result.event_id)
-    if result.unmapped:
-        return Reception("unmapped", event_id=result.event_id)
-    if not plans or result.ignored:
-        return Reception("ignored", event_id=result.event_id)
-    return Reception("accepted", event_id=result.event_id)
+    found: Kind = "accepted"
+    if result.lines or result.parked:
+        pass
+    elif result.not_found:
+        found = "not_found"
+    elif result.unmapped:
+        found = "unmapped"
+    elif not plans or result.ignored:
+        found = "ignored"
+    return Reception(found, lines=tuple(result.lines), event_id=result.event_id, learner_id=result.learner_id)

@@ -14,7 +14,7 @@ from bridge.intake import early
 from bridge.intake import people as persons
 from bridge.intake.result import Entry
 from bridge.kit.clock import milliseconds
-from bridge.ledger import events, learners, outbox, quarantine, registrations, rights
+from bridge.ledger import events, learners, outbox, purchases, quarantine, registrations, rights
 from bridge.ledger.addresses import move_person
 from bridge.ledger.learners import Known
 from bridge.ledger.outbox import right_delivery
@@ -31,26 +31,33 @@ _INTENTS = {
 _EFFECTS = {Intent.CANCELLED: "cancelled", Intent.SUSPENDED: "suspended", Intent.LIVE: "resumed"}
 
 
-def apply(unit: Unit, entry: Entry) -> None:
-    """Write one command that is no purchase."""
+def apply(unit: Unit, entry: Entry) -> bool:
+    """Write one command that is no purchase; return False where the ledger knows nothing that it could concern."""
     command = entry.plan.command
     if command.action is Action.UPDATE:
         _update(unit, entry)
-        return
-    found, missing = _concerned(unit, entry)
+        return True
+    found, missing, known = _concerned(unit, entry)
     if _only_noted(command):
         events.record_effects(unit, [(entry.event_id, row.id, "noted") for row in found])
         _answer(unit, entry, found, repeat=False)
-        return
+        return True
     intent = _INTENTS[command.action]
     made: list[Any] = []
     if intent is Intent.CANCELLED:
-        _end_waiting_lines(unit, entry)
+        known |= _end_waiting_lines(unit, entry)
         made, there = early.keep(unit, entry, missing)
         found = [*found, *there]
         events.record_effects(unit, [(entry.event_id, row.id, "cancelled") for row in made])
     _set(unit, entry, found, intent)
     _answer(unit, entry, made, repeat=False)
+    return known or bool(found or made)
+
+
+def is_narrow(command: EnrollmentCommand) -> bool:
+    """Say whether a command names one purchase, and not a whole subscription."""
+    order = command.order
+    return bool(command.business_key or order.number or order.transaction_id or order.refs)
 
 
 def _only_noted(command: EnrollmentCommand) -> bool:
@@ -64,36 +71,47 @@ def _update(unit: Unit, entry: Entry) -> None:
     command, now = entry.plan.command, entry.member.now
     assert command.learner is not None  # noqa: S101 - the contract of an update command
     known = learners.upsert(unit, [persons.learner_row(command, command.learner, entry.member.source)], now)
+    entry.result.learner_id = known[0].id
     persons.follow(unit, [person for person in known if person.changed], entry.member.targets, entry.event_id, now)
     concerned = registrations.followed(unit, known[0].id)
     events.record_effects(unit, [(entry.event_id, row.id, "noted") for row in concerned])
 
 
-def _concerned(unit: Unit, entry: Entry) -> tuple[list[Any], list[Item]]:
-    """Find the registrations a command means, and the lines it names that are not there.
+def _concerned(unit: Unit, entry: Entry) -> tuple[list[Any], list[Item], bool]:
+    """Find the registrations a command means, the lines it names that are not there, and whether its purchase is known.
 
     By our id, the business key, the order's ids, or learner and product.
     """
     command, source = entry.plan.command, entry.member.source
     if command.registration_id is not None:
-        return registrations.by_id(unit, command.registration_id, source.name), []
+        return registrations.by_id(unit, command.registration_id, source.name), [], True
     found: list[Any] = []
     if command.business_key is not None:
         found = registrations.by_business_key(unit, source.business_scope, command.business_key)
     by_key = bool(found)
-    for column, value in (
-        ("order_number", command.order.number),
-        ("transaction_id", command.order.transaction_id),
-        ("subscription_id", command.order.subscription_id),
-    ):
-        if not found and value:
-            found = registrations.by_order(unit, source.name, column, value)
+    found = found or _by_order(unit, entry)
     if not found and command.business_key is None and command.learner is not None:
         found = _by_learner(unit, entry)
-    named = {item: _lines_of(item, found) for item in command.items}
+    lines = {plan.item: plan.line for plan in entry.plan.lines} if source.joined else {}
+    named = {item: _lines_of(item, found, lines.get(item, item.line)) for item in command.items}
     missing = [item for item, rows in named.items() if not rows] if by_key or not found else []
     meant = {row.id for rows in named.values() for row in rows}
-    return [row for row in found if not command.items or row.id in meant], missing
+    return [row for row in found if not command.items or row.id in meant], missing, bool(found)
+
+
+def _by_order(unit: Unit, entry: Entry) -> list[Any]:
+    order, source = entry.plan.command.order, entry.member.source
+    found: list[Any] = []
+    for column, value in (("order_number", order.number), ("transaction_id", order.transaction_id)):
+        if not found and value:
+            found = registrations.by_order(unit, source.name, column, value)
+    refs = {order.transaction_id, *order.refs} - {None}
+    if not found and refs:
+        found = purchases.by_refs(unit, source.business_scope, [ref for ref in refs if ref])
+    # One payment of a subscription that we don't know is not all of its payments.
+    if not found and order.subscription_id and not is_narrow(entry.plan.command):
+        found = registrations.by_order(unit, source.name, "subscription_id", order.subscription_id)
+    return found
 
 
 def _by_learner(unit: Unit, entry: Entry) -> list[Any]:
@@ -106,18 +124,18 @@ def _by_learner(unit: Unit, entry: Entry) -> list[Any]:
     return registrations.live_of(unit, source.name, learner_id, {item.remote_product_id for item in command.items})
 
 
-def _lines_of(item: Item, found: Sequence[Any]) -> list[Any]:
+def _lines_of(item: Item, found: Sequence[Any], line: str) -> list[Any]:
     """Return the registrations that a line of a command means: by its reference, else by its product."""
-    exactly = [row for row in found if item.line and row.line == item.line]
+    exactly = [row for row in found if line and row.line == line]
     return exactly or [row for row in found if row.remote_product_id == item.remote_product_id]
 
 
-def _end_waiting_lines(unit: Unit, entry: Entry) -> None:
-    """What waits in quarantine is taken back with the rest of the order."""
+def _end_waiting_lines(unit: Unit, entry: Entry) -> bool:
+    """What waits in quarantine is taken back with the rest of the order. Say whether anything did."""
     command, member = entry.plan.command, entry.member
     if command.business_key is None and (command.learner is None or command.registration_id is not None):
-        return
-    quarantine.supersede(
+        return False
+    ended = quarantine.supersede(
         unit,
         member.source.name,
         command.business_key or "",
@@ -127,6 +145,7 @@ def _end_waiting_lines(unit: Unit, entry: Entry) -> None:
         f"event {entry.event_id} took the purchase back",
         member.now,
     )
+    return ended > 0
 
 
 def _set(unit: Unit, entry: Entry, found: Sequence[Any], intent: Intent) -> None:

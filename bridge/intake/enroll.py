@@ -13,7 +13,7 @@ from bridge.intake import people as persons
 from bridge.intake.plan import CommandPlan, LinePlan, line_of
 from bridge.intake.result import Entry, Member
 from bridge.kit.clock import milliseconds
-from bridge.ledger import events, learners, outbox, quarantine, registrations, rights
+from bridge.ledger import events, learners, outbox, purchases, quarantine, registrations, rights
 from bridge.ledger.learners import Known
 from bridge.ledger.outbox import DeliveryRow, right_delivery
 from bridge.ledger.registrations import Opened, RegistrationRow
@@ -68,6 +68,7 @@ def apply(unit: Unit, wave: Sequence[Entry]) -> None:
     _renew(unit, lines, now)
     judged = _give(unit, [line for line in lines if line.effect in _GIVING], now)
     _remember(unit, [line for line in lines if line.effect == "older" and line.registration.bare], now)
+    _name(unit, lines)
     events.record_effects(unit, [(line.entry.event_id, line.registration.id, line.effect) for line in lines])
     _answer(unit, lines, judged)
 
@@ -236,6 +237,17 @@ def _remember(unit: Unit, lines: Sequence[_Line], now: int) -> None:
         rights.end(unit, [line.registration.id for line in lines], now)
 
 
+def _name(unit: Unit, lines: Sequence[_Line]) -> None:
+    """Note the ids by which a refund or a dispute may name these purchases."""
+    refs = []
+    for line in lines:
+        order, scope = line.entry.plan.command.order, line.entry.member.source.business_scope
+        named = order.refs if order.transaction_id is None else (order.transaction_id, *order.refs)
+        refs += [(scope, ref, line.registration.id) for ref in named]
+    if refs:
+        purchases.name(unit, refs)
+
+
 def _grants(line: _Line) -> list[GrantRow]:
     rows = []
     for grant in line.plan.grants:
@@ -268,6 +280,7 @@ def _answer(unit: Unit, lines: Sequence[_Line], judged: Collection[int]) -> None
     for line in lines:
         opened = line.registration
         state = states.get(opened.id, "pending")
+        line.entry.result.learner_id = line.known.id
         line.entry.result.lines.append(
             AcceptedLine(opened.id, line.plan.item.remote_product_id, line.plan.product_url, not opened.created, state)
         )

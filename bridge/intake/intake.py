@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from functools import cache
+from typing import Any, cast
 
 import structlog
 from pydantic import ValidationError
@@ -12,16 +14,18 @@ from pydantic import ValidationError
 from bridge.contract.catalogue import Catalogue, SourceEntry
 from bridge.contract.command import EnrollmentCommand
 from bridge.contract.errors import LedgerError, PayloadInvalid
-from bridge.contract.inbound import InboundAdapter, InboundEvent, Reception
-from bridge.intake.accept import accept_group, reception
+from bridge.contract.inbound import Enriches, InboundAdapter, InboundEvent, Lookup, Meaning, Reception, Unreadable
+from bridge.intake.accept import accept_found, accept_group, reception
 from bridge.intake.blank import stored_body, stored_headers, stored_query, stored_text
 from bridge.intake.plan import CommandPlan, plan
 from bridge.intake.result import Member
 from bridge.kit.clock import milliseconds
-from bridge.ledger.events import EventRow
+from bridge.ledger.events import EventRow, placeholder
 from bridge.ledger.store import Ledger
 
 log = structlog.get_logger(__name__)
+
+_NONE: Mapping[str, str] = {}
 
 
 class Intake:
@@ -39,8 +43,11 @@ class Intake:
 
         A ledger that can't take it now is told as ``unavailable``: the sender repeats.
         """
+        lookups: Sequence[Lookup] = ()
         try:
-            commands = adapter.normalise(event)
+            meanings = adapter.normalise(event)
+            if _enriches(type(adapter)):
+                lookups = cast("Enriches", adapter).lookups(event)
         except PayloadInvalid as fault:
             return await self._keep_unusable(source, adapter, event, fault)
         except Exception as fault:
@@ -53,24 +60,33 @@ class Intake:
             return await self._keep_unusable(
                 source, adapter, event, PayloadInvalid({"body": f"not understood ({type(fault).__name__})"})
             )
-        if not commands:
+        commands, faults = understood(meanings, source, event.received_at)
+        if faults and (adapter.synchronous or len(meanings) == 1):
+            return await self._keep_unusable(source, adapter, event, next(iter(faults.values())))
+        if not (commands or faults or lookups):
             return Reception("ignored")
-        try:
-            commands = [_without_nul(_clamped(command, event.received_at)) for command in commands]
-        except PayloadInvalid as fault:
-            return await self._keep_unusable(source, adapter, event, fault)
-        return await self.accept(source, adapter, event, commands)
+        unreadable = {row: str(fault) for row, fault in faults.items()}
+        return await self.accept(source, adapter, event, commands, unreadable, lookups)
 
     async def accept(
-        self, source: SourceEntry, adapter: InboundAdapter, event: InboundEvent, commands: list[EnrollmentCommand]
+        self,
+        source: SourceEntry,
+        adapter: InboundAdapter,
+        event: InboundEvent,
+        commands: Sequence[EnrollmentCommand],
+        unreadable: Mapping[str, str] = _NONE,
+        lookups: Sequence[Lookup] = (),
     ) -> Reception:
-        """Keep an event and its commands, which say nothing of the future and hold no NUL character."""
+        """Keep an event with what it means and what is still to be asked about it.
+
+        The commands say nothing of the future and hold no NUL character (see :func:`understood`).
+        """
         catalogue = self._catalogue()
         plans = tuple(plan(command, source, catalogue) for command in commands)
+        member = self._member(source, adapter, event, plans, catalogue, "accepted")
+        member.unreadable, member.lookups = unreadable, tuple(lookups)
         try:
-            result = await self._ledger.submit(
-                accept_group, self._member(source, adapter, event, plans, catalogue, "accepted")
-            )
+            result = await self._ledger.submit(accept_group, member)
         except LedgerError as fault:
             self.refusing = True
             log.warning("intake.unavailable", source=source.name, fault=str(fault))
@@ -86,6 +102,33 @@ class Intake:
             registrations=[line.registration_id for line in answer.lines],
         )
         return answer
+
+    async def accept_found(
+        self, source: SourceEntry, event_id: int, meanings: Sequence[Meaning], event: InboundEvent, lookup_id: int
+    ) -> list[int]:
+        """Keep what a lookup found out about an event that is in the ledger, and end the lookup; return the registrations.
+
+        Done twice, it changes nothing the second time.
+
+        Raises:
+            LedgerError: it is not on disk.
+        """
+        commands, faults = understood(meanings, source, event.received_at)
+        catalogue = self._catalogue()
+        plans = tuple(plan(command, source, catalogue) for command in commands)
+        now = milliseconds(event.received_at)
+        member = Member(
+            source=source,
+            event=placeholder(source.name, source.adapter, now),
+            plans=plans,
+            product_url=lambda _product: None,
+            mapping=(catalogue.digest, catalogue.text),
+            now=now,
+            targets=tuple(catalogue.targets.values()),
+            unreadable={row: str(fault) for row, fault in faults.items()},
+        )
+        result = await self._ledger.submit(accept_found, (member, event_id, lookup_id))
+        return [line.registration_id for line in result.lines]
 
     def _member(
         self,
@@ -104,7 +147,7 @@ class Intake:
             event=EventRow(
                 source=source.name,
                 adapter=source.adapter,
-                event_key=plans[0].command.event_key if plans else None,
+                event_key=_event_key(plans),
                 received_at=now,
                 method=event.method,
                 path=stored_text(event.path),
@@ -120,7 +163,7 @@ class Intake:
             mapping=(catalogue.digest, catalogue.text),
             now=now,
             targets=tuple(catalogue.targets.values()),
-            unreadable=note if state == "unreadable" else None,
+            unreadable={"": note or ""} if state == "unreadable" else _NONE,
         )
 
     async def _keep_unusable(
@@ -140,6 +183,48 @@ class Intake:
         if not adapter.synchronous:
             return Reception("ignored", event_id=result.event_id)
         return Reception("invalid" if fault.readable else "unreadable", faults=fault.faults, event_id=result.event_id)
+
+
+def understood(
+    meanings: Sequence[Meaning], source: SourceEntry, received_at: datetime
+) -> tuple[list[EnrollmentCommand], dict[str, PayloadInvalid]]:
+    """Return the commands that are this source's, fit to be kept; and by row what can't be understood.
+
+    Test orders are left out, or, in test mode, everything else. A time in the future becomes the time of receipt.
+    """
+    commands: list[EnrollmentCommand] = []
+    faults: dict[str, PayloadInvalid] = {}
+    for place, meaning in enumerate(meanings):
+        if isinstance(meaning, Unreadable):
+            faults[meaning.row] = PayloadInvalid(meaning.faults)
+        elif meaning.livemode is source.test_mode:
+            log.info(
+                "intake.left_out", source=source.name, why="a test order" if source.test_mode is False else "no test"
+            )
+        else:
+            try:
+                commands.append(_without_nul(_clamped(meaning, received_at)))
+            except PayloadInvalid as fault:
+                faults[str(place)] = fault
+    return commands, faults
+
+
+def _event_key(plans: Sequence[CommandPlan]) -> str | None:
+    """Return what tells a repeat of the post: the sender's id of it, or, of many occurrences, all their ids together.
+
+    Of the same occurrences in another post, each is decided by its own business key.
+    """
+    keys = list({plan.command.event_key: None for plan in plans})
+    if len(keys) < 2:
+        return keys[0] if keys else None
+    if None in keys:
+        return None
+    return hashlib.sha256("\n".join(sorted(cast("list[str]", keys))).encode()).hexdigest()
+
+
+@cache
+def _enriches(adapter: type[InboundAdapter]) -> bool:
+    return hasattr(adapter, "lookups")  # isinstance with a protocol looks at every member, for every event
 
 
 def _clamped(command: EnrollmentCommand, received_at: datetime) -> EnrollmentCommand:

@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from bridge.contract.catalogue import Catalogue, CourseEntry, SourceEntry, TargetEntry
+from bridge.contract.catalogue import Catalogue, CourseEntry, ProductEntry, SourceEntry, TargetEntry
 from bridge.contract.command import EnrollmentCommand, Item
 from bridge.contract.settings import CourseTable
 from bridge.kit.fields import all_hold
@@ -80,7 +80,7 @@ def plan(command: EnrollmentCommand, source: SourceEntry, catalogue: Catalogue) 
             lines.append(
                 LinePlan(
                     item=item,
-                    line=line_of(command, item),
+                    line=_joined_line(product) if _is_joined(command, source) else line_of(command, item),
                     grants=tuple(_grant(command, item, course, catalogue, roots) for course in courses),
                     contacts=tuple(_contacts(courses, catalogue, roots)),
                     product_url=product.product_url or next((course.product_url for course in courses), None),
@@ -96,6 +96,15 @@ def plan(command: EnrollmentCommand, source: SourceEntry, catalogue: Catalogue) 
 def line_of(command: EnrollmentCommand, item: Item) -> str:
     """Return what tells an order line from the others: the sender's reference, else, within an order, its product."""
     return item.line or ("" if command.business_key is None else item.remote_product_id)
+
+
+def _is_joined(command: EnrollmentCommand, source: SourceEntry) -> bool:
+    return source.joined and command.business_key is not None
+
+
+def _joined_line(product: ProductEntry) -> str:
+    # Two systems that report one order name neither its products nor its lines alike; what the line opens is the same.
+    return "opens:" + "+".join(sorted(product.courses))
 
 
 def _roots(command: EnrollmentCommand, item: Item, source: SourceEntry) -> dict[str, Any]:

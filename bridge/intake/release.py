@@ -7,7 +7,7 @@ from typing import Any
 
 from bridge.contract.catalogue import Catalogue, SourceEntry
 from bridge.contract.command import EnrollmentCommand
-from bridge.intake import enroll
+from bridge.intake import enroll, parked
 from bridge.intake import people as persons
 from bridge.intake.plan import plan
 from bridge.intake.result import Entry, Member, Result
@@ -36,6 +36,8 @@ def release(
 ) -> Release:
     """Accept one waiting line under the mapping of today; a newer event of the same learner and product makes it pointless."""
     found = Release(row.id, row.source, row.remote_product_id, "waiting")
+    if row.kind == "early":
+        return _with(found, note=parked.NOTE)
     if row.kind != "unmapped":
         return _with(
             found, note="an event that could not be read: correct it at the sender, or map it by a generic source"
@@ -64,7 +66,9 @@ def release(
         now=now,
         targets=tuple(catalogue.targets.values()),
     )
-    enroll.apply(unit, [Entry(member, row.event_id, plans, result)])
+    wave = [Entry(member, row.event_id, plans, result)]
+    enroll.apply(unit, wave)
+    parked.apply(unit, wave)
     registration_id = result.lines[0].registration_id
     quarantine.end(unit, row.id, "released", registration_id, None, now)
     return _with(found, became="released", registration_id=registration_id)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from bridge.contract.catalogue import SourceEntry, TargetEntry
-from bridge.contract.inbound import AcceptedLine
+from bridge.contract.inbound import AcceptedLine, Lookup
 from bridge.intake.plan import CommandPlan
 from bridge.ledger.events import EventRow
 
@@ -19,7 +19,8 @@ class Member:
         product_url: address of a product of this source, for the answer to a repeat.
         mapping: (digest, JSON) of the mapping the plans were made with.
         targets: all configured targets, for changes that follow to whoever holds something of the person.
-        unreadable: why no adapter could make sense of it, when that is so.
+        unreadable: by row (empty: the whole event) why no adapter could make sense of it, where that is so.
+        lookups: what is still to be asked at the sender.
         now: time of receipt, in milliseconds.
     """
 
@@ -30,19 +31,27 @@ class Member:
     mapping: tuple[str, str]
     now: int
     targets: tuple[TargetEntry, ...] = ()
-    unreadable: str | None = None
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+    lookups: tuple[Lookup, ...] = ()
 
 
 @dataclass(slots=True)
 class Result:
-    """What became of a member."""
+    """What became of a member.
+
+    Attributes:
+        parked: commands that wait for a purchase nobody has told us of yet.
+        learner_id: the last person it concerned.
+    """
 
     event_id: int | None = None
     lines: list[AcceptedLine] = field(default_factory=list)
     unmapped: int = 0
     ignored: int = 0
+    parked: int = 0
     not_found: bool = False
     repeat: bool = False
+    learner_id: int | None = None
 
 
 @dataclass(slots=True)

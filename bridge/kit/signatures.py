@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 from collections.abc import Iterable
+from datetime import datetime
+from typing import Literal
 
 
 def fingerprint(secret: str) -> str:
@@ -25,6 +28,34 @@ def any_same(presented: str | None, expected: Iterable[str]) -> bool:
     for secret in expected:
         found |= same(presented, secret)
     return found
+
+
+def signed_with(
+    keys: Iterable[bytes],
+    message: bytes,
+    presented: Iterable[str],
+    *,
+    algorithm: Literal["sha1", "sha256", "sha512"] = "sha256",
+    encoding: Literal["hex", "base64"] = "hex",
+) -> bool:
+    """Say whether one of the presented signatures is the HMAC of ``message`` under one of the keys.
+
+    Every pair is compared as text, in constant time each: decoded, several spellings of base64 would be one signature.
+    Hex may be in lower or in upper case, not in both.
+    """
+    given = [text.lower() if encoding == "hex" and text == text.upper() else text for text in presented]
+    found = False
+    for key in keys:
+        digest = hmac.new(key, message, algorithm).digest()
+        expected = digest.hex() if encoding == "hex" else base64.b64encode(digest).decode()
+        for text in given:
+            found |= same(text, expected)
+    return found
+
+
+def fresh(signed_at: datetime, now: datetime, *, window: float, ahead: float = 60.0) -> bool:
+    """Say whether a signature's time is within the replay window: seconds of age, and of a sender's clock that is ahead."""
+    return -ahead <= (now - signed_at).total_seconds() <= window
 
 
 def _bytes(text: str) -> bytes:

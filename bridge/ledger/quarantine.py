@@ -1,4 +1,4 @@
-"""Where an order line waits whose product is unmapped, and an event that no adapter understands."""
+"""Where an order line waits whose product is unmapped, an event that no adapter understands, a command before its purchase."""
 
 from __future__ import annotations
 
@@ -38,8 +38,11 @@ _COLUMNS = {
     "note": "text",
 }
 _NAMES = ", ".join(_COLUMNS)
-_KEEP = f"""
-INSERT INTO quarantine ({_NAMES}, state, created_at, updated_at) SELECT {_NAMES}, 'waiting', :now, :now FROM {{rows}} WHERE true
+_ADD = (
+    f"INSERT INTO quarantine ({_NAMES}, state, created_at, updated_at)"
+    f" SELECT {_NAMES}, 'waiting', :now, :now FROM {{rows}} WHERE true"
+)
+_KEEP = f"""{_ADD}
 ON CONFLICT (source, learner_key, remote_product_id, line, business_key) WHERE kind = 'unmapped' AND state = 'waiting'
 DO UPDATE SET seen = quarantine.seen + 1, updated_at = excluded.updated_at,
  event_id = (CASE WHEN excluded.occurred_at < quarantine.occurred_at THEN quarantine.event_id ELSE excluded.event_id END),
@@ -55,6 +58,11 @@ def keep(unit: Unit, rows: Sequence[QuarantineRow], now: int) -> None:
         for row in rows
     }
     unit.each(_KEEP, _COLUMNS, list(latest.values()), now=now)
+
+
+def add(unit: Unit, rows: Sequence[QuarantineRow], now: int) -> list[int]:
+    """Keep commands that come before their purchase; return their ids."""
+    return [row.id for row in unit.each(f"{_ADD} RETURNING id", _COLUMNS, list(rows), now=now)]
 
 
 def waiting(unit: Unit, ids: Sequence[int], source: str | None, product: str | None) -> list[Any]:
@@ -88,8 +96,8 @@ def supersede(
     at: int,
     note: str,
     now: int,
-) -> None:
-    """End the wait of lines that a later event made pointless; all products where none is named.
+) -> int:
+    """End the wait of lines that a later event made pointless, and return how many; all products where none is named.
 
     Those of the purchase with this business key; where it is empty, the learner's lines that have none either. ``at`` is
     the time of the event (milliseconds): under a business key it ends only what is not newer.
@@ -103,6 +111,7 @@ def supersede(
         learner_key=learner_key,
         at=at,
     )
-    for row in rows:
-        if not products or row.remote_product_id in products:
-            end(unit, row.id, "superseded", None, note, now)
+    ended = [row for row in rows if not products or row.remote_product_id in products]
+    for row in ended:
+        end(unit, row.id, "superseded", None, note, now)
+    return len(ended)

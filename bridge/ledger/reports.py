@@ -199,7 +199,7 @@ def revisions(connection: Connection) -> tuple[str | None, str]:
 
 
 def backlog(connection: Connection, now: int) -> dict[str, Any]:
-    """Count what is not done: deliveries by (target, state), how long the oldest has been due (seconds), quarantine by source.
+    """Count what is not done: deliveries by (target, state), how long the oldest has been due (seconds), quarantine and lookups by source.
 
     Costs a scan of the partial indexes, not of what is settled.
     """
@@ -217,7 +217,11 @@ def backlog(connection: Connection, now: int) -> dict[str, Any]:
     quarantined = connection.execute(
         text("SELECT source, count(*) AS n FROM quarantine WHERE state = 'waiting' GROUP BY source")
     ).all()
+    asked = connection.execute(
+        text("SELECT source, state, count(*) AS n FROM lookup WHERE state IN ('open', 'dead') GROUP BY source, state")
+    ).all()
     return {
+        "lookups": {(row.source, row.state): row.n for row in asked},
         "deliveries": {(row.target, row.state): row.n for row in unsettled}
         | {(row.target, "waiting"): row.n for row in waiting},
         "oldest_due": {row.target: max(0.0, (now - row.due) / 1000) for row in oldest},

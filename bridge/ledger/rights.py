@@ -185,6 +185,12 @@ def of_learner(unit: Unit, learner_id: int) -> list[Any]:
     )
 
 
+def of_person(unit: Unit, target: str, person: str) -> list[Any]:
+    """Return the rights of a person at a target, wanted or not."""
+    statement = 'SELECT w.* FROM "right" w WHERE w.target = :target AND w.person = :person ORDER BY w.id'
+    return list(unit.rows(statement, target=target, person=person))
+
+
 def hold(unit: Unit, right_ids: Iterable[int]) -> None:
     """Hold the registrations behind these rights, then the rights (see :meth:`Unit.holding`)."""
     if unit.dialect.many_writers:

@@ -340,12 +340,12 @@ quarantine = Table(
     _id(),
     Column("event_id", Id, ForeignKey("event.id"), nullable=False),
     _text("source"),
-    _text("kind"),  # unmapped | unreadable
+    _text("kind"),  # unmapped | unreadable | early: it came before its purchase
     _text("learner_key", ""),
     _text("remote_product_id", ""),
     _text("line", ""),
     _text("business_key", ""),
-    _text("command", ""),  # JSON of the canonical command with this one line; empty for unreadable
+    _text("command", ""),  # JSON of the canonical command, for unmapped with this one line; empty for unreadable
     _time("occurred_at"),
     _text("state"),  # waiting | released | superseded
     Column("seen", Integer, nullable=False, server_default="1"),
@@ -366,6 +366,51 @@ Index(
     sqlite_where=text("kind = 'unmapped' AND state = 'waiting'"),
     postgresql_where=text("kind = 'unmapped' AND state = 'waiting'"),
 )
+
+parked_key = Table(
+    "parked_key",
+    metadata,
+    Column("scope", Text, primary_key=True),
+    Column("key", Text, primary_key=True),  # what a purchase must carry for the early command to be its own
+    Column("quarantine_id", Id, ForeignKey("quarantine.id"), primary_key=True),
+)
+Index("ix_parked_key_quarantine_id", parked_key.c.quarantine_id)
+
+order_ref = Table(
+    "order_ref",
+    metadata,
+    Column("scope", Text, primary_key=True),
+    Column("ref", Text, primary_key=True),  # a charge, a capture, an invoice: what a refund may carry
+    Column("registration_id", Id, ForeignKey("registration.id"), primary_key=True),
+)
+
+lookup = Table(
+    "lookup",
+    metadata,
+    _id(),
+    Column("event_id", Id, ForeignKey("event.id"), nullable=False),
+    _text("source"),
+    _text("kind"),  # what is asked, in the sender's word
+    _text("key"),
+    _text("state"),  # open | done | dead
+    _time("due_at"),  # while it is being asked: when the asking is taken to have died
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("age", BigInteger, nullable=False, server_default="0"),  # milliseconds of tries really made
+    _text("why", ""),
+    _text("remedy", ""),
+    _time("created_at"),
+    _time("updated_at"),
+    sqlite_autoincrement=True,
+)
+Index("uq_lookup", lookup.c.event_id, lookup.c.kind, lookup.c.key, unique=True)
+Index(
+    "ix_lookup_due",
+    lookup.c.source,
+    lookup.c.due_at,
+    sqlite_where=text("state = 'open'"),
+    postgresql_where=text("state = 'open'"),
+)
+Index("ix_lookup_dead", lookup.c.source, sqlite_where=text("state = 'dead'"), postgresql_where=text("state = 'dead'"))
 
 lane = Table(
     "lane",

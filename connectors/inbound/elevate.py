@@ -103,6 +103,12 @@ class Elevate:
     credential_fields: ClassVar[frozenset[str]] = frozenset({"api_key"})
     kept_headers: ClassVar[frozenset[str]] = frozenset()
     product_id: ClassVar[str] = "The field `remote_product_id`: the product's id in the AMS."
+    setup: ClassVar[Sequence[str]] = (
+        "At the AMS, set the address of the Registration API to `{host}/api/registrations`.",
+        "Set the address of the Cancellation API to `{host}/registrations/cancel`.",
+        "Give it the `api_key` of this source, and the id of each product as its Remote Product ID.",
+    )
+    unverified: ClassVar[str] = "The statuses: the vendor publishes none."
 
     def __init__(self, settings: ElevateSettings) -> None:
         """Take the settings of one source."""

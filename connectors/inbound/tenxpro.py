@@ -86,6 +86,11 @@ class Tenxpro:
     credential_fields: ClassVar[frozenset[str]] = frozenset({"secret"})
     kept_headers: ClassVar[frozenset[str]] = frozenset()
     product_id: ClassVar[str] = "`course_id` as it is; a forum is `forum:ID`, a bundle `bundle:ID`."
+    setup: ClassVar[Sequence[str]] = (
+        "At the payment system, change only the host of the custom API's address: `{host}/customapi.php?secret=SECRET`.",
+        "Give it `type=purchase`, `course_id`, `email`, `first_name` and `last_name` as name and value pairs.",
+    )
+    unverified: ClassVar[str] = "The name `bundle_id`, and the form of the answer: the vendor tells neither."
 
     def __init__(self, settings: TenxproSettings) -> None:
         """Take the settings of one source."""

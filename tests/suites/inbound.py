@@ -228,6 +228,9 @@ class InboundSuite:
         assert adapter.methods
         assert all(name == name.lower() for name in adapter.kept_headers)
         assert adapter.product_id.endswith(".")
+        assert adapter.setup
+        assert all(step.endswith(".") for step in adapter.setup)
+        assert adapter.unverified == "" or adapter.unverified.endswith(".")
         assert type(adapter).__doc__
         assert bool(adapter.credentials()) == bool(adapter.routes)
 

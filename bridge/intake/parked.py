@@ -1,0 +1,75 @@
+"""A refund, a dispute or a cancellation that came before its purchase: it waits, and is applied when that arrives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from bridge.contract.command import Action, EnrollmentCommand
+from bridge.intake import change
+from bridge.intake import people as persons
+from bridge.intake.plan import CommandPlan
+from bridge.intake.result import Entry, Result
+from bridge.kit.clock import milliseconds
+from bridge.ledger import purchases, quarantine
+from bridge.ledger.unit import Unit
+
+NOTE = "waits for its purchase, and is applied by itself when that comes"
+_MAY_WAIT = frozenset({Action.CANCEL, Action.REFUND, Action.SUSPEND, Action.RESUME})
+
+
+def keep(unit: Unit, entry: Entry) -> None:
+    """Let a command that found no purchase wait, where it carries an id by which the purchase will be known."""
+    command, member = entry.plan.command, entry.member
+    keys = list(_keys(command))
+    if command.action not in _MAY_WAIT or not keys or (command.refund is not None and command.refund.pending):
+        return
+    row = quarantine.QuarantineRow(
+        event_id=entry.event_id,
+        source=member.source.name,
+        kind="early",
+        learner_key=persons.learner_key(command.learner, member.source) if command.learner else "",
+        remote_product_id=command.items[0].remote_product_id if command.items else "",
+        line="",
+        business_key=command.business_key or "",
+        command=command.model_dump_json(),
+        occurred_at=milliseconds(command.occurred_at),
+        note=NOTE,
+    )
+    for quarantine_id in quarantine.add(unit, [row], member.now):
+        purchases.park(unit, quarantine_id, member.source.business_scope, keys)
+    entry.result.parked += 1
+    entry.result.not_found = False
+
+
+def apply(unit: Unit, bought: Sequence[Entry]) -> None:
+    """Apply what has waited for these purchases, which are in the ledger now, in the order in which it happened."""
+    keys = {(entry.member.source.business_scope, key): entry for entry in bought for key in _keys(entry.plan.command)}
+    if not keys:
+        return
+    ended: set[int] = set()
+    for row in purchases.parked(unit, keys):
+        command, entry = EnrollmentCommand.model_validate_json(row.command), keys[row.scope, row.key]
+        # What happened before the purchase did not happen to it, but to an earlier one that may still come.
+        if row.id in ended or command.occurred_at < entry.plan.command.occurred_at:
+            continue
+        early = Entry(entry.member, row.event_id, CommandPlan(command, (), (), ()), Result())
+        if change.apply(unit, early):
+            registration = early.result.lines[0].registration_id if early.result.lines else None
+            quarantine.end(unit, row.id, "released", registration, "its purchase came", entry.member.now)
+            ended.add(row.id)
+    purchases.unpark(unit, ended)
+
+
+def _keys(command: EnrollmentCommand) -> Iterator[str]:
+    """Yield what names the purchase of a command. A subscription only where nothing narrower does."""
+    order = command.order
+    if command.business_key is None and not order.model_fields_set:
+        return  # most calls of an AMS: nothing names the purchase
+    if command.business_key is not None:
+        yield f"purchase:{command.business_key}"
+    if order.number:
+        yield f"order:{order.number}"
+    for ref in {order.transaction_id, *order.refs} - {None, ""}:
+        yield f"ref:{ref}"
+    if order.subscription_id and (command.action is Action.ENROLL or not change.is_narrow(command)):
+        yield f"subscription:{order.subscription_id}"
