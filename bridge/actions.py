@@ -13,7 +13,7 @@ from bridge.contract.errors import BridgeError
 from bridge.dispatch.lane import Lane
 from bridge.intake.release import release
 from bridge.kit.clock import Clock, milliseconds
-from bridge.ledger import lanes, quarantine, repairs
+from bridge.ledger import lanes, lookups, quarantine, repairs
 from bridge.ledger.store import Ledger
 from bridge.ledger.unit import Unit
 
@@ -23,9 +23,10 @@ class ActionRefused(BridgeError):
 
 
 class Requeue(BaseModel):
-    """Try dead letters again: these, a target's, or all.
+    """Try dead letters again: these, a target's, or all; or the lookups that were given up: these, a source's, or all.
 
     Attributes:
+        lookups: it is lookups that are meant.
         dry_run: only say which they are.
     """
 
@@ -33,6 +34,8 @@ class Requeue(BaseModel):
 
     ids: tuple[int, ...] = ()
     target: str | None = None
+    source: str | None = None
+    lookups: bool = False
     every: bool = False
     dry_run: bool = False
 
@@ -95,6 +98,8 @@ class Actions:
 
     async def requeue(self, wanted: Requeue, operator: str) -> list[dict[str, Any]]:
         """Open dead letters again; return them."""
+        if wanted.lookups:
+            return await self._requeue_lookups(wanted, operator)
         if not (wanted.ids or wanted.target or wanted.every):
             raise ActionRefused("say which: delivery ids, --target NAME, or --all")
         now = milliseconds(self._clock.now())
@@ -111,6 +116,22 @@ class Actions:
                     "registration_id": row.registration_id,
                     "why": row.why or "",
                 }
+                for row in found
+            ]
+
+        return await self._ledger.write(work)
+
+    async def _requeue_lookups(self, wanted: Requeue, operator: str) -> list[dict[str, Any]]:
+        if not (wanted.ids or wanted.source or wanted.every):
+            raise ActionRefused("say which: lookup ids, --source NAME, or --all")
+        now = milliseconds(self._clock.now())
+
+        def work(unit: Unit) -> list[dict[str, Any]]:
+            found = lookups.requeue(unit, wanted.ids, wanted.source, now, dry_run=wanted.dry_run)
+            if not wanted.dry_run and found:
+                repairs.record(unit, operator, "requeue", ",".join(f"lookup {row.id}" for row in found)[:500], "", now)
+            return [
+                {"lookup_id": row.id, "source": row.source, "event_id": row.event_id, "kind": row.kind, "why": row.why}
                 for row in found
             ]
 

@@ -6,7 +6,7 @@ import re
 from decimal import Decimal
 from typing import Any
 
-_NUMBER = re.compile(r"-?\d{1,18}(\.\d{0,12})?|-?\.\d{1,12}")
+_NUMBER = re.compile(r"-?[0-9]{1,18}(\.[0-9]{0,12})?|-?\.[0-9]{1,12}")
 
 # ISO 4217: how many digits the minor unit has, where it is not two.
 _EXPONENTS = {
@@ -42,7 +42,7 @@ def minor(value: Any, currency: str | None, *, digits: int | None = None) -> Dec
     amount = major(value)
     if amount is None or amount != amount.to_integral_value():
         return None
-    return amount.scaleb(-(exponent(currency) if digits is None else digits))
+    return amount.to_integral_value().scaleb(-(exponent(currency) if digits is None else digits))
 
 
 def _finite(value: float) -> bool:
