@@ -26,6 +26,7 @@ class Checks:
         self._addresses()
         self._one_key_one_source()
         self._shared_orders()
+        self._echoes()
         self._names_of_products()
         self._one_mapping_a_product()
         self._sources_that_sell_nothing()
@@ -68,6 +69,18 @@ class Checks:
             elif other not in self._sections.names("sources"):
                 others = {known for known in self._sections.names("sources") if known != name}
                 self._findings.fault(key, unknown_name("source", other, others))
+
+    def _echoes(self) -> None:
+        for name, settings in self._draft.sources.items():
+            key: Key = ("sources", name, "echo_of")
+            known = self._sections.names("targets")
+            if settings.echo_of is not None and settings.echo_of not in known:
+                self._findings.fault(key, unknown_name("target", settings.echo_of, known))
+            elif settings.echo_of is None and settings.accept_enrollments:
+                self._findings.fault(
+                    ("sources", name, "accept_enrollments"),
+                    "goes with echo_of: a source without it accepts them anyway",
+                )
 
     def _names_of_products(self) -> None:
         for position, product in self._draft.products.items():

@@ -23,11 +23,20 @@ def requeue(
     *,
     config: ConfigPath = CONFIG,
     target: OfTarget = None,
+    source: OfSource = None,
+    lookups: Annotated[
+        bool, typer.Option("--lookups", help="Lookups that were given up, instead of deliveries.")
+    ] = False,
     every: Every = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Try dead letters again, with a fresh count: these deliveries, a target's, or all."""
+    """Try dead letters again, with a fresh count: these deliveries, a target's, or all; with --lookups, lookups."""
+    if lookups:
+        _requeue_lookups(config, ids, target, source, every=every, dry_run=dry_run, as_json=as_json)
+        return
+    if source is not None:
+        raise typer.BadParameter("--source goes with --lookups; deliveries are of a --target")
     _say_which(ids, [target], every=every, words="delivery ids, --target NAME, or --all")
     arguments = {"ids": ids or [], "target": target, "every": every, "dry_run": dry_run}
     done = act(settings_of(config), "requeue", arguments)
@@ -46,6 +55,29 @@ def requeue(
     _stop_at(
         _missing(ids, done, "delivery_id"),
         "delivery {} is not a dead letter" + (f" of target {target}" if target else ""),
+    )
+
+
+def _requeue_lookups(
+    path: Path,
+    ids: list[int] | None,
+    target: str | None,
+    source: str | None,
+    *,
+    every: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    if target is not None:
+        raise typer.BadParameter("--target goes with deliveries; lookups are of a --source")
+    _say_which(ids, [source], every=every, words="lookup ids, --source NAME, or --all")
+    arguments = {"ids": ids or [], "source": source, "lookups": True, "every": every, "dry_run": dry_run}
+    done = act(settings_of(path), "requeue", arguments)
+    columns = {"lookup_id": "lookup", "source": "source", "event_id": "event", "kind": "kind", "why": "why it was dead"}
+    said = _count(done, "lookup", "requeued", dry_run=dry_run) if done else "nothing to requeue"
+    _told(done, columns, said, as_json=as_json)
+    _stop_at(
+        _missing(ids, done, "lookup_id"), "lookup {} was not given up" + (f" at source {source}" if source else "")
     )
 
 

@@ -37,7 +37,7 @@ def body_of(event: Mapping[str, Any], *, reveal: bool) -> Any:
 
 def event(found: Mapping[str, Any]) -> list[RenderableType]:
     """Render an event: what is known of it, its body, what it did."""
-    parts: list[RenderableType] = [facts(found, without=("body", "encoding", "effects", "quarantine"))]
+    parts: list[RenderableType] = [facts(found, without=("body", "encoding", "effects", "quarantine", "lookups"))]
     body = found["body"]
     text = body if isinstance(body, str) else orjson.dumps(body, option=orjson.OPT_INDENT_2).decode()
     parts.append(Text(f"\n{plain(text)}" if text else "\n(no body)"))
@@ -46,6 +46,9 @@ def event(found: Mapping[str, Any]) -> list[RenderableType]:
         tree.add(Text(f"registration {effect['registration_id']}: {effect['effect']}"))
     for line in found["quarantine"]:
         tree.add(Text(plain(f"quarantined line {line['quarantine_id']}: {line['remote_product_id']} {line['state']}")))
+    for asked in found["lookups"]:
+        why = f": {asked['why']}" if asked["why"] else ""
+        tree.add(Text(plain(f"lookup {asked['lookup_id']}: {asked['kind']} {asked['key']} {asked['state']}{why}")))
     return [*parts, tree] if tree.children else [*parts, Text("\nit led to nothing")]
 
 

@@ -1,4 +1,4 @@
-"""``events``, ``registrations``, ``deliveries``, ``quarantine``: each lists, and shows one with ``show ID``."""
+"""``events``, ``registrations``, ``deliveries``, ``quarantine``: each lists, and shows one with ``show ID``; ``lookups``."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ from bridge.ledger.states import State
 
 EventState = Literal["accepted", "refused", "unreadable", "ignored"]
 DeliveryState = Literal["waiting", "open", "blocked", "leased", "dead", "done"]
+LookupState = Literal["open", "dead", "done"]
 QuarantineState = Literal["waiting", "released", "superseded", "all"]
 
 _NO_ID = 2**63
@@ -40,6 +41,7 @@ _WHOLE = (
     "registration_id",
     "delivery_id",
     "quarantine_id",
+    "lookup_id",
     "received_at",
     "created_at",
     "updated_at",
@@ -60,7 +62,8 @@ events = typer.Typer(invoke_without_command=True, help=f"What sources sent. {_LI
 registrations = typer.Typer(invoke_without_command=True, help=f"Order lines: a learner and a product. {_LIST_HELP}")
 deliveries = typer.Typer(invoke_without_command=True, help=f"Work for targets, done and open. {_LIST_HELP}")
 quarantine = typer.Typer(
-    invoke_without_command=True, help=f"Lines of unmapped products, and events nobody could read. {_LIST_HELP}"
+    invoke_without_command=True,
+    help=f"Lines of unmapped products, events nobody could read, refunds that wait for their purchase. {_LIST_HELP}",
 )
 
 
@@ -168,6 +171,32 @@ def list_deliveries(
         _list(config, reports.deliveries, wanted, columns, as_json=as_json, reveal=reveal)
 
 
+def lookups(
+    *,
+    config: ConfigPath = CONFIG,
+    source: OfSource = None,
+    state: Annotated[LookupState | None, typer.Option("--state", help="In this state; `dead`: given up.")] = None,
+    since: Since = None,
+    limit: Limit = 50,
+    as_json: AsJson = False,
+    reveal: Reveal = False,
+) -> None:
+    """List what senders are asked about their thin events, newest first; `events show ID` tells of one event's."""
+    columns = {
+        "lookup_id": "id",
+        "source": "source",
+        "kind": "kind",
+        "key": "key",
+        "state": "state",
+        "event_id": "event",
+        "tried": "tried",
+        "due_at": "due (UTC)",
+        "why": "why",
+    }
+    wanted = Filter(limit, source=source, state=state, since=since)
+    _list(config, reports.lookups, wanted, columns, as_json=as_json, reveal=reveal)
+
+
 @quarantine.callback()
 def list_quarantine(  # noqa: PLR0913 - a parameter an option
     ctx: typer.Context,
@@ -188,6 +217,7 @@ def list_quarantine(  # noqa: PLR0913 - a parameter an option
             "quarantine_id": "id",
             "updated_at": "last seen (UTC)",
             "source": "source",
+            "kind": "kind",
             "remote_product_id": "product",
             "person": "learner",
             "state": "state",

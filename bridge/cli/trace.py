@@ -25,7 +25,7 @@ def trace(
         str,
         typer.Argument(
             metavar="WHAT",
-            help="A registration id, order number (or transaction, or subscription), event key, e-mail address or"
+            help="A registration id, order number (or any other id of the order), event key, e-mail address or"
             " remote user id. An address or a user id lists everything of that person.",
         ),
     ],
@@ -185,5 +185,7 @@ def _line(line: Row) -> str:
         return (
             f"quarantine {line['quarantine_id']}: {what}, {line['state']}{': ' + line['note'] if line['note'] else ''}"
         )
+    if line["kind"] == "early":
+        return f"quarantine {line['quarantine_id']}: event {line['event_id']} of {line['source']} waits for its purchase since {since}"
     release = f"map it, then: bridge release {line['quarantine_id']}"
     return f"quarantine {line['quarantine_id']}: {what} is not mapped, waits since {since}; {release}"

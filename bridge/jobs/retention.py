@@ -1,4 +1,7 @@
-"""Empties events that are older than ``[ledger] keep_events``: the story stays, what the sender wrote goes."""
+"""Empties events that are older than ``[ledger] keep_events``, and lets no early refund wait for ever.
+
+The story stays, what the sender wrote goes.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,8 @@ from bridge.ledger.store import Ledger
 log = structlog.get_logger(__name__)
 
 _AT_ONCE = 500
+_LONGEST_WAIT = timedelta(days=90)
+"""For a purchase: longer than any sender repeats its events."""
 
 
 class Retention:
@@ -36,3 +41,13 @@ class Retention:
             emptied += done
         if emptied:
             log.info("retention.emptied", events=emptied)
+        await self._end_early()
+
+    async def _end_early(self) -> None:
+        now, before = milliseconds(self._clock.now()), milliseconds(self._clock.now() - _LONGEST_WAIT)
+        note = f"no purchase came within {_LONGEST_WAIT.days} days"
+        ended = 0
+        while done := await self._ledger.write(lambda unit: ageing.end_early(unit, before, note, now, _AT_ONCE)):
+            ended += done
+        if ended:
+            log.info("retention.ended_early", commands=ended)

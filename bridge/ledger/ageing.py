@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from bridge.ledger import rights
+from bridge.ledger import purchases, rights
 from bridge.ledger.unit import Unit
 
 _ENDED = """
@@ -42,6 +42,20 @@ def end_grants(unit: Unit, grant_ids: Iterable[int], now: int) -> list[Any]:
 def without_grants(unit: Unit, registration_ids: Iterable[int]) -> list[Any]:
     """Return those live registrations of which no grant is live any more."""
     return list(unit.each(_WITHOUT, {"id": "int"}, [{"id": i} for i in sorted(registration_ids)]))
+
+
+_END_EARLY = """
+UPDATE quarantine SET state = 'superseded', note = :note, updated_at = :now WHERE id IN (
+ SELECT id FROM quarantine WHERE kind = 'early' AND state = 'waiting' AND created_at < :before ORDER BY id LIMIT :limit)
+RETURNING id
+"""
+
+
+def end_early(unit: Unit, before: int, note: str, now: int, limit: int) -> int:
+    """End the wait of commands whose purchase has not come since a time (milliseconds); return how many."""
+    ended = unit.rows(_END_EARLY, before=before, note=note, now=now, limit=limit)
+    purchases.unpark(unit, [row.id for row in ended])
+    return len(ended)
 
 
 def empty_events(unit: Unit, before: int, limit: int) -> int:

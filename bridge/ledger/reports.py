@@ -36,6 +36,10 @@ DELIVERY: Final = (
 )
 ATTEMPT: Final = "a.id AS attempt_id, a.delivery_id, a.at, a.ms, a.operation, a.outcome, a.why"
 RIGHT: Final = "w.id AS right_id, w.target, w.person, w.course AS remote_course, w.wanted, w.held, w.held_at"
+LOOKUP: Final = (
+    "k.id AS lookup_id, k.source, k.kind, k.key, k.state, k.event_id, k.attempts AS tried,"
+    " (CASE WHEN k.state = 'open' THEN k.due_at END) AS due_at, k.why, k.remedy, k.created_at, k.updated_at"
+)
 QUARANTINE: Final = (
     "q.id AS quarantine_id, q.source, q.kind, q.remote_product_id, q.learner_key AS person, q.state, q.seen, q.note, q.event_id,"
     " q.registration_id, q.occurred_at, q.created_at, q.updated_at"
@@ -118,7 +122,8 @@ def event(connection: Connection, event_id: int) -> dict[str, Any] | None:
         id=event_id,
     )
     lines = ask(connection, f"SELECT {QUARANTINE} FROM quarantine q WHERE q.event_id = :id ORDER BY q.id", id=event_id)
-    return {**found[0], "effects": effects, "quarantine": lines}
+    asked = ask(connection, f"SELECT {LOOKUP} FROM lookup k WHERE k.event_id = :id ORDER BY k.id", id=event_id)
+    return {**found[0], "effects": effects, "quarantine": lines, "lookups": asked}
 
 
 def registrations(connection: Connection, wanted: Filter) -> list[dict[str, Any]]:
@@ -156,6 +161,12 @@ def delivery(connection: Connection, delivery_id: int) -> dict[str, Any] | None:
     )
     right = ask(connection, f'SELECT {RIGHT} FROM "right" w WHERE w.id = :id', id=found[0]["right_id"] or 0)
     return {**found[0], "right": right[0] if right else None, "attempts": attempts}
+
+
+def lookups(connection: Connection, wanted: Filter) -> list[dict[str, Any]]:
+    """List what senders were, or are to be, asked by ``source``, ``state`` and ``since`` (last touched), newest first."""
+    conditions = {"k.source =": wanted.source, "k.state =": wanted.state, "k.updated_at >=": _ms(wanted.since)}
+    return _listed(connection, f"SELECT {LOOKUP} FROM lookup k", conditions, "k.id", wanted.limit)
 
 
 def quarantine(connection: Connection, wanted: Filter) -> list[dict[str, Any]]:

@@ -1,6 +1,6 @@
 """The story of a purchase: every event, grant, right, delivery, attempt and operator action behind it. Read-only.
 
-Found by registration id, order number (or transaction, or subscription), event key, e-mail address or remote user id.
+Found by registration id, order number (or any other id of the order), event key, e-mail address or remote user id.
 """
 
 from __future__ import annotations
@@ -37,9 +37,15 @@ SELECT t.id FROM hop JOIN {table} t ON t.{group} = hop.name AND t.{column} = :wh
 """
 _EVENT_BY_KEY: Final = _HOPS.format(table="event", group="source", column="event_key")
 _LEARNER_BY_USER_ID: Final = _HOPS.format(table="learner", group="namespace", column="remote_user_id")
+_BY_REF: Final = """
+WITH RECURSIVE hop(name) AS (
+ SELECT min(scope) FROM order_ref
+ UNION ALL SELECT (SELECT min(scope) FROM order_ref WHERE scope > hop.name) FROM hop WHERE hop.name IS NOT NULL)
+SELECT o.registration_id AS id FROM hop JOIN order_ref o ON o.scope = hop.name AND o.ref = :what ORDER BY 1
+"""
 _WAITING: Final = f"""
 SELECT {QUARANTINE}, q.command FROM quarantine q
-WHERE q.kind = 'unmapped' AND q.registration_id IS NULL AND lower(q.command) LIKE :like ORDER BY q.id
+WHERE q.kind IN ('unmapped', 'early') AND q.registration_id IS NULL AND lower(q.command) LIKE :like ORDER BY q.id
 """
 _REFUSED: Final = f"""
 SELECT {EVENT}, e.body FROM event e WHERE e.id > (SELECT coalesce(max(id), 0) FROM event) - :reach
@@ -92,6 +98,7 @@ def _registrations(connection: Connection, what: str, by: By | None) -> dict[int
     if by in (None, "order"):
         for column in ("order_number", "transaction_id", "subscription_id"):
             add("order", f"SELECT g.id FROM registration g WHERE g.{column} = :what", what=what)
+        add("order", _BY_REF, what=what)
     if by in (None, "event"):
         events = [row["id"] for row in ask(connection, _EVENT_BY_KEY, what=what)]
         add("event", "SELECT f.registration_id AS id FROM effect f WHERE f.event_id IN :events", events=events)
@@ -265,7 +272,12 @@ def _is_of(command: dict[str, Any], what: str, by: By | None) -> bool:
     found = {
         "email": email is not None and "@" in what and email_key(email) == email_key(what),
         "user": learner.get("remote_user_id") == what,
-        "order": what in (order.get("number"), order.get("transaction_id"), order.get("subscription_id")),
+        "order": what
+        in (
+            command.get("business_key"),
+            *(order.get(name) for name in ("number", "transaction_id", "subscription_id")),
+            *(order.get("refs") or ()),
+        ),
     }
     return any(same for kind, same in found.items() if by in (None, kind))
 

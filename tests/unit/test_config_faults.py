@@ -208,6 +208,14 @@ ACROSS = [
         SOURCE + "[sources.shop]\nadapter = 'silent'\nsame_orders_as = 'asm'",
         "6: sources.shop.same_orders_as: there is no source 'asm'; did you mean 'ams'?",
     ),
+    (
+        SOURCE + "echo_of = 'crn'\n" + CRM,
+        "4: sources.ams.echo_of: there is no target 'crn'; did you mean 'crm'?",
+    ),
+    (
+        SOURCE + "accept_enrollments = true",
+        "4: sources.ams.accept_enrollments: goes with echo_of: a source without it accepts them anyway",
+    ),
     (SOURCE + "same_orders_as = 'ams'", "4: sources.ams.same_orders_as: expected the name of another source"),
 ]
 
