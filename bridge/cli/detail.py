@@ -64,11 +64,12 @@ def delivery(found: Mapping[str, Any]) -> list[RenderableType]:
         if attempt["why"]:
             branch.add(Text(plain(attempt["why"])))
         for exchange in attempt["exchanges"]:
-            _exchange(branch, exchange)
+            exchange_line(branch, exchange)
     return [*parts, tree]
 
 
-def _exchange(branch: Tree, exchange: Mapping[str, Any]) -> None:
+def exchange_line(branch: Tree, exchange: Mapping[str, Any]) -> None:
+    """Add one request and its answer to a tree, with what was sent and what came back below it."""
     told = exchange["fault"] or (f"HTTP {exchange['status']}" if exchange["status"] else "no answer")
     leaf = branch.add(Text(plain(f"{exchange['method']} {exchange['url']}: {told}, {exchange['ms']} ms")))
     for name in ("sent", "answer"):

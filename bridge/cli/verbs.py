@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from bridge import __version__
-from bridge.cli import act, check, connectors, db, doctor, lists, run, trace
+from bridge.cli import act, check, connectors, db, doctor, lists, rehearse, run, trace
 from bridge.cli.shown import complain
 from bridge.contract.errors import BridgeError, ConfigError
 
@@ -72,6 +72,7 @@ def demo(
 
 app.command("run")(run.run)
 app.command("check")(check.check)
+app.command("rehearse")(rehearse.rehearse)
 app.command("doctor")(doctor.doctor)
 app.add_typer(lists.events, name="events")
 app.add_typer(lists.registrations, name="registrations")
