@@ -110,7 +110,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
 
 
 def _adapters() -> Iterator[str]:
-    head = ("type", "what it is", "addresses", "credentials", "`remote_product_id`")
+    head = ("type", "what it is", "addresses", "credentials", "`remote_product_id`", "not confirmed by a source")
     yield from _table(
         head, [_adapter(name, adapter_class(name)) for name in example.ours(Registry().adapters(), adapter_class)]
     )
@@ -121,7 +121,41 @@ def _adapter(name: str, kind: type[InboundAdapter]) -> Sequence[str]:
     own = [f"`{field.name}`" for field in fields_of(kind.Settings, SourceSettings) if field.secret]
     addresses = [*routes, f"`{', '.join(kind.methods)} /in/SOURCE`"]
     what = first_sentence(example.module_text(kind))
-    return (f"`{name}`", what, "<br>".join(addresses), ", ".join(own) or "none", plain(kind.product_id))
+    return (
+        f"`{name}`",
+        what,
+        "<br>".join(addresses),
+        ", ".join(own) or "none",
+        plain(kind.product_id),
+        kind.unverified,
+    )
+
+
+def _senders() -> Iterator[str]:
+    for name in example.ours(Registry().adapters(), adapter_class):
+        yield from _sender(name, adapter_class(name))
+
+
+def _sender(name: str, kind: type[InboundAdapter]) -> Iterator[str]:
+    own = fields_of(kind.Settings, SourceSettings)
+    needed = [field.name for field in own if field.required]
+    optional = [field.name for field in own if not field.required]
+    yield from (f"## `{name}`", "", first_sentence(example.module_text(kind)), "")
+    yield f"- Settings: {_named(needed) or 'none is needed'}{f'; if wanted {_named(optional)}' if optional else ''}."
+    yield f"- Its product is: {plain(kind.product_id)}"
+    if kind.unverified:
+        yield f"- **Not confirmed by any source we have:** {kind.unverified}"
+    yield ""
+    places = {"{url}": "PUBLIC_URL/in/SOURCE", "{host}": "PUBLIC_URL"}
+    for place, step in enumerate(kind.setup, start=1):
+        for placeholder, shown in places.items():
+            step = step.replace(placeholder, shown)  # noqa: PLW2901 - one after the other
+        yield f"{place}. {step}"
+    yield ""
+
+
+def _named(names: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def _connectors() -> Iterator[str]:
@@ -220,6 +254,7 @@ _PASSAGES: Mapping[str, Mapping[str, Callable[[], Iterable[str]]]] = {
     "docs/connectors.md": {"adapters": _adapters, "connectors": _connectors},
     "docs/flow.md": {"states": _states, "transitions": _transitions},
     "docs/operations.md": {"settings": _settings},
+    "docs/senders.md": {"senders": _senders},
 }
 
 

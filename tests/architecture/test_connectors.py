@@ -17,6 +17,7 @@ LAST_LINE = {
 }
 EVERY = [(direction, name) for direction in LAST_LINE for name in types(direction)]
 OUTBOUND = list(types("outbound"))
+INBOUND = list(types("inbound"))
 
 
 @pytest.mark.parametrize(("direction", "name"), EVERY)
@@ -42,10 +43,12 @@ def test_every_type_has_its_test(direction: str) -> None:
     assert set(types(direction)) <= tested
 
 
-@pytest.mark.parametrize("name", OUTBOUND)
-def test_every_connectors_test_binds_the_suite(name: str) -> None:
+@pytest.mark.parametrize(
+    ("direction", "name"), [*(("inbound", name) for name in INBOUND), *(("outbound", name) for name in OUTBOUND)]
+)
+def test_every_connectors_test_binds_the_suite(direction: str, name: str) -> None:
     """What every connector promises is proved for this one too, under its own name."""
-    text = (ROOT / "tests" / "connectors" / "outbound" / f"test_{name}.py").read_text(encoding="utf-8")
+    text = (ROOT / "tests" / "connectors" / direction / f"test_{name}.py").read_text(encoding="utf-8")
     assert re.search(r"^class Test\w+\(\w*Suite\):", text, re.MULTILINE)
     assert re.search(rf'^    type(: \w+(\[\w+\])?)? = "{name}"$', text, re.MULTILINE)
 
