@@ -6,6 +6,8 @@ import asyncio
 import time
 from collections.abc import Callable
 from datetime import UTC
+from functools import cache
+from typing import cast
 
 import orjson
 import structlog
@@ -74,11 +76,9 @@ class Webhooks:
             reception, event = body, self._event(request, b"")
         else:
             event = self._event(request, body)
-            if source is not None and isinstance(source.adapter, Handshakes):
-                hand = source.adapter.handshake(event)
-                if hand is not None:
-                    self._telemetry.answered(source.entry.name, "handshake", time.perf_counter() - started)
-                    return _web_response(hand)
+            if source is not None and (hand := _handshake(source, event)) is not None:
+                self._telemetry.answered(source.entry.name, "handshake", time.perf_counter() - started)
+                return _web_response(hand)
             source, reception = await self._taken(adapter, event, source)
         name = source.entry.name if source is not None else _NOBODY
         self._telemetry.answered(name, reception.kind, time.perf_counter() - started)
@@ -97,8 +97,8 @@ class Webhooks:
             if source is None:
                 return None, _unauthorised(event, None, "no source has this key")
             source.adapter.verify(event)
-            if source.http is not None and isinstance(source.adapter, Verifies):
-                await source.adapter.verify_afar(event, source.http)
+            if source.http is not None and _is(type(source.adapter), Verifies):
+                await cast("Verifies", source.adapter).verify_afar(event, source.http)
         except TransportFault as fault:
             log.warning(
                 "edge.unverified", path=event.path, source=source.entry.name if source else None, why=str(fault)
@@ -136,6 +136,17 @@ class Webhooks:
             body=body,
             received_at=self._clock.now().astimezone(UTC),
         )
+
+
+@cache
+def _is(kind: type, protocol: type) -> bool:
+    return issubclass(kind, protocol)  # a protocol looks at every member each time; the kinds are few
+
+
+def _handshake(source: Source, event: InboundEvent) -> Response | None:
+    if not _is(type(source.adapter), Handshakes):
+        return None
+    return cast("Handshakes", source.adapter).handshake(event)
 
 
 def _unauthorised(event: InboundEvent, source: Source | None, why: str) -> Reception:
