@@ -28,7 +28,7 @@ class InboundEvent:
     blank.
 
     Attributes:
-        path: the address it came to, without the query.
+        path: the address it came to, without the query and without a trailing slash.
         headers: names in lower case.
         query: decoded; of a repeated name the last value counts.
         body: as sent.

@@ -130,7 +130,7 @@ class Webhooks:
     def _event(self, request: web.Request, body: bytes) -> InboundEvent:
         return InboundEvent(
             method=request.method,
-            path=request.path,
+            path=request.path.removesuffix("/"),  # adapters tell by it what is meant
             headers={name.lower(): value for name, value in request.headers.items()},
             query=dict(request.query.items()),  # of a repeated name the last value counts, as in PHP
             body=body,

@@ -80,6 +80,17 @@ async def test_a_trailing_slash_is_no_redirect(bridge) -> None:
         assert answer.status == 422
 
 
+@pytest.mark.parametrize("path", ["/registrations/cancel/", "/api/registrations/cancel/"])
+async def test_a_trailing_slash_makes_no_purchase_of_a_cancellation(bridge, path: str) -> None:
+    """The address says what is meant, also when the AMS sends the whole order along."""
+    _, client = bridge
+    _, bought = await client.register()
+    order = {"api_key": AMS_KEY, "remote_user_id": "123456", "email": "a@example.org", "remote_product_id": "ABCD1234"}
+    assert await client.post(path, json={**order, **bought}) == (200, {"success": True})
+    status, body = await client.post(path, json=order)
+    assert (status, list(body["error_messages"])) == (422, ["registration_id"])
+
+
 async def test_what_is_refused_is_kept_for_the_operator(bridge) -> None:
     """Somebody may have paid: a verified call that can't be used stands in the ledger."""
     running_bridge, client = bridge
