@@ -7,8 +7,9 @@ renews it once.
 Idempotency: every write is an upsert by an external id field of Contact (text, *External ID* and *Unique*), whose value
 is the bridge's own name of the person, so it may be repeated at any time. A plain create is never sent.
 
-``LastName`` is required by Salesforce: an empty one becomes the part of the e-mail before the ``@``, or ``-``. Other
-fields that turn out empty are left out, so that a sender that knows less does not wipe what the CRM holds.
+Fields that turn out empty are left out, so that a sender that knows less does not wipe what the CRM holds. ``LastName``
+is required of a new contact: where Salesforce misses it, the upsert is sent once more with the part of the e-mail before
+the ``@``, or ``-``.
 
 Limits: requests a day by licence (100 000 and more), no ``Retry-After``; 200 records in one collections call. Errors
 are an array, those of the token endpoint an object; over the limit is 403, a locked row is 400.
@@ -54,6 +55,7 @@ from connectors.outbound.salesforce.session import NoSession, Session
 from connectors.outbound.salesforce.settings import SalesforceSettings
 
 _UPSERT, _LINK = "upsert the contact", "link the contact that matches"
+_NAME = "LastName"
 _COLLECTIONS_SINCE = 46.0  # API version
 _AT_ONCE = 5  # single calls under way when a batch had to be split; more would queue up at the org's row locks
 _SINGLES_SECONDS = 12.0  # then no further ones are begun: a delivery has 25 s in all
@@ -110,15 +112,21 @@ class Salesforce:
 
     async def _upsert(self, work: Work) -> Outcome:
         answer = await self._patch(work)
+        if self._lacks_name(problem_of(answer.json), work):
+            answer = await self._patch(work, made_up=True)
         problem = problem_of(answer.json)
         if self._links(problem):
             return await self._link(work, problem)
         return self._table.of_call(answer, _UPSERT, work)
 
-    async def _patch(self, work: Work) -> Answer:
+    async def _patch(self, work: Work, *, made_up: bool = False) -> Answer:
         # The value stands in the path only: Salesforce refuses an upsert that repeats it in the body.
         path = f"/sobjects/Contact/{self._external_id}/{quote(work.person, safe='')}"
-        return await self._session.call("PATCH", path, self._fields(work))
+        return await self._session.call("PATCH", path, self._fields(work, made_up=made_up))
+
+    def _lacks_name(self, problem: Problem, work: Work) -> bool:
+        """Say whether the contact is a new one, and nobody told its last name."""
+        return problem.code == "REQUIRED_FIELD_MISSING" and _NAME in problem.fields and _NAME not in self._fields(work)
 
     def _links(self, problem: Problem) -> bool:
         return self._settings.duplicates == "link" and problem.code == "DUPLICATES_DETECTED"
@@ -145,28 +153,33 @@ class Salesforce:
             return TryLater(f"{_LINK}: {found} is no longer there; the next try sees what matches now", cause="busy")
         return unreadable(held, _LINK) if held.ok else self._table.of_call(held, _LINK, work)
 
-    async def _upsert_all(self, works: Sequence[Work]) -> Sequence[Outcome]:
+    async def _upsert_all(self, works: Sequence[Work], *, made_up: bool = False) -> Sequence[Outcome]:
         if float(self._settings.api_version) < _COLLECTIONS_SINCE:
             return await self._one_by_one(works)
         key = self._external_id
-        records = [{"attributes": {"type": "Contact"}, key: work.person, **self._fields(work)} for work in works]
+        about = {"attributes": {"type": "Contact"}}
+        records = [{**about, key: work.person, **self._fields(work, made_up=made_up)} for work in works]
         answer = await self._session.call(
             "PATCH", f"/composite/sobjects/Contact/{key}", {"allOrNone": False, "records": records}
         )
         results = answer.json
         if answer.ok and isinstance(results, list) and len(results) == len(works):
-            return await self._settled(works, results)
+            return await self._settled(works, results, made_up=made_up)
         if answer.ok:
             return [unreadable(answer, "upsert the contacts")] * len(works)
         common = self._table.of_call(answer, "upsert the contacts")
         return await self._one_by_one(works) if worth_splitting(answer, common) else [common] * len(works)
 
-    async def _settled(self, works: Sequence[Work], results: Sequence[Any]) -> Sequence[Outcome]:
+    async def _settled(self, works: Sequence[Work], results: Sequence[Any], *, made_up: bool) -> Sequence[Outcome]:
         # A result need not say which contact matched: what is to be linked is asked once more, by itself.
-        pairs = list(zip(works, results, strict=True))
-        again = [work for work, result in pairs if self._links(problem_of_item(result))]
-        linked = dict(zip((work.person for work in again), await self._one_by_one(again), strict=True))
-        return [linked.get(work.person) or self._table.of_item(result, _UPSERT, work) for work, result in pairs]
+        pairs = [(work, result, problem_of_item(result)) for work, result in zip(works, results, strict=True)]
+        linked = [work for work, _, problem in pairs if self._links(problem)]
+        nameless = [] if made_up else [work for work, _, problem in pairs if self._lacks_name(problem, work)]
+        outcomes = [*await self._one_by_one(linked)]
+        if nameless:
+            outcomes += await self._upsert_all(nameless, made_up=True)
+        again = dict(zip((work.person for work in [*linked, *nameless]), outcomes, strict=True))
+        return [again.get(work.person) or self._table.of_item(result, _UPSERT, work) for work, result, _ in pairs]
 
     async def _one_by_one(self, works: Sequence[Work]) -> Sequence[Outcome]:
         """Upsert by single calls, a few at once, until the time is up or one says that the others would fail too."""
@@ -186,14 +199,14 @@ class Salesforce:
                 outcomes += [rest] * (len(works) - len(outcomes))
         return outcomes
 
-    def _fields(self, work: Work) -> dict[str, str]:
+    def _fields(self, work: Work, *, made_up: bool = False) -> dict[str, str]:
         latest = work.enrollments[-1] if work.enrollments else None
         roots: dict[str, Any] = {"learner": work.learner, "registration": latest}
         if latest is not None:
             roots |= {"course": latest.course, "order": latest.order}
         rendered = {name: render(text, roots).strip() for name, text in self._settings.contact.templates.items()}
         filled = {name: text for name, text in rendered.items() if text}
-        return {"LastName": (work.learner.email or "").rpartition("@")[0] or "-", **filled}
+        return {_NAME: (work.learner.email or "").rpartition("@")[0] or "-", **filled} if made_up else filled
 
 
 CONNECTOR: type[OutboundConnector] = Salesforce

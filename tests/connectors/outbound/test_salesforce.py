@@ -13,7 +13,7 @@ from requests.adapters import HTTPAdapter
 
 from bridge.contract.command import Learner
 from bridge.contract.errors import AnswerLost, Unreachable
-from bridge.contract.outbound import NeedsOperator, Operation, Receipt, Refs, TryLater
+from bridge.contract.outbound import NeedsOperator, Operation, Receipt, Refs, Refused, TryLater
 from connectors.outbound.salesforce import CONNECTOR
 from tests.connectors.outbound.salesforce_rig import ADAS, answers, configured, paths
 from tests.suites.outbound import ADA, BOB, OutboundSuite, Rig
@@ -75,13 +75,28 @@ class TestSalesforce(OutboundSuite):
         }
 
     @pytest.mark.parametrize(("email", "sent"), [("ada@example.org", "ada"), (None, "-")])
-    async def test_a_learner_without_a_last_name_gets_one(self, rig: Rig, email: str | None, sent: str) -> None:
-        """Salesforce takes no contact without it; other unknown fields are left as they are."""
-        await rig.do(Operation.CONTACT, ADA)
-        assert isinstance(await rig.do(Operation.CONTACT, Learner(remote_user_id="4711", email=email)), Receipt)
-        assert "FirstName" not in rig.emulator.journal[-1].json
+    async def test_a_new_contact_without_a_last_name_gets_one(self, rig: Rig, email: str | None, sent: str) -> None:
+        """Salesforce takes no contact without it, and says so."""
+        nameless = Learner(remote_user_id="4711", email=email)
+        assert isinstance(await rig.do(Operation.CONTACT, nameless), Receipt)
         (held,) = rig.emulator.contacts.values()
-        assert (held["FirstName"], held["LastName"]) == ("Ada", sent)
+        assert held["LastName"] == sent
+        assert paths(rig) == ["PATCH sobjects/Contact/Bridge_Id__c/id:members:4711"] * 2
+
+    async def test_what_the_sender_does_not_know_stays_as_it_is(self, rig: Rig) -> None:
+        """A name that was made up must not replace one that a colleague typed in."""
+        await rig.do(Operation.CONTACT, ADA)
+        nameless = Learner(remote_user_id="4711", email="ada@example.org")
+        assert isinstance(await rig.do(Operation.CONTACT, nameless), Receipt)
+        assert rig.emulator.journal[-1].json == {"Email": "ada@example.org"}
+        (held,) = rig.emulator.contacts.values()
+        assert (held["FirstName"], held["LastName"]) == ("Ada", "Lovelace")
+
+    async def test_no_last_name_is_made_up_where_another_field_is_missing(self, rig: Rig) -> None:
+        """Another field that the org requires is the operator's; one more call would fare no better."""
+        answers(rig, 400, "REQUIRED_FIELD_MISSING", fields=["Chapter__c"])
+        assert isinstance(await rig.do(Operation.CONTACT, Learner(remote_user_id="4711")), Refused)
+        assert len(paths(rig)) == 1
 
     async def test_a_lost_answer_to_an_insert_leaves_one_contact(self, rig: Rig) -> None:
         """The repeat finds the external id and updates."""

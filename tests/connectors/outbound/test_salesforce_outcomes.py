@@ -187,6 +187,13 @@ class TestDuplicates:
         await rig.do(Operation.CONTACT)
         assert len(paths(rig)) == 1
 
+    async def test_link_keeps_a_name_that_the_sender_does_not_know(self, rig: Rig, known: str) -> None:
+        """The one that was made up is only for a new contact."""
+        configured(rig, duplicates="link")
+        nameless = Learner(remote_user_id="4711", email=ADA.email)
+        assert await rig.do(Operation.CONTACT, nameless) == Receipt(Refs(person={"contact": known}), "updated")
+        assert rig.emulator.contacts[known]["LastName"] == "Lovelace"
+
     async def test_link_repeats_after_a_lost_answer(self, rig: Rig, known: str) -> None:
         """Whichever of its calls it was."""
         configured(rig, duplicates="link")
@@ -272,6 +279,15 @@ class TestCollections:
         assert outcomes[1].why == "upsert the contact: INVALID_EMAIL_ADDRESS on Email"
         assert outcomes[2].cause == "busy"
         assert len(paths(rig)) == 1
+
+    async def test_members_without_a_last_name_are_sent_once_more(self, rig: Rig) -> None:
+        """Together, with one that is made up; who is there already keeps the one that stands there."""
+        works = [rig.work(Operation.CONTACT, Learner(remote_user_id=n, email=f"{n}@example.org")) for n in "abc"]
+        rig.emulator.hold(Bridge_Id__c=works[1].person, LastName="Typed")
+        outcomes = await rig.connector.deliver(works)
+        held = [rig.emulator.contacts[outcome.refs.person["contact"]] for outcome in outcomes]
+        assert [one["LastName"] for one in held] == ["a", "Typed", "c"]
+        assert paths(rig) == ["PATCH composite/sobjects/Contact/Bridge_Id__c"] * 2
 
     async def test_one_person_twice_is_sent_once(self, rig: Rig) -> None:
         """The later work counts, and both have its outcome; Salesforce compares without case."""
