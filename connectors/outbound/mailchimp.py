@@ -153,11 +153,11 @@ class Mailchimp:
         answer = await self._send("GET", "/ping")
         if answer.ok and "health_status" in (_object(answer) or {}):
             return Receipt(note="the key is accepted")
-        return _failed(answer, "ping", attempt=1)
+        return _failed(answer, "ping")
 
     async def _contact(self, work: Work) -> Outcome:
-        # No step is kept: PUT and tags are harmless to repeat, and a step that an earlier try finished may have been
-        # finished with an older name or address than the one that is claimed now.
+        # No finished call is kept as a step: PUT and tags are harmless to repeat, and what an earlier try wrote may have
+        # been an older name or address than the one that is claimed now.
         if work.learner.email is None:
             return Refused("the learner has no e-mail address, and Mailchimp needs one", "Send an update with it.")
         person = self._person(work, work.learner.email)
@@ -191,6 +191,7 @@ class Mailchimp:
             former=known if known != member else None,
             fields={tag: value for tag, value in rendered.items() if value},
             attempt=work.attempt,
+            held_back=sum(_held_back_at(earlier) in work.steps for earlier in range(1, work.attempt)),
         )
 
     async def _bring(self, list_id: str, tags: Mapping[str, str], person: _Person) -> Outcome:
@@ -216,7 +217,7 @@ class Mailchimp:
             return Receipt()
         if answer.status == 400:  # the new address is a member already, or is refused, which the PUT will tell
             return Receipt(note=f"the former address stays on list {list_id}")
-        return _failed(answer, f"change the member's address on list {list_id}", person.attempt)
+        return _failed(answer, f"change the member's address on list {list_id}", person)
 
     async def _put(self, list_id: str, person: _Person) -> Outcome:
         body: dict[str, Any] = {"email_address": person.address, "status_if_new": self._settings.status_if_new}
@@ -231,7 +232,7 @@ class Mailchimp:
             if list_id == self._settings.list_id:
                 return NeedsOperator(why, "Correct list_id of the target, then resume the lane.", "lane")
             return NeedsOperator(why, "Correct list_id of the course's table, then requeue the delivery.")
-        return _failed(answer, what, person.attempt)
+        return _failed(answer, what, person)
 
     async def _tag(self, list_id: str, tags: Mapping[str, str], person: _Person) -> Outcome:
         path = f"{_path(list_id, person.member)}/tags"
@@ -247,7 +248,7 @@ class Mailchimp:
         what = f"tag the member of list {list_id}"
         if answer.status == 404:
             return TryLater(f"{_identified(answer, what)}: HTTP 404 right after the member was written", cause="busy")
-        return _failed(answer, what, person.attempt)
+        return _failed(answer, what, person)
 
     async def _send(
         self, method: str, path: str, body: Mapping[str, Any] | None = None, params: Mapping[str, str] | None = None
@@ -258,13 +259,18 @@ class Mailchimp:
 
 @dataclass(frozen=True, slots=True)
 class _Person:
-    """What one delivery brings to each list. ``former`` is the hash of the address that a list may still have."""
+    """What one delivery brings to each list.
+
+    ``former`` is the hash of the address that a list may still have, ``held_back`` how many tries met Mailchimp's word
+    that the address has signed up to too many lists; other trouble says nothing of the address, and does not count.
+    """
 
     address: str
     member: str
     former: str | None
     fields: Mapping[str, str]
     attempt: int
+    held_back: int
 
 
 def subscriber_hash(email: str) -> str:
@@ -313,7 +319,12 @@ def _identified(answer: Answer, what: str) -> str:
     return f"{what} (request {mask_text(str(known))[:80]})" if known else what
 
 
-def _failed(answer: Answer, what: str, attempt: int) -> Outcome:
+def _held_back_at(attempt: int) -> str:
+    # By its number, because a requeued delivery counts from 1 again and still has the steps of its former life.
+    return f"held-back-{attempt}"
+
+
+def _failed(answer: Answer, what: str, person: _Person | None = None) -> Outcome:
     """Return the outcome of an answer that is not a success: the vendor's table of errors, else the usual meaning."""
     what, problem = _identified(answer, what), _object(answer)
     if answer.ok:  # 2xx that is not Mailchimp's answer: a proxy's page
@@ -325,16 +336,16 @@ def _failed(answer: Answer, what: str, attempt: int) -> Outcome:
         remedy = "Check api_key, its data centre and the rights of its user, then resume the lane."
         return NeedsOperator(f"{what}: HTTP {answer.status}{_words(problem or {})}", remedy, "lane")
     if answer.status == 400 and problem is not None:
-        return _invalid(answer, problem, what, attempt)
+        return _invalid(answer, problem, what, person)
     return judge(answer, what)
 
 
-def _invalid(answer: Answer, problem: Mapping[str, Any], what: str, attempt: int) -> Outcome:
+def _invalid(answer: Answer, problem: Mapping[str, Any], what: str, person: _Person | None) -> Outcome:
     title, words = problem.get("title"), _words(problem)
     why = f"{what}: HTTP 400{words}"
     if "signed up to a lot of lists" in words:
-        if attempt <= _LATE_REPEATS:
-            return TryLater(why, _HOURS_LATER, cause="busy")
+        if person is not None and person.held_back < _LATE_REPEATS:
+            return TryLater(why, _HOURS_LATER, cause="busy", steps=frozenset({_held_back_at(person.attempt)}))
         return Refused(why, "Mailchimp holds the address back for now. Requeue the delivery in a day or two.")
     if "looks fake or invalid" in words:
         return Refused(why, "Ask the learner for a working address and send an update with it.")
