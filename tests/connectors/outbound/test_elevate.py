@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from bridge.contract.command import Cancellation
 from bridge.contract.outbound import NeedsOperator, Operation, Receipt, Refused, Terms, TryLater
 from tests.suites.outbound import ADA, LmsSuite, Rig
@@ -79,6 +81,26 @@ class TestElevate(LmsSuite):
             assert isinstance(outcome, TryLater)
             assert outcome.cause == "outage"
         assert not isinstance(await rig.connector.check(), Receipt)
+
+    @pytest.mark.parametrize(("status", "field"), [(404, "registration"), (422, "registration_id"), (200, "order")])
+    async def test_any_word_of_elevate_but_on_the_key_says_that_it_is_well(
+        self, rig: Rig, status: int, field: str
+    ) -> None:
+        """The vendor publishes no name for a registration that is not there, and an open breaker waits for this answer."""
+        rig.emulator.now_fails("status", status=status, body={"error_messages": {field: "could not be found"}})
+        assert isinstance(await rig.connector.check(), Receipt)
+
+    @pytest.mark.parametrize(("status", "field"), [(422, "api_key"), (200, "api_key"), (401, "x"), (403, "x")])
+    async def test_a_word_on_the_key_says_that_it_is_not(self, rig: Rig, status: int, field: str) -> None:
+        """By the field or by the status."""
+        rig.emulator.now_fails("status", status=status, body={"error_messages": {field: "no"}})
+        assert isinstance(await rig.connector.check(), NeedsOperator)
+
+    @pytest.mark.parametrize("status", [429, 500, 503])
+    async def test_a_server_in_trouble_is_not_well(self, rig: Rig, status: int) -> None:
+        """Whatever it says."""
+        rig.emulator.now_fails("status", status=status, body={"error_messages": {"server": "busy"}})
+        assert isinstance(await rig.connector.check(), TryLater)
 
     async def test_revokes_the_registration_whose_answer_was_lost(self, rig: Rig) -> None:
         """The id that is known may be that of an earlier registration, cancelled long ago."""
