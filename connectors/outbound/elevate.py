@@ -97,7 +97,7 @@ class Elevate:
         """Ask for the cancellation of registration 0: a good key is told that it is not there, in whatever field."""
         answer = await self._post("/registrations/cancel", {"registration_id": 0})
         problems = _problems(answer)
-        if answer.ok and isinstance(answer.json, dict) and not problems:
+        if _cancelled(answer, problems):
             return Receipt(note="the key is accepted")
         outcome = _failed(answer, problems, "check the key")
         # Refused with words of Elevate's own is refused for the registration's sake, and that is what was asked for.
@@ -147,7 +147,7 @@ class Elevate:
         problems = _problems(answer)
         if "registration" in problems:  # said by Elevate itself; another 404 is some proxy's, and tells nothing
             return Receipt(refs, "the registration was gone already")
-        if answer.ok and not problems and answer.json is not None:
+        if _cancelled(answer, problems):
             return Receipt(refs)
         return _failed(answer, problems, "cancel the registration")
 
@@ -175,6 +175,11 @@ def _problems(answer: Answer) -> Mapping[str, Any]:
     said = answer.json
     found = said.get("error_messages") if isinstance(said, dict) else None
     return found if isinstance(found, dict) else {}
+
+
+def _cancelled(answer: Answer, problems: Mapping[str, Any]) -> bool:
+    """Say whether a cancellation was taken: the vendor prints no answer to it, so an empty one will do."""
+    return answer.ok and not problems and (not answer.body or answer.json is not None)
 
 
 def _failed(answer: Answer, problems: Mapping[str, Any], what: str) -> Outcome:

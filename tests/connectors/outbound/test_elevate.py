@@ -102,6 +102,16 @@ class TestElevate(LmsSuite):
         rig.emulator.now_fails("status", status=status, body={"error_messages": {"server": "busy"}})
         assert isinstance(await rig.connector.check(), TryLater)
 
+    @pytest.mark.parametrize("status", [200, 204])
+    async def test_a_cancellation_may_be_answered_by_nothing(self, rig: Rig, status: int) -> None:
+        """The vendor prints no answer of the Cancellation API; one of the Registration API without an id stays none."""
+        granted = await rig.do(Operation.GRANT)
+        assert isinstance(granted, Receipt)
+        rig.emulator.now_fails("status", status=status, body="")
+        assert await rig.do(Operation.REVOKE, refs=granted.refs) == Receipt(granted.refs)
+        assert isinstance(await rig.connector.check(), Receipt)
+        assert isinstance(await rig.do(Operation.GRANT), TryLater)
+
     async def test_revokes_the_registration_whose_answer_was_lost(self, rig: Rig) -> None:
         """The id that is known may be that of an earlier registration, cancelled long ago."""
         first = await rig.do(Operation.GRANT)
