@@ -173,12 +173,14 @@ class Http:
         *,
         json: Any = None,
         form: Mapping[str, str] | None = None,
+        content: bytes | None = None,
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """Make one request and return whatever was answered, whatever its status.
 
         ``path`` is appended to the base address, unless it is a whole address itself. It must be percent-encoded.
+        ``content`` is sent as it is, byte for byte; ``headers`` then say what it is.
 
         Raises:
             Unreachable: it surely had no effect.
@@ -186,7 +188,7 @@ class Http:
         """
         url = path if "://" in path else self.base_url + path
         sent_headers = dict(headers or {})
-        body: bytes | aiohttp.FormData | None = None
+        body: bytes | aiohttp.FormData | None = content
         if json is not None:
             body = orjson.dumps(json)
             sent_headers.setdefault("Content-Type", "application/json")

@@ -46,12 +46,15 @@ class Payload:
         return Payload(value, self._named(path))
 
     def text(self, *paths: str) -> str:
-        """Return the first of these that is text or a whole number and not empty, as text without white space around it."""
+        """Return the first of these that is text or a whole number and not empty, as text without white space around it.
+
+        It is without NUL characters too, which no database's text can hold.
+        """
         for path in paths or ("",):
             value = self.at(path).value if path else self.value
             if isinstance(value, int) and not isinstance(value, bool):
                 return str(value) if abs(value) <= _LARGEST else ""
-            if isinstance(value, str) and (stripped := value.strip()):
+            if isinstance(value, str) and (stripped := value.replace("\0", "").strip()):
                 return stripped
         return ""
 

@@ -314,6 +314,15 @@ async def test_the_record_of_a_form(http: Http, echo: Echo, story: list[Exchange
     assert "s3cret" not in orjson.dumps(story[0]).decode()
 
 
+async def test_content_goes_out_byte_for_byte(http: Http, echo: Echo, story: list[Exchange]) -> None:
+    """What a sender wants back as it sent it must not be written anew; the record masks it all the same."""
+    raw = b"cmd=x&name=Zo%eb&token=s3cret&a=%2b+%2B"
+    await http.send("POST", "/echo", content=raw, headers={"Content-Type": "application/x-www-form-urlencoded"})
+    assert echo.journal[0].body == raw
+    assert echo.journal[0].headers["Content-Type"] == "application/x-www-form-urlencoded"
+    assert "s3cret" not in orjson.dumps(story[0]).decode()
+
+
 async def test_the_record_of_a_failure(http: Http, echo: Echo, story: list[Exchange]) -> None:
     """No status, and why."""
     echo.now_fails("cut")

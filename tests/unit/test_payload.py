@@ -30,6 +30,12 @@ def test_text_is_text_or_a_whole_number():
     assert BODY.maybe("empty") is None
 
 
+def test_text_holds_no_nul():
+    """No database keeps one, and a key that loses it on the way is not found again."""
+    assert Payload({"id": "a\0b"}).text("id") == "ab"
+    assert Payload({"id": " \0 ", "other": "x"}).text("id", "other") == "x"
+
+
 def test_lists_are_gone_through_and_anything_else_is_empty():
     """A row of the wrong kind is a row without fields."""
     assert [row.text("sku") for row in BODY.at("deep.list")] == ["A", "", "B"]
