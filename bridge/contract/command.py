@@ -192,6 +192,8 @@ class EnrollmentCommand(Frozen):
         occurred_at: when it happened at the sender; one in the future is clamped to the time of receipt by intake.
         registration_id: our own id, where the caller kept it (Elevate's Cancellation API).
         buyer: who paid, where that is another person than the learner.
+        paid: False for a purchase that is told of before it is paid: it is kept, suspended, and gives nothing until a
+            resume or a paid one comes. What is known of it already stays as it is.
     """
 
     action: Action
@@ -199,6 +201,7 @@ class EnrollmentCommand(Frozen):
     event_key: Key | None = None
     business_key: Key | None = None
     livemode: bool = True
+    paid: bool = True
     learner: Learner | None = None
     buyer: Learner | None = None
     items: tuple[Item, ...] = ()

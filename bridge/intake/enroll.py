@@ -43,6 +43,17 @@ class _Line:
         assert self.opened is not None  # noqa: S101 - apply() has opened every line before anybody asks
         return self.opened
 
+    @property
+    def gives(self) -> bool:
+        return self.effect in _GIVING and self.entry.plan.command.paid
+
+    @property
+    def withheld(self) -> bool:
+        """What the line would give is kept, and not given: it is taken back already, or not paid yet."""
+        if self.effect == "older":
+            return self.registration.bare
+        return self.effect in _GIVING and not self.entry.plan.command.paid
+
 
 def people(entry: Entry) -> set[str]:
     """Return what makes two commands be of the same person or purchase: a wave holds each once."""
@@ -66,8 +77,8 @@ def apply(unit: Unit, wave: Sequence[Entry]) -> None:
             persons.follow(unit, [person], entry.member.targets, entry.event_id, now)
     lines = _opened(unit, wave, known, now)
     _renew(unit, lines, now)
-    judged = _give(unit, [line for line in lines if line.effect in _GIVING], now)
-    _remember(unit, [line for line in lines if line.effect == "older" and line.registration.bare], now)
+    judged = _give(unit, [line for line in lines if line.gives], now)
+    judged |= _remember(unit, [line for line in lines if line.withheld], now)
     _name(unit, lines)
     events.record_effects(unit, [(line.entry.event_id, line.registration.id, line.effect) for line in lines])
     _answer(unit, lines, judged)
@@ -111,7 +122,7 @@ def registration_row(
         line=line,
         business_scope=entry.member.source.business_scope if command.business_key is not None else None,
         business_key=command.business_key,
-        intent=Intent.LIVE.value,
+        intent=(Intent.LIVE if command.paid else Intent.SUSPENDED).value,
         occurred_at=milliseconds(command.occurred_at),
         quantity=item.quantity,
         amount_paid=None if item.amount_paid is None else format(item.amount_paid, "f"),
@@ -149,6 +160,8 @@ def _effect(line: _Line, *, moved: bool) -> str:
     opened, at = line.registration, line.row.occurred_at
     if opened.created:
         return "created"
+    if not line.entry.plan.command.paid:
+        return "noted"  # it says nothing of what has become of the purchase since
     if opened.intent is Intent.LIVE and opened.bare:
         return "revived"  # taken back and resumed before the purchase arrived
     if opened.intent is not Intent.LIVE:
@@ -230,11 +243,18 @@ def _give(unit: Unit, lines: Sequence[_Line], now: int) -> set[int]:
     return judged
 
 
-def _remember(unit: Unit, lines: Sequence[_Line], now: int) -> None:
-    """Keep what a purchase would have given whose cancellation came first: it may be resumed one day."""
-    if lines:
-        rights.give(unit, [grant for line in lines for grant in _grants(line)], (), now)
-        rights.end(unit, [line.registration.id for line in lines], now)
+def _remember(unit: Unit, lines: Sequence[_Line], now: int) -> set[int]:
+    """Keep what a purchase would give that was taken back before it came, or is not paid: it may be resumed one day.
+
+    Returns the registrations whose state was derived again.
+    """
+    if not lines:
+        return set()
+    rights.give(unit, [grant for line in lines for grant in _grants(line)], (), now)
+    rights.end(unit, [line.registration.id for line in lines], now)
+    unpaid = {line.registration.id for line in lines if line.registration.created}
+    registrations.derive_states(unit, unpaid, now)
+    return unpaid
 
 
 def _name(unit: Unit, lines: Sequence[_Line]) -> None:
