@@ -161,7 +161,7 @@ class Bridge:
         self._owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self._sessions: list[aiohttp.ClientSession] = []
         self._asking: list[asyncio.Task[None]] = []
-        self._listeners = Listeners()
+        self._listeners = Listeners(self.telemetry.unreadable)
         self._schedule = Schedule()
         self._opened = False
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import structlog
 from aiohttp import web
@@ -14,26 +16,75 @@ _LINGER = 2.0  # seconds for which the rest of a refused body is read, so that t
 _KEEP_ALIVE = 30.0  # seconds
 
 
-class Listeners:
-    """Every socket the process listens on, closed in reverse."""
+class _Connection(web.RequestHandler):
+    """Speaks HTTP with one sender. Of what is no HTTP, neither answer nor log repeats anything."""
 
-    def __init__(self) -> None:
-        """Start without any."""
-        self._runners: list[web.AppRunner] = []
+    __slots__ = ("_unreadable",)
 
-    async def tcp(self, app: web.Application, host: str, port: int) -> int:
-        """Listen on an address and return its port (which the system chose when 0 was asked for)."""
+    def __init__(self, server: web.Server, unreadable: Callable[[], None], **how: Any) -> None:
+        super().__init__(server, **how)
+        self._unreadable = unreadable
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002 - the parser's, which is what must not be told
+    ) -> web.StreamResponse:
+        """Answer shortly: the parser's message, and the trace, quote the line with the secret and the learner in it."""
+        log.warning("edge.unreadable", status=status, fault=type(exc).__name__)
+        self._unreadable()
+        if request.writer.output_size > 0:
+            raise ConnectionError("the answer is on its way already")
+        response = web.json_response({"error": "bad request" if status < 500 else "internal error"}, status=status)
+        response.force_close()
+        return response
+
+
+class _Server(web.Server):
+    """Makes a :class:`_Connection` for each sender."""
+
+    def __init__(self, server: web.Server, unreadable: Callable[[], None]) -> None:
+        super().__init__(server.request_handler, request_factory=server.request_factory)
+        self._unreadable = unreadable
+
+    def __call__(self) -> web.RequestHandler:
         # Bodies stay as they came: of three megabytes a compressed one may unfold to gigabytes before anybody counts.
         # The default access log costs a third of the throughput and would print query strings; we log what matters ourselves.
-        runner = web.AppRunner(
-            app,
+        return _Connection(
+            self,
+            self._unreadable,
+            loop=asyncio.get_running_loop(),
             access_log=None,
-            handle_signals=False,
-            shutdown_timeout=5.0,
             auto_decompress=False,
             lingering_time=_LINGER,
             keepalive_timeout=_KEEP_ALIVE,
         )
+
+
+class _Runner(web.AppRunner):
+    """Runs an application on a :class:`_Server`."""
+
+    def __init__(self, app: web.Application, unreadable: Callable[[], None]) -> None:
+        super().__init__(app, handle_signals=False, shutdown_timeout=5.0)
+        self._unreadable = unreadable
+
+    async def _make_server(self) -> web.Server:
+        return _Server(await super()._make_server(), self._unreadable)
+
+
+class Listeners:
+    """Every socket the process listens on, closed in reverse."""
+
+    def __init__(self, unreadable: Callable[[], None] = lambda: None) -> None:
+        """Start without any; ``unreadable`` is told of each request that is no HTTP."""
+        self._unreadable = unreadable
+        self._runners: list[web.AppRunner] = []
+
+    async def tcp(self, app: web.Application, host: str, port: int) -> int:
+        """Listen on an address and return its port (which the system chose when 0 was asked for)."""
+        runner = _Runner(app, self._unreadable)
         await runner.setup()
         self._runners.append(runner)
         await web.TCPSite(runner, host, port, backlog=1024).start()

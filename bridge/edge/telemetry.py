@@ -91,6 +91,10 @@ class Telemetry:
         found[0].inc()
         found[1].observe(seconds)
 
+    def unreadable(self) -> None:
+        """Count a request that is no HTTP, so that nobody knows whose it is."""
+        self.received.labels("-", "unreadable").inc()
+
     def attempted(self, target: str, operation: str, outcome: str, seconds: float) -> None:
         """Count one attempt."""
         self.attempts.labels(target, operation, outcome).inc()

@@ -10,7 +10,7 @@ import zlib
 
 import pytest
 
-from tests.acceptance.rig import emulators, running
+from tests.acceptance.rig import AMS_KEY, CHECKOUT_SECRET, emulators, running
 
 
 @pytest.fixture
@@ -69,3 +69,32 @@ async def test_a_bomb_is_never_unfolded(client) -> None:
     assert set(await attacks) == {b"HTTP/1.1 400 Bad Request\r\n"}
     assert worst < 0.5
     assert time.process_time() - started < 2.0  # unfolding one of them takes longer
+
+
+_LINE = b"GET /customapi.php?secret=%s&email=ada@example.org&first_name=Ada" % CHECKOUT_SECRET.encode()
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        _LINE + b" Lovelace HTTP/1.1\r\nHost: x\r\n\r\n",  # the sender forgot to encode the space
+        _LINE + b"\xff HTTP/1.1\r\nHost: x\r\n\r\n",
+        _LINE + b"x" * 20_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET http://[" + _LINE[4:] + b"Lovelace HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"POST /api/registrations HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b'{"api_key": "%s", "lastname": "Lovelace"}\r\n\r\n' % AMS_KEY.encode(),
+    ],
+)
+async def test_what_is_no_http_is_not_quoted_back(client, request_: bytes, caplog) -> None:
+    """The server's own message would hold the address with secret and learner: neither answer nor log does, and it counts."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(client.base_url.rpartition(":")[2]))
+    writer.write(request_)
+    await writer.drain()
+    head, _, body = (await asyncio.wait_for(reader.read(), 5)).partition(b"\r\n\r\n")
+    writer.close()
+    assert head.startswith(b"HTTP/1.0 400 Bad Request")
+    assert body == b'{"error": "bad request"}'
+    for hidden in (CHECKOUT_SECRET, AMS_KEY, "Ada", "Lovelace", "Traceback"):
+        assert hidden not in caplog.text
+    async with client.session.get(client.base_url + "/metrics") as answer:
+        assert 'bridge_received_total{became="unreadable",source="-"} 1.0' in await answer.text()
