@@ -141,6 +141,36 @@ async def test_a_locked_ledger_is_503_and_never_a_2xx(bridge, tmp_path) -> None:
     assert (await client.get("/readyz"))[0] == 200
 
 
+async def test_a_full_ledger_is_503_and_keeps_senders_away(bridge) -> None:
+    """A probe's little write may still fit where an event does not: the probe says no all the same, until there is space."""
+    running_bridge, client = bridge
+    pages = await running_bridge.ledger.write(lambda unit: unit.rows("PRAGMA page_count")[0][0])
+    await running_bridge.ledger.write(lambda unit: unit.rows(f"PRAGMA max_page_count = {pages}"))
+    large = {**_example(), "email": f"{'a' * 40}@example.org", "note": "x" * 60_000}
+    async with client.session.post(client.base_url + "/api/registrations", json=large) as answer:
+        assert answer.status == 503
+        assert int(answer.headers["Retry-After"]) > 0
+        assert "error_messages" in await answer.json()
+    status, body = await client.get("/readyz")
+    assert (status, body["ledger"]) == (503, "the newest event could not be kept")
+    await running_bridge.ledger.write(lambda unit: unit.rows("PRAGMA max_page_count = 1000000"))
+    assert (await client.register())[0] == 200
+    await asyncio.sleep(1.1)
+    assert (await client.get("/readyz"))[0] == 200
+
+
+async def test_a_lane_that_has_ended_is_not_ready(bridge) -> None:
+    """Purchases would be taken and nobody told: whoever watches the process has to start it anew."""
+    running_bridge, client = bridge
+    status, body = await client.get("/readyz")
+    assert (status, body["dispatch"], body["lanes"]) == (200, True, {"elevate": "running"})
+    (task,) = running_bridge.dispatcher._tasks
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    status, body = await client.get("/readyz")
+    assert (status, body["status"], body["dispatch"]) == (503, "not ready", False)
+
+
 async def test_a_ledger_that_is_gone_is_503(bridge, tmp_path) -> None:
     """SQLite would happily go on writing to a file that nobody will ever find again."""
     _, client = bridge
