@@ -79,7 +79,7 @@ class Served:
     async def start(self, *options: str) -> None:
         self.process = await _started("run", "--config", self.config, *options)
         async with aiohttp.ClientSession() as session:
-            for _ in range(300):
+            for _ in range(600):
                 try:
                     async with session.get(self.base_url + "/healthz"):
                         return

@@ -197,7 +197,7 @@ class Daemon:
                 sys.executable, "-m", "bridge", "run", "--config", str(self.config), stderr=log
             )
         async with aiohttp.ClientSession() as session:
-            for _ in range(200):
+            for _ in range(600):
                 try:
                     async with session.get(self.base_url + "/healthz") as answer:
                         if answer.status == 200:

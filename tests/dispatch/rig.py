@@ -84,7 +84,7 @@ class Rig:
         self.crm = HubspotSandbox()
         self.clock = SystemClock()
         self.policies = {"lms": POLICY, "crm": POLICY}
-        self.timeout = 2.0
+        self.timeouts = {"lms": 2.0, "crm": 2.0}
         self.rates: dict[str, list[Rate]] = {}
         self.attempts: list[tuple[str, str, str]] = []
         self.dispatcher: Dispatcher | None = None
@@ -135,7 +135,7 @@ class Rig:
         session = aiohttp.ClientSession()
         self._sessions.append(session)
         limiter = PatientLimiter(Windows(self.rates.get(name, ()), self.clock))
-        connector: Any = kind(settings, Http(settings.base_url, limiter, self.timeout, session), self.clock)
+        connector: Any = kind(settings, Http(settings.base_url, limiter, self.timeouts[name], session), self.clock)
         connector = self._replaced.get(name, lambda real: real)(connector)
         entry = self.catalogue.targets[name]
         return Lane(
@@ -204,6 +204,10 @@ class Rig:
     async def quiet(self) -> bool:
         """Whether nothing is left to do."""
         return not await self.value("SELECT count(*) FROM delivery WHERE state IN ('open', 'blocked', 'leased')")
+
+    async def settled(self, name: str) -> None:
+        """Wait until no call is under way at a target, and what came of every one is on disk."""
+        await until(lambda: not self.lane(name)._tasks)
 
     async def done(self) -> None:
         """Wait until nothing is left to do."""

@@ -53,7 +53,7 @@ async def test_the_end_is_what_the_sender_said_last(rig: Rig, seed: int) -> None
     """Everybody who bought is in, once; nobody else is; the CRM knows them all; nothing is buried or left over."""
     chance = random.Random(seed)
     rig.catalogue = catalogue(courses=2)
-    rig.timeout = 0.4
+    rig.timeouts["crm"] = 0.4
     await rig.start()
     live: dict[tuple[int, str], int] = {}
     await asyncio.gather(

@@ -133,7 +133,7 @@ async def test_an_unsafe_operation_in_flight_at_a_crash_waits_for_an_operator(ri
 async def test_a_settlement_without_its_lease_changes_nothing_but_is_told(rig: Rig) -> None:
     """Somebody else has the delivery by now; the attempt and the remote ids are kept all the same."""
     await rig.start()
-    rig.lms.now_fails("delay", seconds=0.3, times=1)
+    rig.lms.now_fails("delay", seconds=1.0, times=1)
     await rig.buy(1)
     await until(lambda: rig.lms.journal)
     await rig.ledger.write(lambda unit: unit.run("UPDATE delivery SET lease = 'another' WHERE target = 'lms'"))
@@ -151,7 +151,7 @@ async def test_a_settlement_without_its_lease_changes_nothing_but_is_told(rig: R
 async def test_the_tick_renews_the_leases_of_the_living(rig: Rig) -> None:
     """A call may wait for rate tokens longer than a lease lasts."""
     await rig.start()
-    rig.lms.now_fails("delay", seconds=0.4, times=1)
+    rig.lms.now_fails("delay", seconds=1.0, times=1)
     await rig.buy(1)
     await until(lambda: rig.lms.journal)
     before = await rig.value("SELECT lease_until FROM delivery WHERE state = 'leased'")
@@ -165,7 +165,7 @@ async def test_the_tick_renews_the_leases_of_the_living(rig: Rig) -> None:
 async def test_a_settlement_survives_an_outage_of_the_ledger(rig: Rig) -> None:
     """The learner is in, the ledger locked by somebody: what came of it is written when the lock is gone."""
     await rig.start()
-    rig.lms.now_fails("delay", seconds=0.2)
+    rig.lms.now_fails("delay", seconds=0.6)
     await rig.buy_all(range(4))
     await until(lambda: len(rig.lms.journal) >= 4)
     other = sqlite3.connect(rig.file, isolation_level=None)
