@@ -146,6 +146,13 @@ def lane_policy(settings: Settings, concurrency: int) -> LanePolicy:
     )
 
 
+def request_timeout(settings: Settings, target: str) -> float:
+    """Return how many seconds one request to a target may take: by its own ``timeout``, else as ``[dispatch]`` says."""
+    given = settings.targets[target]
+    own = "timeout" in given.model_fields_set
+    return (given.timeout if own else settings.dispatch.request_timeout).total_seconds()
+
+
 class Bridge:
     """One running bridge. :meth:`start` it, then :meth:`stop` it; both once."""
 
@@ -229,7 +236,8 @@ class Bridge:
         limiter = PatientLimiter(Windows(given.rate_limit or kind.rate_limit, self.clock))
         session = open_session(given.concurrency * 2)  # its connections live as long as the lane
         self._sessions.append(session)
-        connector: Any = kind(given, Http(given.base_url, limiter, given.timeout.total_seconds(), session), self.clock)
+        timeout = request_timeout(self.settings, name)
+        connector: Any = kind(given, Http(given.base_url, limiter, timeout, session), self.clock)
         return Lane(
             entry,
             connector,

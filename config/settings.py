@@ -136,7 +136,7 @@ class Dispatch(SettingsModel):
         jitter: share by which a pause is lengthened or shortened at random.
         deadline: of one ``deliver`` call; shorter than the lease, so that a late answer still finds its delivery ours.
         lease: for how long a claimed delivery is a process's own; it is renewed while the process lives.
-        request_timeout: of one HTTP request.
+        request_timeout: of one HTTP request, to a target that has no ``timeout`` of its own.
         retry_after_max: the longest ``Retry-After`` that is obeyed.
         breaker_failures: outages in a row that open a lane's breaker.
         breaker_probe: pause before the first probe of an open breaker; doubles up to ``breaker_probe_max``.

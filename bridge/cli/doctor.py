@@ -38,9 +38,13 @@ def doctor(*, config: ConfigPath = CONFIG, as_json: AsJson = False) -> None:
 
 
 async def _examine(settings: Settings) -> list[dict[str, Any]]:
+    from bridge.app import request_timeout  # noqa: PLC0415 - the whole bridge; no other verb should wait for it
+
     seconds = settings.dispatch.deadline.total_seconds()
     used = {name: given for name, given in settings.targets.items() if given.enabled}
-    outcomes = await asyncio.gather(*(_outcome(given, seconds) for given in used.values()))
+    outcomes = await asyncio.gather(
+        *(_outcome(given, request_timeout(settings, name), seconds) for name, given in used.items())
+    )
     return [
         {
             "target": name,
@@ -57,12 +61,12 @@ def _remedy(outcome: Outcome) -> str:
     return "" if isinstance(outcome, Receipt) else _LOOK_THERE
 
 
-async def _outcome(given: TargetSettings, seconds: float) -> Outcome:
+async def _outcome(given: TargetSettings, per_request: float, seconds: float) -> Outcome:
     clock = SystemClock()
     kind = registry.connector_class(given.connector)
     async with open_session() as session:
         limiter = Windows(given.rate_limit or kind.rate_limit, clock)
-        connector: Any = kind(given, Http(given.base_url, limiter, given.timeout.total_seconds(), session), clock)
+        connector: Any = kind(given, Http(given.base_url, limiter, per_request, session), clock)
         try:
             async with asyncio.timeout(seconds):
                 outcome: Outcome = await connector.check()

@@ -28,7 +28,6 @@ WITHOUT_EFFECT = frozenset(
     {
         "console.users.NAME.password",
         "console.users.NAME.role",
-        "dispatch.request_timeout",
         "mailer.sender",
         "mailer.url",
         "server.trusted_proxies",

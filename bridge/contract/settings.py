@@ -152,7 +152,7 @@ class TargetSettings(SettingsModel):
     Attributes:
         connector: type of the connector: its file name in ``connectors/outbound``.
         base_url: address of the target; a connector with a vendor's fixed address defaults to it.
-        timeout: of one request.
+        timeout: of one request; default: ``[dispatch] request_timeout``.
         rate_limit: windows that all hold at once; empty means the connector's default.
         concurrency: deliveries under way at once.
         when: whether CRM work opens when the learner is enrolled, or at once when the purchase is accepted.

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import aiohttp
 import pytest
 
 from bridge import __version__
+from bridge.app import Bridge, request_timeout
+from bridge.registry import Registry
+from config.load import load
 from tests.acceptance.cli_rig import ask, asked, command, past
-from tests.acceptance.rig import configuration, emulators
+from tests.acceptance.rig import Client, configuration, emulators, live, until
 
 BAD = """
 [server]
@@ -155,3 +159,27 @@ def test_every_verb_has_help_and_the_bridge_a_version() -> None:
         assert ask(verb, "--help").code == 0
     assert ask("--version").out.strip() == __version__
     assert ask("nonsense").code == 2
+
+
+async def test_a_request_takes_as_long_as_dispatch_says_unless_the_target_says_otherwise(tmp_path) -> None:
+    """`[dispatch] request_timeout` is every target's, `timeout` one target's own; the daemon's lanes keep to it as well."""
+    async with emulators("elevate", "hubspot") as targets:
+        config = configuration(tmp_path, targets)
+        text = config.read_text().replace("[dispatch]", '[dispatch]\nrequest_timeout = "500ms"')
+        config.write_text(text.replace('connector = "hubspot"', 'connector = "hubspot"\ntimeout = "20s"'))
+        for target in targets.values():
+            target.now_fails("delay", seconds=2.0, times=1)
+        rows = (await asked("doctor", "--config", config, "--json")).json
+        assert [(row["target"], row["ok"]) for row in rows] == [("elevate", False), ("hubspot", True)]
+        assert "time limit" in rows[0]["said"]
+        settings = load(config, Registry(), env={}).settings
+        assert [request_timeout(settings, name) for name in targets] == [0.5, 20.0]
+        targets["elevate"].now_fails("delay", seconds=20.0, times=1)
+        bridge = Bridge(settings)
+        await bridge.start()
+        try:
+            async with aiohttp.ClientSession() as session:
+                await Client(f"http://127.0.0.1:{bridge.port}", session).register()
+            await until(lambda: live(targets["elevate"]), seconds=9)  # by the next try; ten seconds were the default
+        finally:
+            await bridge.stop()
