@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 
 import aiohttp
 
+from benchmarks.cores import allowed, keep_to
 from benchmarks.load import request
 from benchmarks.setting import adapter, catalogue, source
 from bridge.cli.run import tune_collector
@@ -35,13 +36,14 @@ CONCURRENCY = 32
 
 def measure(rounds: int, deliveries: int, advance: Callable[[str], None]) -> dict[str, float]:
     """Measure both ways in turn; return medians per second."""
-    os.sched_setaffinity(0, {0})
+    cores = allowed()
     logs.configure("error")
     tune_collector()  # as the daemon does
     stub = subprocess.Popen([sys.executable, "-m", "benchmarks.stub"], stdout=subprocess.PIPE, text=True)
     try:
         assert stub.stdout is not None
         url = f"http://127.0.0.1:{stub.stdout.readline().strip()}"
+        keep_to(0, cores)
         found: dict[str, list[float]] = {"bare": [], "lane": []}
         for turn in range(rounds):
             advance(f"deliver: bare client, round {turn + 1}")
@@ -51,7 +53,8 @@ def measure(rounds: int, deliveries: int, advance: Callable[[str], None]) -> dic
     finally:
         stub.kill()
         stub.wait()
-        os.sched_setaffinity(0, range(os.cpu_count() or 1))
+        if cores:
+            os.sched_setaffinity(0, cores)
     return {way: statistics.median(rates) for way, rates in found.items()}
 
 

@@ -10,6 +10,8 @@ import json
 import sys
 import time
 
+from benchmarks.cores import allowed, keep_to
+
 _BODY = (
     '{"api_key":"bench-key","remote_user_id":"%s","firstname":"Ada","lastname":"Lovelace","email":"%s@example.org",'
     '"remote_product_id":"ABCD1234","amount_paid":"49.90","send_email":true}'
@@ -82,4 +84,5 @@ async def load(host: str, port: int, connections: int, seconds: float) -> dict[s
 
 
 if __name__ == "__main__":
+    keep_to(1, allowed())
     print(json.dumps(asyncio.run(load(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])))))

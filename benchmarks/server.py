@@ -8,12 +8,12 @@ ledger forgets), ``sqlite`` and ``single`` (the real handler on an SQLite ledger
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from typing import Any
 
 from aiohttp import web
 
+from benchmarks.cores import allowed, keep_to
 from benchmarks.setting import adapter, catalogue, source
 from bridge.cli.run import tune_collector
 from bridge.contract.inbound import AcceptedLine
@@ -43,7 +43,7 @@ async def _bare(request: web.Request) -> web.Response:
 
 
 async def main(kind: str, where: str) -> None:
-    os.sched_setaffinity(0, {0})
+    keep_to(0, allowed())
     logs.configure("error")
     app = web.Application()
     if kind == "bare":

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
+
+from benchmarks.cores import allowed, keep_to
 
 _ANSWER = b'{"product_url":"https://school.example.org/p","registration_id":583919}'
 _RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (
@@ -33,7 +34,7 @@ class _Target(asyncio.Protocol):
 
 
 async def main() -> None:
-    os.sched_setaffinity(0, {1})
+    keep_to(1, allowed())
     server = await asyncio.get_running_loop().create_server(_Target, "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()

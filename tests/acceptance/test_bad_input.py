@@ -25,6 +25,8 @@ async def test_registration_answers(bridge) -> None:
         401,
         ["api_key"],
     )  # the key is checked before the rest is looked at
+    status, body = await client.post("/in/ams", json={"api_key": "wrong", "email": "not an address"})
+    assert (status, list(body["error_messages"])) == (401, ["api_key"])
     status, body = await client.register(email="not an address", remote_user_id="", amount_paid="much")
     assert status == 422
     assert set(body["error_messages"]) == {"email", "remote_user_id", "amount_paid"}
