@@ -19,7 +19,7 @@ from bridge.dispatch.breaker import BreakerPolicy
 from bridge.dispatch.condition import Condition
 from bridge.dispatch.retry import RetryPolicy
 from bridge.dispatch.settle import buried, nothing
-from bridge.dispatch.settler import Settler
+from bridge.dispatch.settler import Settler, ids
 from bridge.dispatch.work import Nothing, compute, forbidden
 from bridge.kit.clock import Clock, milliseconds
 from bridge.kit.http import Exchange
@@ -282,7 +282,7 @@ class Lane:
             if isinstance(work, Nothing):
                 settled.append(nothing(item, work, at=at))
             elif (reason := forbidden(item, work, self.connector.operations)) is not None:
-                log.warning("lane.forbidden", target=self.target.name, delivery_id=item.delivery.id, why=reason[0])
+                log.warning("lane.forbidden", target=self.target.name, **ids(item), why=reason[0])
                 settled.append(buried(item, *reason, at=at))
             else:
                 self._ready.append(_Ready(item, work))

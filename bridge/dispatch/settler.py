@@ -27,6 +27,17 @@ _LINGER = 0.02  # seconds: while more is on its way, a commit is shared rather t
 _DEFECT = "A defect of the bridge: the log says where. Have it mended, then requeue the delivery."
 
 
+def ids(claimed: Claimed) -> dict[str, int | None]:
+    """Return what a log line names a delivery by. Changed data has no registration of its own: the newest it touches."""
+    delivery = claimed.delivery
+    behind = claimed.registrations[-1].id if claimed.registrations else None
+    return {
+        "delivery_id": delivery.id,
+        "registration_id": behind if delivery.registration_id is None else delivery.registration_id,
+        "event_id": delivery.event_id,
+    }
+
+
 class Settler:
     """Settles the deliveries of one lane."""
 
@@ -64,9 +75,7 @@ class Settler:
         level(
             "dispatch.attempted",
             target=self._target,
-            delivery_id=delivery.id,
-            registration_id=delivery.registration_id,
-            event_id=delivery.event_id,
+            **ids(claimed),
             operation=work.operation.value,
             outcome=type(outcome).__name__,
             follows=following.result,
@@ -82,7 +91,7 @@ class Settler:
         log.error(
             "dispatch.defect",
             target=self._target,
-            delivery_id=claimed.delivery.id,
+            **ids(claimed),
             what=what,
             fault=name,
             where=where(fault),

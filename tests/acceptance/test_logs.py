@@ -46,7 +46,7 @@ async def test_no_secret_and_no_learner_reaches_the_log(tmp_path) -> None:
     lines = [json.loads(line) for line in text.splitlines()]
     for line in lines:
         if line["event"] == "dispatch.attempted":
-            assert {"target", "delivery_id", "event_id", "operation", "outcome"} <= set(line)
+            assert {"target", "delivery_id", "registration_id", "event_id", "operation", "outcome"} <= set(line)
         if line["event"] == "intake.accepted":
             assert {"source", "event_id", "registrations"} <= set(line)
     assert {"bridge.started", "intake.accepted", "dispatch.attempted", "edge.unauthorised", "bridge.stopped"} <= {

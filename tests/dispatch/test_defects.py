@@ -7,6 +7,7 @@ import sqlite3
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from bridge.contract.errors import AnswerLost, Unreachable
 from bridge.contract.outbound import Operation, Receipt, Repeat
@@ -97,9 +98,12 @@ async def test_a_row_that_can_not_be_read_is_a_dead_letter_and_the_lane_lives_on
     number = await rig.buy(1)
     await rig.ledger.write(lambda unit: unit.run('UPDATE "right" SET course = \'{"renamed": 1}\''))
     await rig.buy(2)
-    await rig.start()
-    await until(rig.enrolled)
-    await rig.done()
+    with capture_logs() as lines:
+        await rig.start()
+        await until(rig.enrolled)
+        await rig.done()
+    (told,) = [line for line in lines if line["event"] == "dispatch.defect"]
+    assert (told["delivery_id"], told["registration_id"], told["event_id"]) == (1, number, 1)
     assert rig.enrolled() == ["learner2@example.org remote-course-1"]
     assert await rig.registration(number) == "failed"
     (letter,) = await rig.rows("SELECT why, remedy FROM delivery WHERE state = 'dead'")
