@@ -367,6 +367,9 @@ class Lane:
             claims.expedite(unit, self.target.name, milliseconds(self._clock.now()))
 
         self.condition.recovered = False
+        # What failed before the probe was good may still be on its way to disk: brought forward now, it would be missed.
+        if settling := [task for task, call in self._tasks.items() if call is None]:
+            await asyncio.wait(settling)
         try:
             await self._ledger.write(well)
         except LedgerError:

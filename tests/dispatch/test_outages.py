@@ -38,6 +38,18 @@ async def test_a_target_that_was_down_gets_everything_at_once_when_it_is_back(ri
     assert not await rig.value("SELECT count(*) FROM delivery WHERE state = 'dead'")
 
 
+async def test_a_probe_that_is_faster_than_the_ledger_leaves_nobody_behind(rig: Rig, monkeypatch) -> None:
+    """The target is well again before the failed tries are on disk: they are brought forward like all others."""
+    monkeypatch.setattr("bridge.dispatch.settler._LINGER", 0.5)
+    rig.policy("lms", retry=PATIENT, breaker=replace(BREAKER, first=0.02, longest=0.02))
+    rig.lms.now_fails("status", status=503)
+    await rig.buy_all(range(40))
+    await rig.start()
+    await until(lambda: rig.lane("lms").status == "open")
+    rig.lms.recovers()
+    await until(lambda: len(rig.enrolled()) == 40)
+
+
 async def test_an_open_breaker_sends_probes_only(rig: Rig) -> None:
     """One harmless request at a time, less and less often; time in an open breaker makes nobody older."""
     rig.policy("lms", retry=PATIENT, breaker=replace(BREAKER, first=0.05, longest=0.4))
