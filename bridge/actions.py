@@ -94,7 +94,7 @@ class Actions:
         if name not in self._known:
             raise ActionRefused(f"no such action; there are {', '.join(sorted(self._known))}")
         model, action = self._known[name]
-        return await action(model.model_validate(arguments), operator)
+        return await action(model.model_validate(arguments), _person(operator))
 
     async def requeue(self, wanted: Requeue, operator: str) -> list[dict[str, Any]]:
         """Open dead letters again; return them."""
@@ -189,3 +189,8 @@ class Actions:
         known: Sequence[str] = sorted(self._catalogue().targets)
         if name not in known:
             raise ActionRefused(f"no such target; there are {', '.join(known) or 'none'}")
+
+
+def _person(operator: str) -> str:
+    # The service's user is often called that, and a pause by "bridge" is the bridge's own: it would end it by itself.
+    return "user bridge" if operator == "bridge" else operator

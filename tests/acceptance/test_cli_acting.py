@@ -79,6 +79,16 @@ def test_a_line_is_released_once_its_product_is_mapped(known, tmp_path) -> None:
     assert "line 1" in again.err
 
 
+def test_a_pause_by_the_services_user_is_a_persons(known, tmp_path, monkeypatch) -> None:
+    """The verbs run as the user of the unit, which may be called like the bridge: its own pauses end by themselves."""
+    monkeypatch.setenv("LOGNAME", "bridge")
+    config = known.copy(tmp_path)
+    assert ask("pause", "hubspot", "--config", config).code == 0
+    assert actions(config) == [("user bridge", "pause", "hubspot")]
+    (purchase,) = ask("trace", known.bob, "--by", "registration", "--json", "--config", config).json["purchases"]
+    assert [step["paused_by"] for step in purchase["next"]] == [None, "user bridge"]
+
+
 def test_a_pause_outlives_the_command(known, tmp_path) -> None:
     """A lane paused while nothing runs is paused in the ledger, and the trace says so; resuming it twice does no harm."""
     config = known.copy(tmp_path)
