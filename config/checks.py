@@ -4,11 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
+from bridge.contract.command import Item, Learner, Options, Order
 from config.findings import Findings
 from config.lines import Key
 from config.sections import Draft, Sections, Types
-from config.settings import http_address
 from config.words import unknown_name
+
+_FIELDS = frozenset(
+    f"{root}.{name}"
+    for root, model in (
+        ("learner", Learner),
+        ("buyer", Learner),
+        ("item", Item),
+        ("order", Order),
+        ("options", Options),
+    )
+    for name in model.model_fields
+) | {"livemode", "source.name", "source.adapter", "source.namespace"}
+"""What a condition may look at; deeper paths begin with one of these."""
 
 
 class Checks:
@@ -23,7 +36,7 @@ class Checks:
 
     def run(self) -> None:
         """Note every fault and warning."""
-        self._addresses()
+        self._fields_of_conditions()
         self._one_key_one_source()
         self._shared_orders()
         self._echoes()
@@ -34,15 +47,12 @@ class Checks:
         self._courses_nobody_gets_into()
         self._one_namespace_a_target()
 
-    def _addresses(self) -> None:
-        for section, tables in (("sources", self._draft.sources), ("targets", self._draft.targets)):
-            for name, settings in tables.items():
-                if "base_url" not in settings.model_fields_set:
-                    continue
-                try:
-                    http_address(str(getattr(settings, "base_url", "")))
-                except ValueError as fault:
-                    self._findings.fault((section, name, "base_url"), str(fault))
+    def _fields_of_conditions(self) -> None:
+        for name, settings in self._draft.targets.items():
+            for position, condition in enumerate(settings.only_if):
+                if ".".join(condition.field.split(".")[:2]) not in _FIELDS:
+                    key: Key = ("targets", name, "only_if", position, "field")
+                    self._findings.fault(key, unknown_name("field", condition.field, _FIELDS))
 
     def _one_key_one_source(self) -> None:
         owners: dict[str, str] = {}
@@ -129,6 +139,14 @@ class Checks:
         for name in self._draft.courses:
             if name not in opened:
                 self._findings.warn(("courses", name), "no product leads to this course")
+        enabled = {name: settings for name, settings in self._draft.targets.items() if settings.enabled}
+        teaching = {name for name, settings in enabled.items() if self._types.needs_table(settings.connector)}
+        for name, course in self._draft.courses.items():
+            if name in opened and teaching and teaching.isdisjoint(course.tables):
+                listed = ", ".join(f"'{target}'" for target in sorted(teaching))
+                self._findings.warn(
+                    ("courses", name), f"has a table for none of {listed}: whoever buys it gets in nowhere"
+                )
 
     def _one_namespace_a_target(self) -> None:
         """Two sources whose users 7 are two people must not meet at a target that knows one user 7."""

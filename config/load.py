@@ -71,7 +71,9 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        raise ConfigError([Fault("file", "does not exist")], str(path)) from None
+        raise ConfigError(
+            [Fault("file", "does not exist; --config or BRIDGE_CONFIG names another")], str(path)
+        ) from None
     except OSError as fault:
         raise ConfigError([Fault("file", f"can't be read: {fault.strerror}")], str(path)) from None
 

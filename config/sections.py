@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any, Protocol, TypeVar, get_args
 
 from pydantic import BaseModel, SecretStr, ValidationError
@@ -13,7 +14,7 @@ from bridge.contract.settings import CourseTable, SourceSettings, TargetSettings
 from config.findings import Findings
 from config.lines import Key
 from config.references import References
-from config.settings import COURSE_KEYS, Course, Product, Settings
+from config.settings import COURSE_KEYS, Course, Product, Settings, http_address
 from config.words import explain, unknown_key, unknown_name
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
@@ -125,13 +126,23 @@ class Sections:
 
     def _source(self, name: str, table: dict[str, Any]) -> SourceSettings | None:
         adapter = self._type(("sources", name, "adapter"), table, self._types.adapters())
-        return adapter and self._valid(self._types.source_settings(adapter), table, ("sources", name))
+        return adapter and self._valid_party(self._types.source_settings(adapter), table, ("sources", name))
 
     def _target(self, name: str, table: dict[str, Any]) -> TargetSettings | None:
         if name in COURSE_KEYS:
             self._findings.fault(("targets", name), f"a target can't be called '{name}': every course has such a key")
         connector = self._type(("targets", name, "connector"), table, self._types.connectors())
-        return connector and self._valid(self._types.target_settings(connector), table, ("targets", name))
+        return connector and self._valid_party(self._types.target_settings(connector), table, ("targets", name))
+
+    def _valid_party(self, model: type[M], table: dict[str, Any], key: Key) -> M | None:
+        """Validate a source or a target; its address too when something else about it is wrong."""
+        where, written = (*key, "base_url"), table.get("base_url")
+        if isinstance(written, str) and "base_url" in model.model_fields and where not in self._references.broken:
+            try:
+                http_address(written)
+            except ValueError as fault:
+                self._findings.fault(where, str(fault))
+        return self._valid(model, table, key)
 
     def _type(self, key: Key, table: dict[str, Any], known: Sequence[str]) -> Any:
         kind = str(key[-1])
@@ -141,10 +152,16 @@ class Sections:
         if isinstance(written, str) and key not in self._references.broken:
             self._findings.fault(key, unknown_name(kind, written, known))
         elif written is None:
-            self._findings.fault(key, f"missing; expected one of: {', '.join(sorted(known))}")
+            self._missing_type(key, table, known)
         elif not isinstance(written, str):
             self._findings.fault(key, f"expected the type of the {kind} as text")
         return None
+
+    def _missing_type(self, key: Key, table: dict[str, Any], known: Sequence[str]) -> None:
+        if misspelt := get_close_matches(str(key[-1]), table, n=1):
+            self._findings.fault((*key[:-1], misspelt[0]), unknown_key(misspelt[0], [str(key[-1])]))
+        else:
+            self._findings.fault(key, f"missing; expected one of: {', '.join(sorted(known))}")
 
     def _course(self, name: str, table: dict[str, Any]) -> Course | None:
         key = ("courses", name)
@@ -199,6 +216,8 @@ class Sections:
     def _look_for_secrets(self, model: type[BaseModel], table: Any, key: Key) -> None:
         for where, text in _secrets(model, table, key):
             self._findings.hide([text])
+            if not text:
+                self._findings.fault(where, "expected text of at least 1 character")
             # A password's hash may stand in the file; that is what it is hashed for.
             if where[0] != "console" and not self._referenced(where):
                 self._findings.warn(where, 'a secret in clear text; write "${NAME}" or { file = "path" } instead')

@@ -46,6 +46,11 @@ def placeholders(template: str) -> list[str]:
     return _PLACEHOLDER.findall(template)
 
 
+def stray_brace(template: str) -> bool:
+    """Say whether a brace stands outside every ``{path}``: it would be sent as it is, and was hardly meant so."""
+    return not {"{", "}"}.isdisjoint(_PLACEHOLDER.sub("", template))
+
+
 def render(template: str, roots: Mapping[str, Any]) -> str:
     """Fill ``{path}`` placeholders; an absent value leaves nothing behind."""
     return _PLACEHOLDER.sub(lambda match: as_text(value_at(match[1], roots)), template)

@@ -45,7 +45,7 @@ from bridge.contract.outbound import (
 )
 from bridge.contract.settings import CourseTable, Rate, TargetSettings
 from bridge.kit.clock import Clock
-from bridge.kit.fields import placeholders, render
+from bridge.kit.fields import placeholders, render, stray_brace
 from bridge.kit.http import Answer, Http
 from bridge.kit.masking import BLANK, mask_text
 
@@ -262,10 +262,11 @@ class Hubspot:
 def _fault(name: str, template: str) -> str:
     if name == "email":
         return "is always sent; take it out of the table"
+    if stray_brace(template):
+        return "has a brace too many or too few; expected text with {path} in it"
     for path in placeholders(template):
         root, _, rest = path.partition(".")
-        known = _ROOTS.get(root)
-        if known is None:
+        if (known := _ROOTS.get(root)) is None:
             return f"{{{path}}} is not known; a template may name {', '.join(_ROOTS)}"
         if rest.partition(".")[0] not in known:
             return f"{{{path}}} is not known; {root} has {', '.join(sorted(known))}"

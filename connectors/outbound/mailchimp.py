@@ -39,7 +39,7 @@ from bridge.contract.outbound import (
 from bridge.contract.settings import CourseTable, Rate, TargetSettings
 from bridge.kit.answers import judge
 from bridge.kit.clock import Clock
-from bridge.kit.fields import placeholders, render
+from bridge.kit.fields import placeholders, render, stray_brace
 from bridge.kit.http import Answer, Http
 from bridge.kit.masking import mask_text
 
@@ -88,6 +88,9 @@ class MailchimpSettings(TargetSettings):
     @field_validator("merge_fields")
     @classmethod
     def _known_roots(cls, templates: dict[str, str]) -> dict[str, str]:
+        for tag, template in templates.items():
+            if stray_brace(template):
+                raise ValueError(f"{tag} has a brace too many or too few; expected text with {{path}} in it")
         for path in [path for template in templates.values() for path in placeholders(template)]:
             root, _, name = path.partition(".")
             if root not in _ROOTS or not name:

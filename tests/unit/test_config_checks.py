@@ -132,3 +132,12 @@ def load_text(text: str, env: dict[str, str]) -> Loaded:
         path = Path(folder) / "bridge.toml"
         path.write_text(text)
         return load(path, Registry(), env=env)
+
+
+def test_a_course_that_opens_nothing_at_any_lms(tmp_path: Path) -> None:
+    """It can be bought, and nobody gets in: that is said before the first one pays."""
+    text = LMS + SOURCE + "[courses.a]\nlms = {}\n[courses.b]\n"
+    text += '[[products]]\nsource = "ams"\nremote_product_id = "1"\ncourses = ["a", "b"]\n'
+    assert warned(tmp_path, text, KEY="lms-key") == [
+        "9: courses.b: has a table for none of 'lms': whoever buys it gets in nowhere"
+    ]

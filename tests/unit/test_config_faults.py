@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.config_types import refusal
+from tests.unit.config_types import loaded, refusal
 
 SOURCE = '[sources.ams]\nadapter = "shop"\napi_key = "${KEY}"\n'
 CRM = '[targets.crm]\nconnector = "directory"\ntoken = "${TOKEN}"\n'
@@ -70,6 +70,7 @@ OWN_SECTIONS = [
 SOURCES_AND_TARGETS = [
     ("sources = 3", "1: sources: expected tables, as in [sources.NAME]"),
     ("[sources]\nams = 3", "2: sources.ams: expected a table, as in [sources.ams]"),
+    ('[sources.ams]\nadaptor = "shop"', "2: sources.ams.adaptor: unknown key; did you mean 'adapter'?"),
     ("[sources.ams]\nkey = 1", "1: sources.ams.adapter: missing; expected one of: shop, silent"),
     ("[sources.ams]\nadapter = 5", "2: sources.ams.adapter: expected the type of the adapter as text"),
     (
@@ -118,6 +119,14 @@ SOURCES_AND_TARGETS = [
     ),
     (CRM + 'base_url = ""', f"4: targets.crm.base_url: {ADDRESS}"),
     (CRM + 'base_url = "ftp://x"', f"4: targets.crm.base_url: {ADDRESS}"),
+    (
+        CRM + '[[targets.crm.only_if]]\nfield = "itm.amount_paid"\noperator = "equal_to"\nvalue = 1',
+        "5: targets.crm.only_if[0].field: there is no field 'itm.amount_paid'; did you mean 'item.amount_paid'?",
+    ),
+    (
+        '[targets.crm]\nconnector = "directory"\ntoken = ""',
+        "3: targets.crm.token: expected text of at least 1 character",
+    ),
     (CRM + "concurrency = 0", "4: targets.crm.concurrency: expected 1 or more"),
     (
         CRM + 'rate_limit = ["fast"]',
@@ -238,3 +247,23 @@ def test_a_course_of_a_target_without_known_connector_is_not_blamed(tmp_path: Pa
     assert refusal(tmp_path, text) == [
         "bridge.toml:2: targets.lms.connector: there is no connector 'elevat'; did you mean 'elevate'?"
     ]
+
+
+def test_an_address_is_looked_at_although_the_rest_of_its_table_is_wrong(tmp_path: Path) -> None:
+    """All faults of a table are said at once."""
+    assert refusal(tmp_path, CRM + 'base_url = "crm"\nconcurrency = 0', **ENV) == [
+        f"bridge.toml:4: targets.crm.base_url: {ADDRESS}",
+        "bridge.toml:5: targets.crm.concurrency: expected 1 or more",
+    ]
+
+
+def test_an_address_that_leads_nowhere_is_one_fault(tmp_path: Path) -> None:
+    """What stands for an unset variable is not judged as an address."""
+    (only,) = refusal(tmp_path, CRM + 'base_url = "${NOWHERE}"', **ENV)
+    assert only.endswith("the environment variable NOWHERE is not set")
+
+
+@pytest.mark.parametrize("field", ["livemode", "learner.attributes.chapter", "order.total", "source.namespace"])
+def test_a_condition_may_look_at(tmp_path: Path, field: str) -> None:
+    """Every part of the command that there is, and into the sender's own attributes."""
+    loaded(tmp_path, f'{CRM}[[targets.crm.only_if]]\nfield = "{field}"\noperator = "equal_to"\nvalue = 1', **ENV)

@@ -154,7 +154,7 @@ def test_a_missing_file(tmp_path: Path) -> None:
     """The path that was tried is named."""
     with pytest.raises(ConfigError) as caught:
         load(tmp_path / "bridge.toml", KnownTypes(), {})
-    assert str(caught.value) == f"{tmp_path}/bridge.toml: file: does not exist"
+    assert str(caught.value) == f"{tmp_path}/bridge.toml: file: does not exist; --config or BRIDGE_CONFIG names another"
 
 
 def test_a_file_that_can_not_be_read(tmp_path: Path) -> None:

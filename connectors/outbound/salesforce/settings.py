@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from bridge.contract.settings import SettingsModel, TargetSettings
-from bridge.kit.fields import placeholders
+from bridge.kit.fields import placeholders, stray_brace
 
 _ROOTS = ("learner", "course", "registration", "order")
 _DEFAULTS = {"FirstName": "{learner.first_name}", "LastName": "{learner.last_name}", "Email": "{learner.email}"}
@@ -45,6 +45,8 @@ class ContactMapping(SettingsModel):
         for name, template in self.templates.items():
             if not _API_NAME.fullmatch(name) or name.casefold() in ours:
                 raise ValueError(f"{name} can't be mapped; expected the API name of another Contact field")
+            if stray_brace(template):
+                raise ValueError(f"{name} has a brace too many or too few; expected text with {{path}} in it")
             for path in placeholders(template):
                 if path.split(".")[0] not in _ROOTS:
                     raise ValueError(f"{name} names {{{path}}}; expected one of {', '.join(_ROOTS)} before the dot")

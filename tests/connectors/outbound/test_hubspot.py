@@ -94,6 +94,7 @@ class TestHubspot(OutboundSuite):
             ({"contact": {"firstname": "{learner.frist_name}"}}, "{learner.frist_name}"),
             ({"contact": {"firstname": "{learner}"}}, "{learner}"),
             ({"contact": {"email": "{learner.email}"}}, "is always sent"),
+            ({"contact": {"firstname": "{learner.first_name"}}, "firstname: has a brace too many or too few"),
             ({"api_version": "v4"}, "api_version"),
             ({"api_version": "2026-03/x"}, "api_version"),
         ],

@@ -476,6 +476,11 @@ class TestSettings:
         with pytest.raises(ValidationError, match="names nothing"):
             settings(merge_fields={"COURSE": template})
 
+    def test_a_template_with_half_a_placeholder_is_a_fault(self) -> None:
+        """Else every member of the list would carry the template itself."""
+        with pytest.raises(ValidationError, match="FNAME has a brace too many or too few"):
+            settings(merge_fields={"FNAME": "{learner.first_name"})
+
     def test_the_vendors_connections_are_not_exceeded(self) -> None:
         """Four by default, ten at most."""
         assert settings().concurrency == 4

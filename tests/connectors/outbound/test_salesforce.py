@@ -188,6 +188,7 @@ class TestSettings:
             ({"base_url": "https://TEST.salesforce.com/"}, "My Domain"),
             ({"base_url": "example.my.salesforce.com"}, "https://example"),
             ({"contact": {"Title": "{person.title}"}}, "person.title"),
+            ({"contact": {"Title": "{learner.first_name"}}, "Title has a brace too many or too few"),
             ({"contact": {"Bridge_Id__c": "{learner.email}"}}, "Bridge_Id__c"),
             ({"contact": {"external_id": "A/B"}}, "external_id"),
             ({"contact": {"Title": 7}}, "contact.Title"),
