@@ -9,7 +9,17 @@ from typing import Annotated, Any
 import typer
 
 from bridge.cli.control import act
-from bridge.cli.given import CONFIG, AsJson, ConfigPath, DryRun, OfProduct, OfSource, OfTarget, settings_of
+from bridge.cli.given import (
+    CONFIG,
+    AsJson,
+    ConfigPath,
+    DryRun,
+    OfProduct,
+    OfSource,
+    OfTarget,
+    expect_names,
+    settings_of,
+)
 from bridge.cli.shown import complain, show, show_json, table
 
 Ids = Annotated[list[int] | None, typer.Argument(metavar="ID", show_default=False)]
@@ -39,7 +49,10 @@ def requeue(
         raise typer.BadParameter("--source goes with --lookups; deliveries are of a --target")
     _say_which(ids, [target], every=every, words="delivery ids, --target NAME, or --all")
     arguments = {"ids": ids or [], "target": target, "every": every, "dry_run": dry_run}
-    done = act(settings_of(config), "requeue", arguments)
+    settings = settings_of(config)
+    done = act(settings, "requeue", arguments)
+    if not done:
+        expect_names(settings, target=target)
     columns = {
         "delivery_id": "delivery",
         "target": "target",
@@ -94,7 +107,10 @@ def release(
     """Accept quarantined lines whose product is mapped by now: these, a source's, a product's, or all."""
     _say_which(ids, [source, product], every=every, words="quarantine ids, --source NAME, --product ID, or --all")
     arguments = {"ids": ids or [], "source": source, "product": product, "every": every, "dry_run": dry_run}
-    done = act(settings_of(config), "release", arguments)
+    settings = settings_of(config)
+    done = act(settings, "release", arguments)
+    if not done:
+        expect_names(settings, source=source)
     columns = {
         "quarantine_id": "line",
         "source": "source",

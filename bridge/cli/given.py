@@ -69,3 +69,14 @@ def settings_of(path: Path) -> Settings:
         ConfigError: they can't be used.
     """
     return loaded(path).settings
+
+
+def expect_names(settings: Settings, *, source: str | None = None, target: str | None = None) -> None:
+    """Tell a misspelt name from one that nothing was found for; what left the configuration may still be in the ledger.
+
+    Raises:
+        typer.BadParameter: the configuration has no such source or target.
+    """
+    for kind, name, known in (("source", source, settings.sources), ("target", target, settings.targets)):
+        if name is not None and name not in known:
+            raise typer.BadParameter(f"there is no {kind} '{name}'; there are {', '.join(sorted(known)) or 'none'}")

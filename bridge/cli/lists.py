@@ -20,6 +20,7 @@ from bridge.cli.given import (
     OwnConfigPath,
     Reveal,
     Since,
+    expect_names,
     settings_of,
 )
 from bridge.cli.reading import ask
@@ -76,7 +77,10 @@ def _list(
     as_json: bool,
     reveal: bool,
 ) -> None:
-    rows = veil(ask(settings_of(path), lambda connection: question(connection, wanted)), reveal=reveal)
+    settings = settings_of(path)
+    rows = veil(ask(settings, lambda connection: question(connection, wanted)), reveal=reveal)
+    if not rows:
+        expect_names(settings, source=wanted.source, target=wanted.target)
     if as_json:
         show_json(rows)
     elif rows:

@@ -53,6 +53,14 @@ def test_what_is_no_dead_letter_is_named(known, tmp_path) -> None:
     assert (nothing.code, nothing.out.strip()) == (0, "nothing to requeue")
 
 
+@pytest.mark.parametrize("words", [("requeue", "--target", "elevat"), ("release", "--source", "asm")])
+def test_a_misspelt_name_is_not_an_empty_success(known, tmp_path, words) -> None:
+    """Nothing to do, because there is no such target or source, is bad usage."""
+    said = ask(*words, "--config", known.copy(tmp_path))
+    assert (said.code, said.out) == (2, "")
+    assert f"'{words[-1]}'" in said.err
+
+
 def test_a_target_is_requeued_as_a_whole(known, tmp_path) -> None:
     """Only that target's dead letters open again."""
     config = known.copy(tmp_path)

@@ -146,6 +146,14 @@ def test_bad_usage_is_exit_code_2(known, words) -> None:
     assert (said.code, said.out) == (2, "")
 
 
+@pytest.mark.parametrize("words", [("events", "--source", "asm"), ("deliveries", "--target", "elevat")])
+def test_a_misspelt_name_is_no_empty_list(known, words) -> None:
+    """At night, "none" must not mean "you mistyped it"."""
+    said = ask(*words, "--config", known.config)
+    assert (said.code, said.out) == (2, "")
+    assert f"there is no {words[1].removeprefix('--')} '{words[2]}'" in said.err
+
+
 def test_the_trace_tells_a_purchase_from_event_to_receipts(known) -> None:
     """Event, right, deliveries and remote ids, in time order, and nothing left to do."""
     (purchase,) = listed(known, "trace", known.ada, "--by", "registration")["purchases"]
