@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DataError, SQLAlchemyError
 
 from bridge.contract.errors import LedgerError
 from bridge.ledger.engine import database_file, ledger_url, reading_engine, writing_engine
@@ -125,7 +125,7 @@ class Ledger:
             with self._reading.connect() as connection:
                 return question(connection)
         except SQLAlchemyError as fault:
-            raise LedgerError(f"the ledger can't be read: {type(fault).__name__}") from None
+            raise LedgerError(f"the ledger can't be read: {type(fault).__name__}: {_short(fault)}") from None
 
     def _committed(self, targets: frozenset[str]) -> None:
         for listener in self._listeners:
@@ -134,7 +134,10 @@ class Ledger:
 
 def _short(fault: SQLAlchemyError) -> str:
     # Connection faults name host and database, which the operator needs; the password is never part of them.
-    text = str(getattr(fault, "orig", None) or fault)
+    # A fault of the data is the other way round: it quotes what was asked for.
+    text = (
+        "a value that it does not take" if isinstance(fault, DataError) else str(getattr(fault, "orig", None) or fault)
+    )
     return " ".join(text.split())[:300]
 
 

@@ -230,6 +230,15 @@ def test_asking_makes_no_ledger(tmp_path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["bridge.toml"]
 
 
+def test_a_ledger_that_is_none_is_said_to_be_so(tmp_path) -> None:
+    """What the database says stands in the message, not only the kind of its fault."""
+    config = configuration(tmp_path, {})
+    (tmp_path / "bridge.db").write_text("no ledger, but a text that somebody put in its place" * 99)
+    said = ask("events", "--config", config)
+    assert said.code == 1
+    assert "the ledger can't be read: DatabaseError: file is not a database" in said.err
+
+
 def test_the_configuration_may_come_from_the_environment(known, monkeypatch) -> None:
     """$BRIDGE_CONFIG is looked at, and --config wins over it, before `show` as well as after it."""
     monkeypatch.setenv("BRIDGE_CONFIG", str(known.config))
