@@ -51,7 +51,7 @@ async def _demo(*, once: bool) -> int:
     if not console.is_terminal:
         console.width = _NO_TERMINAL
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # a closed terminal cleans up, too
         loop.add_signal_handler(number, stop.set)
     async with Stage(usual_port=not once) as stage:
         board = Board(tuple(TARGETS))
