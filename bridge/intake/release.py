@@ -47,8 +47,8 @@ def release(
     command = EnrollmentCommand.model_validate_json(row.command)
     plans = plan(command, source, catalogue)
     if not plans.lines:
-        ignored = "the product is ignored now" if plans.ignored else "the product is still not mapped"
-        return _with(found, note=ignored)
+        unmapped = "the product is still not mapped, or was not when the bridge started"
+        return _with(found, note="the product is ignored now" if plans.ignored else unmapped)
     if (newer := _newer(unit, row, source, command)) is not None:
         note = f"registration {newer} came of a newer event"
         if not dry_run:
