@@ -6,6 +6,7 @@ import logging
 import logging.config
 import sys
 from collections.abc import MutableMapping
+from contextlib import suppress
 from typing import Any, Literal, TextIO
 
 import structlog
@@ -17,9 +18,30 @@ _PLAIN = frozenset(
 )
 
 
+class _Forgiving:
+    """A stream whose faults reach nobody: a full disk or a log collector that is gone must not stop a purchase."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        with suppress(OSError, ValueError):  # ValueError: it is closed
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.flush()
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+
 def configure(level: str = "info", form: Literal["json", "console"] = "json", stream: TextIO | None = None) -> None:
-    """Send structlog's and the standard library's records, masked, to ``stream``; default: standard error."""
-    stream = stream or sys.stderr
+    """Send structlog's and the standard library's records, masked, to ``stream``; default: standard error.
+
+    What the stream can't take is lost.
+    """
+    stream: Any = _Forgiving(stream or sys.stderr)
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,

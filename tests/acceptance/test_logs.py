@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 
 import aiohttp
+import pytest
 
+from tests.acceptance.cli_rig import look
 from tests.acceptance.rig import (
     AMS_KEY,
     CHECKOUT_SECRET,
@@ -52,3 +56,31 @@ async def test_no_secret_and_no_learner_reaches_the_log(tmp_path) -> None:
     assert {"bridge.started", "intake.accepted", "dispatch.attempted", "edge.unauthorised", "bridge.stopped"} <= {
         line["event"] for line in lines
     }
+
+
+@pytest.mark.parametrize("stream", ["a full disk", "a pipe that nobody reads any more"])
+async def test_a_log_that_can_not_be_written_stops_nobody(tmp_path, stream: str) -> None:
+    """The bridge starts, answers, delivers and settles as ever; only the log is lost."""
+    async with emulators("elevate", "hubspot") as targets, aiohttp.ClientSession() as session:
+        port = free_port()
+        config = configuration(tmp_path, targets, port=port)
+        config.write_text(config.read_text().replace('level = "warning"', 'level = "info"'))
+        daemon = Daemon(config, port)
+        daemon.log = Path("/dev/full")
+        if stream != "a full disk":
+            daemon.log = tmp_path / "pipe"
+            os.mkfifo(daemon.log)
+            reader = os.open(daemon.log, os.O_RDONLY | os.O_NONBLOCK)
+        await daemon.start()
+        if stream != "a full disk":
+            os.close(reader)
+        client = Client(daemon.base_url, session)
+        assert (await client.register())[0] == 200
+        assert (await client.register(key="wrong"))[0] == 401
+        await until(lambda: live(targets["elevate"]) and live(targets["hubspot"]))
+        await until(lambda: not _unsettled(tmp_path))
+        await daemon.stop()
+
+
+def _unsettled(folder: Path) -> list[tuple]:
+    return look(folder / "bridge.db", "SELECT target, state FROM delivery WHERE state <> 'done'")
