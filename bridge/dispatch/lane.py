@@ -18,6 +18,7 @@ from bridge.dispatch.attempt import deliver, veiled, where
 from bridge.dispatch.breaker import BreakerPolicy
 from bridge.dispatch.condition import Condition
 from bridge.dispatch.retry import RetryPolicy
+from bridge.dispatch.returns import Returns
 from bridge.dispatch.settle import buried, nothing
 from bridge.dispatch.settler import Settler, ids
 from bridge.dispatch.work import Nothing, compute, forbidden
@@ -105,6 +106,7 @@ class Lane:
         self._settler = Settler(
             target.name, connector.operations, policy.retry, ledger, is_busy=lambda: bool(self._ready)
         )
+        self._returns = Returns(ledger, clock)
         self._ledger = ledger
         self._catalogue = catalogue
         self._policy = policy
@@ -247,6 +249,8 @@ class Lane:
 
     async def _fill(self) -> None:
         """Claim ahead of the free slots, so that the ledger's round trips are shared by many deliveries."""
+        if await self._returns.settle():
+            self._dry = False
         limit, now = self._wish(), milliseconds(self._clock.now())
         due = self._next_due is not None and self._next_due <= now
         if not limit or (self._dry and not due):
@@ -255,7 +259,11 @@ class Lane:
         lease = int(self._policy.lease * 1000)
         request = ClaimRequest(self.target.name, limit, self._owner, now, lease, self.target.known_by == "email")
         self._dry = self._woken = False
-        claim = await self._ledger.submit(claims.claim, request)
+        try:
+            claim = await self._ledger.submit(claims.claim, request)
+        except LedgerError:
+            self._returns.doubtful(request.lease)
+            raise
         # A commit that came while the claim was under way may have brought what the claim did not see.
         self._dry = len(claim.claimed) < limit and not self._woken
         self._next_due = claim.next_due
@@ -378,15 +386,7 @@ class Lane:
         self._dry = False
 
     async def _give_back(self) -> None:
-        unstarted = [*self._ready]
+        self._returns.unbegun(item.claimed for item in self._ready)
         self._ready.clear()
-        if not unstarted:
-            return
-        leases = [(item.claimed.delivery.id, item.claimed.delivery.lease) for item in unstarted]
-        now = milliseconds(self._clock.now())
-        try:
-            await self._ledger.write(lambda unit: claims.give_back(unit, leases, now))
-        except LedgerError:
-            self._ready.extend(unstarted)
-            raise
-        self._dry = False
+        if await self._returns.settle():
+            self._dry = False

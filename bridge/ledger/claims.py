@@ -19,6 +19,7 @@ class ClaimRequest:
     Attributes:
         by_email: whether the target knows people by e-mail, so that all local learners of one address count.
         lease_ms: how long the lease lasts.
+        lease: its token, by which the lane can take back a claim that may have been committed, or not.
     """
 
     target: str
@@ -27,6 +28,7 @@ class ClaimRequest:
     now: int
     lease_ms: int
     by_email: bool
+    lease: str = field(default_factory=lambda: secrets.token_hex(8))
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +163,7 @@ def _claim(unit: Unit, request: ClaimRequest) -> list[Claimed]:
     lock = "FOR NO KEY UPDATE SKIP LOCKED" if unit.dialect.name == "postgresql" else ""
     leased = unit.rows(
         _CLAIM.replace("{lock}", lock),
-        lease=secrets.token_hex(8),
+        lease=request.lease,
         owner=request.owner,
         until=request.now + request.lease_ms,
         now=request.now,
@@ -300,6 +302,20 @@ def give_back(unit: Unit, unstarted: Sequence[tuple[int, str]], now: int) -> int
         " RETURNING delivery.target, delivery.person",
         {"id": "int", "lease": "text"},
         rows,
+        now=now,
+    )
+    _unblock(unit, returned)
+    return len(returned)
+
+
+def take_back(unit: Unit, leases: Sequence[str], now: int) -> int:
+    """Open again what stands under these leases: claims that were committed, and that nobody heard of."""
+    returned = unit.each(
+        f"UPDATE delivery SET state = 'open', {_NO_LEASE}, updated_at = :now"
+        " WHERE state = 'leased' AND lease IN (SELECT r.lease FROM {rows})"
+        " RETURNING delivery.target, delivery.person",
+        {"lease": "text"},
+        [{"lease": lease} for lease in leases],
         now=now,
     )
     _unblock(unit, returned)

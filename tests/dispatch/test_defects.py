@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
-from bridge.contract.errors import AnswerLost, Unreachable
+from bridge.contract.errors import AnswerLost, LedgerError, Unreachable
 from bridge.contract.outbound import Operation, Receipt, Repeat
 from bridge.ledger import repairs
-from tests.dispatch.rig import Rig, until
+from tests.dispatch.rig import PATIENT, Rig, until
 
 
 class Broken:
@@ -207,3 +208,29 @@ async def test_a_lane_whose_ledger_is_away_waits_and_does_not_spin(rig: Rig) -> 
 async def buys(rig: Rig) -> bool:
     await rig.buy(3)
     return True
+
+
+async def test_a_claim_that_is_told_as_failed_and_was_committed_is_taken_back(rig: Rig) -> None:
+    """The file was away right after the commit. A lease that nobody knows of, renewed for ever, would keep the learner out."""
+    rig.policy("lms", retry=PATIENT)
+    await rig.start()
+    rig.lms.now_fails("status", status=503, times=1)
+    await rig.buy(1)
+    await until(
+        lambda: rig.rows("SELECT 1 FROM delivery WHERE target = 'lms' AND outcome = 'later' AND state = 'open'")
+    )
+    await rig.ledger.write(lambda unit: unit.run("UPDATE delivery SET due_at = 0"))
+    away, free = rig.file.with_name("away.db"), threading.Event()
+    busy = asyncio.ensure_future(rig.ledger.write(lambda _unit: free.wait(5)))
+    await asyncio.sleep(0.05)
+    rig.lane("lms").wake()
+    await asyncio.sleep(0.05)  # its claim waits for the writer; what comes now shares its transaction
+    moved = asyncio.ensure_future(rig.ledger.write(lambda _unit: rig.file.rename(away)))
+    await asyncio.sleep(0.05)
+    free.set()
+    assert isinstance((await asyncio.gather(busy, moved, return_exceptions=True))[1], LedgerError)
+    away.rename(rig.file)
+    assert await rig.states("lms") == ["leased"]
+    await until(lambda: rig.enrolled() and rig.contacts())
+    await rig.done()
+    assert len(rig.lms.journal) == 2
