@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 from bridge.contract.errors import ConfigError, Fault, LedgerError
@@ -24,14 +25,22 @@ def ledger_of(settings: Settings, *, must_exist: bool = True) -> Ledger:
     Raises:
         ConfigError: they name no ledger.
         LedgerMissing: its file does not exist, and must.
+        LedgerError: its folder is closed to this user.
     """
     try:
         ledger = Ledger(settings.ledger.url)
     except ValueError as fault:
         raise ConfigError([Fault("ledger.url", str(fault))]) from None
-    if must_exist and ledger.file is not None and not ledger.file.exists():
+    if must_exist and ledger.file is not None and not _exists(ledger.file):
         raise LedgerMissing(f"there is no ledger {ledger.file} yet; `bridge run` or `bridge db upgrade` makes it")
     return ledger
+
+
+def _exists(file: Path) -> bool:
+    try:
+        return file.exists()
+    except PermissionError:
+        raise LedgerError(f"the ledger {file} is another user's; run the verb as the user the bridge runs as") from None
 
 
 def ask(settings: Settings, question: Callable[[Any], Answer]) -> Answer:

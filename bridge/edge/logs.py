@@ -41,7 +41,7 @@ def configure(level: str = "info", form: Literal["json", "console"] = "json", st
 
     What the stream can't take is lost.
     """
-    stream: Any = _Forgiving(stream or sys.stderr)
+    target: Any = _Forgiving(stream or sys.stderr)
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -54,17 +54,17 @@ def configure(level: str = "info", form: Literal["json", "console"] = "json", st
         structlog.processors.JSONRenderer()
         if form == "json"
         else structlog.dev.ConsoleRenderer(
-            colors=stream.isatty(), sort_keys=False, exception_formatter=structlog.dev.plain_traceback
+            colors=target.isatty(), sort_keys=False, exception_formatter=structlog.dev.plain_traceback
         )
     )
     minimum = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
         processors=[*shared, *render],
         wrapper_class=structlog.make_filtering_bound_logger(minimum),
-        logger_factory=structlog.PrintLoggerFactory(stream),
+        logger_factory=structlog.PrintLoggerFactory(target),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(stream)
+    handler = logging.StreamHandler(target)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[_remove_meta, *render])
     )

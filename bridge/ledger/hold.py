@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sqlalchemy import URL
 
-from bridge.contract.errors import LedgerHeld
+from bridge.contract.errors import LedgerError, LedgerHeld
 from bridge.ledger.engine import database_file
 
 
@@ -57,12 +57,18 @@ class Hold:
 
 
 def holder(path: Path) -> int | None:
-    """Return the id of the process that runs on an SQLite ledger, or None when none does."""
+    """Return the id of the process that runs on an SQLite ledger, or None when none does.
+
+    Raises:
+        LedgerError: the ledger is another user's.
+    """
     path = path.resolve()
-    lock = path.with_name(path.name + ".lock")
-    if not lock.exists():
+    try:
+        descriptor = os.open(path.with_name(path.name + ".lock"), os.O_RDONLY)
+    except FileNotFoundError:
         return None
-    descriptor = os.open(lock, os.O_RDONLY)
+    except PermissionError:
+        raise LedgerError(f"the ledger {path} is another user's; run the verb as the user the bridge runs as") from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 
 import pytest
 
@@ -114,3 +115,25 @@ def test_an_action_without_a_choice_is_bad_usage(known) -> None:
     for words in (["requeue"], ["release"], ["requeue", "1", "--all"], ["pause", "nobody"], ["requeue", "x"]):
         said = ask(*words, "--config", known.config)
         assert (said.code, said.out) == (2, ""), words
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+@pytest.mark.parametrize("closed", ["bridge.db.lock", "."])
+def test_another_user_is_told_so(known, tmp_path, closed: str) -> None:
+    """The lock and perhaps the folder are the bridge's own: a sentence, not a stack trace."""
+    config = known.copy(tmp_path)
+    for folder in (tmp_path, *tmp_path.parents[:-2]):
+        folder.chmod(0o755)
+    (tmp_path / "bridge.db.lock").touch(0o600)
+    outside = tmp_path / "bridge.toml"
+    if closed == ".":
+        outside = tmp_path.parent / "outside.toml"
+        config.rename(outside)
+        tmp_path.chmod(0o700)
+    os.seteuid(65534)
+    try:
+        refused = ask("pause", "hubspot", "--config", outside)
+    finally:
+        os.seteuid(0)
+    assert refused.code == 1
+    assert "is another user's; run the verb as the user the bridge runs as" in " ".join(refused.err.split())
