@@ -10,7 +10,11 @@ import zlib
 
 import pytest
 
+<<<<<<< HEAD
 from tests.acceptance.rig import AMS_KEY, CHECKOUT_SECRET, emulators, running
+=======
+from tests.acceptance.rig import CHECKOUT_SECRET, emulators, running
+>>>>>>> 4d909e1 (Look through a body full of openings once)
 
 
 @pytest.fixture
@@ -71,7 +75,24 @@ async def test_a_bomb_is_never_unfolded(client) -> None:
     assert time.process_time() - started < 2.0  # unfolding one of them takes longer
 
 
+<<<<<<< HEAD
 _LINE = b"GET /customapi.php?secret=%s&email=ada@example.org&first_name=Ada" % CHECKOUT_SECRET.encode()
+=======
+async def test_a_body_full_of_openings_holds_nobody_up(client) -> None:
+    """Sixty kilobytes in which a credential may begin at every eighth one are looked through once."""
+    started = time.process_time()
+    status, _ = await client.post(
+        "/customapi.php",
+        params={"secret": CHECKOUT_SECRET},
+        data=b"<secret " * 8_000,
+        headers={"Content-Type": "text/xml"},
+    )
+    assert status == 422
+    assert time.process_time() - started < 2.0
+
+
+_PURCHASE = b"GET /customapi.php?secret=top-secret-1&email=ada@example.org"
+>>>>>>> 4d909e1 (Look through a body full of openings once)
 
 
 @pytest.mark.parametrize(
