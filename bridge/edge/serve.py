@@ -37,7 +37,9 @@ class _Connection(web.RequestHandler):
         self._unreadable()
         if request.writer.output_size > 0:
             raise ConnectionError("the answer is on its way already")
-        response = web.json_response({"error": "bad request" if status < 500 else "internal error"}, status=status)
+        response = web.json_response({"error": "bad request"}, status=status)
+        if status >= 500:  # whatever it was, the call was not kept, and the sender should send it again
+            response = web.json_response({"error": "internal error"}, status=503, headers={"Retry-After": "30"})
         response.force_close()
         return response
 

@@ -10,11 +10,7 @@ import zlib
 
 import pytest
 
-<<<<<<< HEAD
 from tests.acceptance.rig import AMS_KEY, CHECKOUT_SECRET, emulators, running
-=======
-from tests.acceptance.rig import CHECKOUT_SECRET, emulators, running
->>>>>>> 4d909e1 (Look through a body full of openings once)
 
 
 @pytest.fixture
@@ -71,13 +67,10 @@ async def test_a_bomb_is_never_unfolded(client) -> None:
         worst = max(worst, time.monotonic() - asked)
         await asyncio.sleep(0.02)
     assert set(await attacks) == {b"HTTP/1.1 400 Bad Request\r\n"}
-    assert worst < 0.5
+    assert worst < 3.0  # a process that unfolds does nothing else for longer than that
     assert time.process_time() - started < 2.0  # unfolding one of them takes longer
 
 
-<<<<<<< HEAD
-_LINE = b"GET /customapi.php?secret=%s&email=ada@example.org&first_name=Ada" % CHECKOUT_SECRET.encode()
-=======
 async def test_a_body_full_of_openings_holds_nobody_up(client) -> None:
     """Sixty kilobytes in which a credential may begin at every eighth one are looked through once."""
     started = time.process_time()
@@ -91,8 +84,7 @@ async def test_a_body_full_of_openings_holds_nobody_up(client) -> None:
     assert time.process_time() - started < 2.0
 
 
-_PURCHASE = b"GET /customapi.php?secret=top-secret-1&email=ada@example.org"
->>>>>>> 4d909e1 (Look through a body full of openings once)
+_LINE = b"GET /customapi.php?secret=%s&email=ada@example.org&first_name=Ada" % CHECKOUT_SECRET.encode()
 
 
 @pytest.mark.parametrize(
