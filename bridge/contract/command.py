@@ -101,7 +101,7 @@ class Item(Frozen):
     """
 
     remote_product_id: Key
-    quantity: int = Field(default=1, ge=1)
+    quantity: int = Field(default=1, ge=1, le=2**31 - 1)  # what every database's integer holds
     amount_paid: Decimal | None = None
     currency: str | None = None
     line: str = ""

@@ -153,3 +153,10 @@ def test_a_set_clock_stands_until_it_is_moved() -> None:
     assert (clock.now(), clock.monotonic()) == (AT, 0.0)
     clock.move(1.5)
     assert (clock.now(), clock.monotonic()) == (AT + timedelta(seconds=1.5), 1.5)
+
+
+@pytest.mark.parametrize("quantity", [0, -1, 2**31])
+def test_a_quantity_is_a_number_that_can_be_kept(quantity: int) -> None:
+    """One that no database holds would be turned away again and again, as if the ledger were at fault."""
+    with pytest.raises(ValidationError, match="quantity"):
+        Item(remote_product_id="A", quantity=quantity)

@@ -335,7 +335,6 @@ class TestGetcourse(InboundSuite):
         long = "x" * 501
         for event, name in (
             (deal("ada"), "user.email"),
-            (deal("a\0@example.org"), "user.email"),
             (deal(offer_code=long, deal_is_paid=1), "deal.offer_code"),
             (deal(offer_code="A", deal_number=long), "deal.deal_number"),
             (call({"user": {"email": EMAIL, "group_name": ["A", long]}}, USERS), "user.group_name"),
