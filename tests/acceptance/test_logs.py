@@ -77,8 +77,8 @@ async def test_a_log_that_can_not_be_written_stops_nobody(tmp_path, stream: str)
         client = Client(daemon.base_url, session)
         assert (await client.register())[0] == 200
         assert (await client.register(key="wrong"))[0] == 401
-        await until(lambda: live(targets["elevate"]) and live(targets["hubspot"]))
-        await until(lambda: not _unsettled(tmp_path))
+        await until(lambda: live(targets["elevate"]) and live(targets["hubspot"]), 60)
+        await until(lambda: not _unsettled(tmp_path), 60)
         await daemon.stop()
 
 
