@@ -19,7 +19,16 @@ from pydantic import SecretStr, ValidationError
 
 from bridge.contract.command import EnrollmentCommand, email_key
 from bridge.contract.errors import PayloadInvalid, SignatureInvalid
-from bridge.contract.inbound import AcceptedLine, InboundAdapter, InboundEvent, Kind, Reception, Response, Route
+from bridge.contract.inbound import (
+    AcceptedLine,
+    InboundAdapter,
+    InboundEvent,
+    Kind,
+    Reception,
+    Response,
+    Route,
+    Unreadable,
+)
 from bridge.contract.settings import SourceSettings
 
 RECEIVED = datetime(2026, 11, 22, 10, tzinfo=UTC)
@@ -333,8 +342,12 @@ class InboundSuite:
                 assert not [secret for secret in self.secrets() if secret in str(found)]
             elif isinstance(found, SignatureInvalid):
                 assert ask == adapter.verify
-            for command in found if isinstance(found, list) else ():
-                self.can_be_kept(command)
+            for meaning in found if isinstance(found, list) else ():
+                if isinstance(meaning, Unreadable):
+                    assert meaning.faults
+                    assert "\\u0000" not in orjson.dumps([meaning.row, meaning.faults]).decode()
+                else:
+                    self.can_be_kept(meaning)
 
     def can_be_kept(self, command: EnrollmentCommand) -> None:
         """Assert that a command survives the ledger: JSON without NUL, ids that fit, an e-mail that compares."""
