@@ -154,10 +154,13 @@ class Lookup:
     Attributes:
         kind: what it is, in the sender's word (``order``).
         key: its id as the event gave it. The address is built from it, never taken from the event.
+        event_key: the sender's own id of the occurrence, as a command's; by it a repeat of an event that means nothing
+            but lookups is known.
     """
 
     kind: str
     key: str
+    event_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

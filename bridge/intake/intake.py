@@ -61,7 +61,7 @@ class Intake:
                 source, adapter, event, PayloadInvalid({"body": f"not understood ({type(fault).__name__})"})
             )
         commands, faults = understood(meanings, source, event.received_at)
-        if faults and (adapter.synchronous or len(meanings) == 1):
+        if faults and not lookups and (adapter.synchronous or len(meanings) == 1):
             return await self._keep_unusable(source, adapter, event, next(iter(faults.values())))
         if not (commands or faults or lookups):
             return Reception("ignored")
@@ -85,6 +85,7 @@ class Intake:
         plans = tuple(plan(command, source, catalogue) for command in commands)
         member = self._member(source, adapter, event, plans, catalogue, "accepted")
         member.unreadable, member.lookups = unreadable, tuple(lookups)
+        member.event.event_key = _event_key(plans, lookups)
         try:
             result = await self._ledger.submit(accept_group, member)
         except LedgerError as fault:
@@ -147,7 +148,7 @@ class Intake:
             event=EventRow(
                 source=source.name,
                 adapter=source.adapter,
-                event_key=_event_key(plans),
+                event_key=None,
                 received_at=now,
                 method=event.method,
                 path=stored_text(event.path),
@@ -209,12 +210,13 @@ def understood(
     return commands, faults
 
 
-def _event_key(plans: Sequence[CommandPlan]) -> str | None:
+def _event_key(plans: Sequence[CommandPlan], lookups: Sequence[Lookup]) -> str | None:
     """Return what tells a repeat of the post: the sender's id of it, or, of many occurrences, all their ids together.
 
     Of the same occurrences in another post, each is decided by its own business key.
     """
-    keys = list({plan.command.event_key: None for plan in plans})
+    asked = {lookup.event_key: None for lookup in lookups if lookup.event_key is not None}
+    keys = list({plan.command.event_key: None for plan in plans} | asked)
     if len(keys) < 2:
         return keys[0] if keys else None
     if None in keys:
@@ -257,7 +259,7 @@ def _may_hold_nul(command: EnrollmentCommand) -> bool:
     if learner is not None:
         texts += [learner.remote_user_id, learner.email, learner.first_name, learner.last_name, learner.phone]
         texts += [text for pair in learner.attributes.items() for text in pair]
-    texts += [order.number, order.transaction_id, order.subscription_id]
+    texts += [order.number, order.transaction_id, order.subscription_id, *order.refs]
     return any(text is not None and "\0" in text for text in texts)
 
 

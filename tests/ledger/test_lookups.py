@@ -12,7 +12,7 @@ from typing import Any
 from bridge.actions import Actions, Requeue
 from bridge.contract.command import Order
 from bridge.contract.errors import PayloadInvalid, Unreachable
-from bridge.contract.inbound import InboundEvent, Lookup
+from bridge.contract.inbound import InboundEvent, Lookup, Unreadable
 from bridge.contract.outbound import NeedsOperator, Refused, TryLater
 from bridge.dispatch.retry import RetryPolicy
 from bridge.jobs.lookups import LookupPolicy, Lookups
@@ -212,10 +212,25 @@ async def test_a_lookup_made_twice_counts_once(world: World):
 async def test_a_redelivered_event_is_not_asked_about_twice(world: World):
     """Where the sender gives its occurrences an id."""
     adapter = Thin([[buy("INTRO", order="1")]])
-    adapter.normalise = lambda _event: [refund(event_key="evt_1", order=Order(refs=("x",)))]
+    adapter.lookups = lambda _event: [Lookup("order", "1", event_key="evt_1")]
     for _ in range(2):
         await _received(world, adapter)
     assert await world.counts("event", "lookup") == {"event": 1, "lookup": 1}
+    adapter.normalise = lambda _event: [refund(event_key="evt_2", order=Order(refs=("x",)))]
+    adapter.lookups = lambda _event: [Lookup("order", "1", event_key="evt_2"), Lookup("order", "2", event_key="evt_2")]
+    for _ in range(2):
+        await _received(world, adapter)
+    assert await world.counts("event", "lookup") == {"event": 2, "lookup": 3}
+
+
+async def test_a_bad_row_does_not_sink_the_questions(world: World):
+    """It waits in quarantine, and what can be asked is asked."""
+    adapter = Thin([[buy("INTRO", order="1")]])
+    adapter.normalise = lambda _event: [Unreadable("row 2", {"id": "is missing"})]
+    async with asking(world, adapter):
+        await _received(world, adapter)
+        await _until(world, STATES, [("done",)])
+    assert await world.counts("registration", "quarantine") == {"registration": 1, "quarantine": 1}
 
 
 async def test_many_questions_of_one_event_are_all_asked(world: World):

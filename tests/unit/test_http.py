@@ -157,11 +157,11 @@ async def test_half_an_answer_is_a_lost_answer(http: Http, echo: Echo) -> None:
 async def test_a_target_that_is_too_slow_is_a_lost_answer(echo: Echo, session: aiohttp.ClientSession) -> None:
     """It may still be at it."""
     http = Http(echo.base_url, FREE, 0.2, session)
-    echo.now_fails("delay", seconds=0.6)
+    echo.now_fails("delay", seconds=20)
     started = time.monotonic()
     with pytest.raises(AnswerLost, match="no answer within the time limit"):
         await http.send("POST", "/echo", json={})
-    assert time.monotonic() - started < 0.55
+    assert time.monotonic() - started < 15
 
 
 async def test_a_delay_within_the_limit_is_only_slow(http: Http, echo: Echo, story: list[Exchange]) -> None:
@@ -173,9 +173,10 @@ async def test_a_delay_within_the_limit_is_only_slow(http: Http, echo: Echo, sto
 
 @pytest.mark.parametrize("how", [{}, {"sized": "1"}, {"packed": "1"}])
 async def test_an_endless_answer_is_given_up_after_four_megabytes(
-    http: Http, echo: Echo, story: list[Exchange], how: dict[str, str]
+    session: aiohttp.ClientSession, echo: Echo, story: list[Exchange], how: dict[str, str]
 ) -> None:
     """With a length, without one, or unfolding from little; the effect is unknown and the connection ends."""
+    http = Http(echo.base_url, FREE, 60.0, session)  # packing that much takes a busy machine a while
     tracemalloc.start()
     try:
         with pytest.raises(AnswerLost, match="the answer is longer than 4 MB"):

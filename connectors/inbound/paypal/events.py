@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -88,7 +88,8 @@ def meaning(event: InboundEvent, grace: timedelta) -> list[EnrollmentCommand]:
 
 def lookups(event: InboundEvent) -> list[Lookup]:
     """Say what has to be asked about an event that :func:`meaning` could read."""
-    return _asked(told(event))
+    envelope = told(event)
+    return [replace(asked, event_key=envelope.base["event_key"]) for asked in _asked(envelope)]
 
 
 def _asked(envelope: Told) -> list[Lookup]:

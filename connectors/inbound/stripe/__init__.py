@@ -24,6 +24,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, ClassVar, Literal
 
@@ -203,7 +204,7 @@ class Stripe:
         """Return what is asked: the invoice, or the lines of a session without one. Nothing about orders that are left out."""
         with suppress(PayloadInvalid):
             if (told := opened(event)) is not None and self._asks(told):
-                return self._questions(told)
+                return tuple(replace(asked, event_key=told.common["event_key"]) for asked in self._questions(told))
         return ()
 
     def _questions(self, told: Told) -> Sequence[Lookup]:

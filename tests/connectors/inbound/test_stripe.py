@@ -432,7 +432,7 @@ class TestSessions:
 
 
 def asked_for(adapted: Any, event: InboundEvent) -> list[Lookup]:
-    return list(adapted.lookups(event))
+    return [replace(asked, event_key=None) for asked in adapted.lookups(event)]
 
 
 class TestInvoices:

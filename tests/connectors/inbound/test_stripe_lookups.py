@@ -297,4 +297,4 @@ def test_a_subscription_without_an_invoice_is_asked_for_by_its_session() -> None
     """It is rare, and somebody has subscribed all the same."""
     thin = cast("Enriches", asker(period_grace=timedelta(days=1)))
     event = told("checkout.session.completed", subscribed(invoice=None))
-    assert list(thin.lookups(event)) == [Lookup("session", "cs_1")]
+    assert [(asked.kind, asked.key) for asked in thin.lookups(event)] == [("session", "cs_1")]
