@@ -39,7 +39,7 @@ def _blank_fields(event: InboundEvent, fields: frozenset[str]) -> bytes:
     start = event.body.lstrip()[:1]
     if start in (b"{", b"[") or "json" in kind:
         return _json(event, fields)
-    if "urlencoded" in kind or (b"=" in event.body and start != b"<" and not kind):
+    if "urlencoded" in kind or (b"=" in event.body and start not in (b"<", b"-")):  # whatever it calls itself
         return _form(event.body, fields)
     return _loose(event.body, fields)
 

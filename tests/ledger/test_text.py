@@ -49,6 +49,7 @@ async def test_a_body_without_credentials_is_kept_byte_for_byte(world: World, bo
         ("application/x-www-form-urlencoded", b"a=1&api_key=" + SECRET.encode() + b"&b=\xff"),
         ("application/x-www-form-urlencoded", b"a=1&api%5Fkey=" + SECRET.encode()),
         ("", b"api_key=" + SECRET.encode()),
+        ("text/plain;charset=UTF-8", b"a=1&api_key=" + SECRET.encode()),
         ("text/xml", b'<s:E><x:api_key a="1">' + SECRET.encode() + b"</x:api_key></s:E>"),
         ("multipart/form-data; boundary=x", b'--x\r\n{"api_key": "' + SECRET.encode() + b'"}'),
     ],
