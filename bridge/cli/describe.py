@@ -33,6 +33,7 @@ class Described:
         default: as TOML; None when the field is required, or when its default is to be absent.
         choices: as TOML, where only certain values are taken.
         secret: whether it holds a credential. ``several``: whether it takes a list of them while they rotate.
+        example: as TOML, of a required table.
         table: the model of its own, or the free names it holds, where it is a table.
     """
 
@@ -43,6 +44,7 @@ class Described:
     choices: tuple[str, ...]
     secret: bool
     several: bool
+    example: str | None
     annotation: Any
     table: BaseModel | dict[str, Any] | None
 
@@ -99,6 +101,12 @@ def toml(value: Any) -> str | None:
     return json.dumps(str(value), ensure_ascii=False)
 
 
+def _inline(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{name} = {_inline(held)}' for name, held in value.items())} }}"
+    return toml(value) or '""'
+
+
 def span(value: timedelta) -> str:
     """Return a duration in its largest whole unit."""
     seconds = value.total_seconds()
@@ -119,6 +127,7 @@ def _described(name: str, field: FieldInfo, text: str) -> Described:
         choices=tuple(json.dumps(choice) for choice in _choices(field.annotation)),
         secret=secret,
         several=secret and get_origin(field.annotation) is tuple,
+        example=_inline(field.examples[0]) if field.examples else None,
         annotation=field.annotation,
         table=default if isinstance(default, BaseModel | dict) and default != {} else None,
     )
@@ -151,6 +160,8 @@ def _texts_of(kind: type) -> dict[str, str]:
 def _holds(annotation: Any, wanted: type) -> bool:
     if isinstance(annotation, type) and issubclass(annotation, wanted):
         return True
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return any(_holds(field.annotation, wanted) for field in annotation.model_fields.values())
     return any(_holds(inner, wanted) for inner in get_args(annotation))
 
 

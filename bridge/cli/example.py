@@ -129,6 +129,8 @@ def _table(field: Described, table: str) -> Iterator[str]:
 
 
 def _value(field: Described, prefix: str) -> str | None:
+    if field.required and field.example is not None:
+        return field.example
     if field.secret and field.required:
         return f'"${{{prefix.upper()}_{field.name.upper()}}}"'
     if not field.required:

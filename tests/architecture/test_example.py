@@ -5,19 +5,22 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from bridge.cli import example
 from bridge.contract.errors import ConfigError
 from bridge.registry import Registry
 from config.load import Loaded, load
 from tests.architecture.source import ROOT
 
 EXAMPLE = ROOT / "bridge.toml.example"
+_OF_A_FORM = {"STANDARD_WEBHOOKS_SOURCE_SIGNING_SECRETS": "whsec_bWFkZS11cC1zZWNyZXQtb2YtMjQtYnl0"}
 _NAMED = re.compile(r"\$\{([A-Z][A-Z0-9_]*)\}")
 _SWITCHED_OFF = re.compile(r"^#(?=\S)", re.MULTILINE)
 
 
 def read(path: Path) -> Loaded:
     """Load a file with a value of its own for every variable that it names; faults are shown as an operator sees them."""
-    environment = {name: f"made-up-{name.lower()}-us19" for name in _NAMED.findall(path.read_text(encoding="utf-8"))}
+    names = _NAMED.findall(path.read_text(encoding="utf-8"))
+    environment = {name: _OF_A_FORM.get(name, f"made-up-{name.lower()}-us19") for name in names}
     try:
         return load(path, Registry(), environment)
     except ConfigError as faults:
@@ -40,6 +43,15 @@ def test_the_example_is_valid_with_everything_switched_on(tmp_path) -> None:
     types = Registry()
     assert {source.adapter for source in found.settings.sources.values()} == set(types.adapters())
     assert {target.connector for target in found.settings.targets.values()} == set(types.connectors())
+
+
+def test_a_required_table_is_shown_as_one(tmp_path) -> None:
+    """With what it needs at least, secrets as references; so the rendered sections load as they are."""
+    everything = tmp_path / "bridge.toml"
+    everything.write_text(_SWITCHED_OFF.sub("", "\n".join(example.sources())), encoding="utf-8")
+    found = read(everything)
+    assert {source.adapter for source in found.settings.sources.values()} == set(Registry().adapters())
+    assert not [warning for warning in found.warnings if "clear text" in warning.message]
 
 
 def test_what_is_shown_as_a_default_is_the_default(tmp_path) -> None:
