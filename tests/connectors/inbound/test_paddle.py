@@ -510,6 +510,19 @@ class TestPaddle(InboundSuite):
         if forged != fields:
             assert refused(self.adapter(), replace(event, body=urlencode(forged).encode()))
 
+    def test_one_signature_has_one_spelling(self) -> None:
+        """The spare bits of its last character say nothing, and must be what they are."""
+        event = self.load("classic.payment_dispute_created.hookdeck.json")
+        fields = dict(parse_qsl(event.body.decode(), keep_blank_values=True))
+        text = fields["p_signature"]
+        letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+        spellings = [f"{text[:-3]}{letter}==" for letter in letters]
+        same = [one for one in spellings if base64.b64decode(one) == base64.b64decode(text)]
+        assert len(same) > 1
+        for one in same:
+            forged = replace(event, body=urlencode({**fields, "p_signature": one}).encode())
+            assert refused(self.adapter(), forged) is (one != text)
+
     def test_lengths_are_counted_in_bytes(self) -> None:
         """As PHP does; and several keys may be good."""
         event = self.alert("payment_succeeded", customer_name="Zoë 日本", passthrough='a";s:1:"b', product_id="1")

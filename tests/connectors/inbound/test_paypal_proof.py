@@ -298,6 +298,20 @@ def test_one_changed_byte_proves_nothing(proven: tuple[Paypal, InboundEvent], da
     assert asyncio.run(refused(adapter, event, AWAY))
 
 
+def test_one_signature_has_one_spelling(proven: tuple[Paypal, InboundEvent]) -> None:
+    """The spare bits of its last character say nothing, and must be what they are."""
+    adapter, event = proven
+    text = event.headers["paypal-transmission-sig"]
+    assert text.endswith("==")
+    other = next(
+        spelled
+        for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+        if (spelled := f"{text[:-3]}{letter}==") != text and base64.b64decode(spelled) == base64.b64decode(text)
+    )
+    headers = {**event.headers, "paypal-transmission-sig": other}
+    assert asyncio.run(refused(adapter, replace(event, headers=headers), AWAY))
+
+
 @given(extra=st.binary(min_size=1, max_size=20), cut=st.integers(1, 20), at_front=st.booleans())
 @settings(max_examples=100, deadline=None, derandomize=True, database=None)
 def test_bytes_more_or_fewer_prove_nothing(
