@@ -150,7 +150,9 @@ def _end_waiting_lines(unit: Unit, entry: Entry) -> bool:
 
 def _set(unit: Unit, entry: Entry, found: Sequence[Any], intent: Intent) -> None:
     now, at = entry.member.now, milliseconds(entry.plan.command.occurred_at)
-    effects = [(row, _effect(unit, row, intent, at)) for row in found]
+    command = entry.plan.command
+    wide = command.registration_id is None and command.order.subscription_id is not None and not is_narrow(command)
+    effects = [(row, _effect(unit, row, intent, at, wide=wide)) for row in found]
     changes = [row for row, effect in effects if effect in _EFFECTS.values()]
     options = {row.id: _options(row, entry.plan.command) for row in changes}
     registrations.set_intents(unit, [(row.id, intent, at, options[row.id]) for row in changes], now)
@@ -161,8 +163,10 @@ def _set(unit: Unit, entry: Entry, found: Sequence[Any], intent: Intent) -> None
     _answer(unit, entry, found, repeat=not changes)
 
 
-def _effect(unit: Unit, row: Any, intent: Intent, at: int) -> str:
+def _effect(unit: Unit, row: Any, intent: Intent, at: int, *, wide: bool) -> str:
     kept = Intent(row.intent)
+    if wide and intent is Intent.LIVE and kept is not Intent.SUSPENDED:
+        return "older"  # a subscription that goes on lifts what it suspended, and brings no refunded period back
     if kept is intent:
         return "repeated"
     if not kept.alive and intent is Intent.SUSPENDED:

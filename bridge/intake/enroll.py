@@ -258,7 +258,10 @@ def _remember(unit: Unit, lines: Sequence[_Line], now: int) -> set[int]:
 
 
 def _name(unit: Unit, lines: Sequence[_Line]) -> None:
-    """Note the ids by which a refund or a dispute may name these purchases."""
+    """Note the ids by which a refund or a dispute may name these purchases; those that a repeat brings, too."""
+    registrations.complete(
+        unit, [(line.registration.id, line.row) for line in lines if line.effect not in _GIVING and _has_ids(line.row)]
+    )
     refs = []
     for line in lines:
         order, scope = line.entry.plan.command.order, line.entry.member.source.business_scope
@@ -266,6 +269,10 @@ def _name(unit: Unit, lines: Sequence[_Line]) -> None:
         refs += [(scope, ref, line.registration.id) for ref in named]
     if refs:
         purchases.name(unit, refs)
+
+
+def _has_ids(row: RegistrationRow) -> bool:
+    return row.order_number is not None or row.transaction_id is not None or row.subscription_id is not None
 
 
 def _grants(line: _Line) -> list[GrantRow]:

@@ -319,6 +319,21 @@ def advance(unit: Unit, moments: Iterable[tuple[int, int]]) -> None:
     unit.each(_ADVANCE, {"id": "int", "occurred_at": "int"}, rows)
 
 
+_COMPLETE = """
+UPDATE registration SET order_number = coalesce(registration.order_number, r.order_number),
+ transaction_id = coalesce(registration.transaction_id, r.transaction_id),
+ subscription_id = coalesce(registration.subscription_id, r.subscription_id)
+FROM {rows} WHERE registration.id = r.id
+"""
+
+
+def complete(unit: Unit, rows: Iterable[tuple[int, RegistrationRow]]) -> None:
+    """Fill in ids of the order that were not known: (registration id, row). What is known stays."""
+    columns = {"id": "int", **dict.fromkeys(("order_number", "transaction_id", "subscription_id"), "text")}
+    given = [{"id": i, **{name: getattr(row, name) for name in columns if name != "id"}} for i, row in rows]
+    unit.each(_COMPLETE, columns, given)
+
+
 def derive_states(unit: Unit, ids: Iterable[int], now: int) -> list[int]:
     """Derive and keep the states of registrations; return those that are settled now, whether or not that is new."""
     wanted = [{"id": i} for i in sorted(set(ids))]

@@ -49,7 +49,8 @@ def test_every_type_has_its_test(direction: str) -> None:
 def test_every_connectors_test_binds_the_suite(direction: str, name: str) -> None:
     """What every connector promises is proved for this one too, under its own name."""
     text = (ROOT / "tests" / "connectors" / direction / f"test_{name}.py").read_text(encoding="utf-8")
-    assert re.search(r"^class Test\w+\(\w*Suite\):", text, re.MULTILINE)
+    assert re.search(r"^class \w+\(\w*Suite\):", text, re.MULTILINE)
+    assert re.search(r"^class Test\w+\(", text, re.MULTILINE)
     assert re.search(rf'^    type(: \w+(\[\w+\])?)? = "{name}"$', text, re.MULTILINE)
 
 

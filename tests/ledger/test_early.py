@@ -175,3 +175,38 @@ async def test_two_sources_that_report_the_same_orders_make_one_registration(wor
     assert first == second
     await world.accept(refund("price_9", full=False, business_key="4711", minute=3), source=pay)
     assert await world.state(first) == "cancelled"
+
+
+async def test_another_event_of_the_purchase_tells_of_its_subscription(world: World):
+    """The first knew only of the payment; the end of the subscription ends the purchase all the same."""
+    [registration] = await world.ids(buy("INTRO", order="o-1", minute=1))
+    again = buy("INTRO", order="o-1", minute=1).model_copy(
+        update={"order": Order(number="4711", transaction_id="tx-1", subscription_id="sub_1")}
+    )
+    assert await world.ids(again) == [registration]
+    other = buy("INTRO", order="o-1", minute=1).model_copy(update={"order": Order(subscription_id="sub_2")})
+    assert await world.ids(other) == [registration]
+    rows = await world.rows("SELECT order_number, transaction_id, subscription_id FROM registration")
+    assert [tuple(row) for row in rows] == [("4711", "tx-1", "sub_1")]
+    await world.accept(cancel(order=Order(subscription_id="sub_1"), minute=4))
+    assert await world.state(registration) == "cancelled"
+
+
+async def test_a_subscription_that_goes_on_brings_no_refunded_period_back(world: World):
+    """It lifts what it suspended, and nothing else."""
+    first, second = [
+        (
+            await world.ids(
+                buy("INTRO" if period == 1 else "ETHICS", order=f"in_{period}", minute=period).model_copy(
+                    update={"order": Order(subscription_id="sub_1")}
+                )
+            )
+        )[0]
+        for period in (1, 2)
+    ]
+    await world.accept(refund(business_key="in_1", minute=3))
+    await world.accept(cancel(action=Action.SUSPEND, order=Order(subscription_id="sub_1"), minute=4))
+    assert await world.state(second) == "suspended"
+    await world.accept(cancel(action=Action.RESUME, order=Order(subscription_id="sub_1"), minute=5))
+    assert await world.state(first) == "cancelled"
+    assert await world.state(second) == "pending"
