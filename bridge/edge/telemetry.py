@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 disable_created_metrics()  # type: ignore[no-untyped-call]  # twice the lines, for a question nobody asks
 
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+_SIZES = (1, 2, 5, 10, 25, 50, 100, 250, 500)
 _SLOW = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0)
 
 
@@ -20,6 +21,11 @@ class Telemetry:
         """Start at zero."""
         self.registry = CollectorRegistry()
         self._answers: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
+        self._count()
+        self._show()
+
+    def _count(self) -> None:
+        """Register what happens in this process."""
         self.received = Counter(
             "bridge_received",
             "Calls of senders, by source and what became of them",
@@ -40,27 +46,37 @@ class Telemetry:
             registry=self.registry,
         )
         self.attempt_seconds = Histogram(
-            "bridge_attempt_seconds", "Time of one attempt", ("target",), buckets=_SLOW, registry=self.registry
+            "bridge_attempt_seconds",
+            "Time of one attempt",
+            ("target",),
+            buckets=_SLOW,
+            registry=self.registry,
         )
         self.group_size = Histogram(
             "bridge_commit_group_size",
             "Writes that shared one commit",
-            buckets=(1, 2, 5, 10, 25, 50, 100, 250, 500),
-            registry=self.registry,
-        )
-        self.deliveries = Gauge(
-            "bridge_deliveries", "Deliveries that are not done, by state", ("target", "state"), registry=self.registry
-        )
-        self.oldest_due = Gauge(
-            "bridge_oldest_due_seconds",
-            "For how long the oldest due delivery has been due",
-            ("target",),
+            buckets=_SIZES,
             registry=self.registry,
         )
         self.lookups = Counter(
             "bridge_lookups",
             "Questions to senders about their events, by what came of them",
             ("source", "outcome"),
+            registry=self.registry,
+        )
+
+    def _show(self) -> None:
+        """Register what the ledger and the lanes are asked for when somebody looks."""
+        self.deliveries = Gauge(
+            "bridge_deliveries",
+            "Deliveries that are not done, by state",
+            ("target", "state"),
+            registry=self.registry,
+        )
+        self.oldest_due = Gauge(
+            "bridge_oldest_due_seconds",
+            "For how long the oldest due delivery has been due",
+            ("target",),
             registry=self.registry,
         )
         self.lookups_open = Gauge(
@@ -70,7 +86,10 @@ class Telemetry:
             registry=self.registry,
         )
         self.quarantine = Gauge(
-            "bridge_quarantine", "Lines and events that wait for an operator", ("source",), registry=self.registry
+            "bridge_quarantine",
+            "Lines and events that wait for an operator",
+            ("source",),
+            registry=self.registry,
         )
         self.lane_up = Gauge(
             "bridge_lane_running",
