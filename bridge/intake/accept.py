@@ -68,6 +68,7 @@ def _ask(unit: Unit, fresh: Sequence[_Accepted]) -> None:
 
 def _apply(unit: Unit, fresh: Sequence[_Accepted]) -> None:
     wave: list[Entry] = []
+    bought: list[Entry] = []
     seen: set[str] = set()
     for accepted in fresh:
         for entry in _entries(unit, accepted):
@@ -80,8 +81,11 @@ def _apply(unit: Unit, fresh: Sequence[_Accepted]) -> None:
                     parked.keep(unit, entry)
             elif entry.plan.lines:
                 wave.append(entry)
+                bought.append(entry)
                 seen |= people
     _write_wave(unit, wave)
+    # Once all of it is there: one event may tell of a purchase in several commands, and what waited means all of them.
+    parked.apply(unit, bought)
 
 
 def _entries(unit: Unit, accepted: _Accepted) -> list[Entry]:
@@ -97,7 +101,6 @@ def _entries(unit: Unit, accepted: _Accepted) -> list[Entry]:
 def _write_wave(unit: Unit, wave: Sequence[Entry]) -> None:
     if wave:
         enroll.apply(unit, wave)
-        parked.apply(unit, wave)
 
 
 def _set_aside(unit: Unit, accepted: _Accepted, entries: Sequence[Entry]) -> None:

@@ -210,3 +210,11 @@ async def test_a_subscription_that_goes_on_brings_no_refunded_period_back(world:
     await world.accept(cancel(action=Action.RESUME, order=Order(subscription_id="sub_1"), minute=5))
     assert await world.state(first) == "cancelled"
     assert await world.state(second) == "pending"
+
+
+async def test_an_early_refund_reaches_every_part_of_a_purchase_told_in_several_commands(world: World):
+    """One invoice with lines that end on different days, say."""
+    await world.accept(refund(business_key="in_1", minute=3))
+    ids = await world.ids(buy("INTRO", order="in_1", minute=1), buy("ETHICS", order="in_1", minute=1))
+    assert [await world.state(registration) for registration in ids] == ["cancelled", "cancelled"]
+    assert await _waiting(world) == []
