@@ -11,7 +11,7 @@ import pytest
 from tests.architecture.source import ROOT, files, imported, shown, types
 
 OURS = {"bridge", "connectors", "config"}
-ALLOWED = {"pydantic", "orjson", "idna", "cryptography"}
+ALLOWED = {"pydantic", "orjson", "idna", "cryptography", "defusedxml"}
 """Third-party modules that adapters and connectors may import; HTTP goes through the kit."""
 
 
