@@ -166,7 +166,8 @@ class AuthorizeNet:
             body = Payload(event.json)
             kind = body.text("eventType")
             if kind in _SALES or kind == _REFUND:
-                return (Lookup("refund" if kind == _REFUND else "sale", body.needed_text("payload.id")),)
+                what, number = "refund" if kind == _REFUND else "sale", body.needed_text("payload.id")
+                return (Lookup(what, number, body.maybe("notificationId")),)
         return ()
 
     async def look_up(

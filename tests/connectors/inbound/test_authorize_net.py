@@ -194,7 +194,7 @@ class TestAuthorizeNet(InboundSuite):
         }
         for what, kind in kinds.items():
             event = self.told("authcapture.json", eventType=f"net.authorize.payment.{what}")
-            assert list(adapter.lookups(event)) == ([Lookup(kind, "60020981676")] if kind else [])
+            assert list(adapter.lookups(event)) == ([Lookup(kind, "60020981676", BOUGHT.event_key)] if kind else [])
         for body in (b"{", b"[]", b'{"eventType": "net.authorize.payment.refund.created"}'):
             assert list(adapter.lookups(request(body))) == []
 
@@ -341,6 +341,13 @@ class TestAuthorizeNet(InboundSuite):
                     await world.look_up(event, http)
             assert await world.intents() == ["cancelled", "cancelled"]
             assert await world.waiting() == 0
+
+    async def test_a_repeated_event_is_asked_about_once(self, tmp_path: Path) -> None:
+        """Its id tells."""
+        event = self.load("authcapture.json")
+        async with shop(tmp_path, self.adapter(), "INTRO", "WEB") as world:
+            await world.receive(event, event)
+            assert await world.world.one("SELECT count(*) FROM lookup") == 1
 
     async def test_a_void_takes_the_sale_back(self, tmp_path: Path) -> None:
         """Before it is settled."""
