@@ -69,7 +69,7 @@ class BraintreeSettings(SourceSettings):
         period_grace: how long access outlasts a subscription's period, so that a late renewal finds it.
     """
 
-    public_key: Names
+    public_key: Secrets
     private_key: Secrets
     product_fields: Names = ("product_id",)
     email_fields: Names = ("email",)
@@ -91,7 +91,7 @@ class Braintree:
     methods: ClassVar[Sequence[str]] = ("GET", "POST")
     synchronous: ClassVar[bool] = False
     user_ids: ClassVar[bool] = False
-    credential_fields: ClassVar[frozenset[str]] = frozenset()
+    credential_fields: ClassVar[frozenset[str]] = frozenset({"bt_signature"})  # holds the public key
     kept_headers: ClassVar[frozenset[str]] = frozenset()
     product_id: ClassVar[str] = (
         "The custom field under `product_fields` of the transaction, else the id of the subscription's plan."
@@ -114,7 +114,9 @@ class Braintree:
     def __init__(self, settings: BraintreeSettings) -> None:
         """Take the settings of one source."""
         digests = [hashlib.sha1(key.get_secret_value().encode()).digest() for key in settings.private_key]  # noqa: S324 - Braintree's way
-        self._keys = list(zip(settings.public_key, digests, strict=True))
+        self._keys = [
+            (key.get_secret_value(), digest) for key, digest in zip(settings.public_key, digests, strict=True)
+        ]
         self._settings = settings
 
     def credentials(self) -> Sequence[str]:
