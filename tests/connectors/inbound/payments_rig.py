@@ -119,7 +119,7 @@ async def served(*answers: Callable[[], web.Response]) -> AsyncIterator[tuple[Ap
     port = runner.addresses[0][1]
     session = open_session()
     try:
-        yield api, Http(f"http://127.0.0.1:{port}", Windows((), SystemClock()), 2.0, session)
+        yield api, Http(f"http://127.0.0.1:{port}", Windows((), SystemClock()), 20.0, session)  # a busy machine
     finally:
         await session.close()
         await runner.cleanup()
