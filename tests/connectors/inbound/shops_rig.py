@@ -18,12 +18,13 @@ from hypothesis import strategies as st
 
 from bridge.contract.catalogue import ProductEntry, SourceEntry
 from bridge.contract.inbound import InboundAdapter, InboundEvent, Reception
+from bridge.kit.clock import milliseconds
 from bridge.kit.http import Http
 from bridge.ledger.engine import ledger_url, writing_engine
 from bridge.ledger.migrate import upgrade
 from bridge.ledger.store import Ledger
 from tests.ledger.rig import SHOP, World, mapping
-from tests.suites.inbound import GARBAGE, PAYLOADS, request
+from tests.suites.inbound import GARBAGE, PAYLOADS, RECEIVED, request
 
 ALTERATIONS = settings(GARBAGE, max_examples=100)
 
@@ -37,11 +38,6 @@ def captured(file: Mapping[str, Any], drop: frozenset[str] = frozenset()) -> tup
     """Body and headers of a capture that keeps both; the body as the sender wrote it, or nearly."""
     headers = {name: text for name, text in file["headers"].items() if name not in drop}
     return json.dumps(file["body"], indent=2).encode(), headers
-
-
-def vectors(kind: str) -> list[InboundEvent]:
-    """The signed examples of a sender."""
-    return [event for event, _ in signed_examples(kind)]
 
 
 def signed_examples(kind: str) -> list[tuple[InboundEvent, Mapping[str, str]]]:
@@ -118,6 +114,7 @@ async def shop(folder: Path, adapter: InboundAdapter, *products: str, **source: 
     ledger = Ledger(url)
     await ledger.open()
     world = World(ledger)
+    world.now = milliseconds(RECEIVED) + 86_400_000
     entries = {(SHOP.name, product): ProductEntry(("web",)) for product in products}
     entries |= {key: entry for key, entry in world.catalogue.products.items() if key[1] == "MUG"}
     world.catalogue = mapping(products=entries)
