@@ -14,6 +14,8 @@ from bridge.contract.inbound import InboundEvent
 from bridge.kit.masking import BLANK
 from bridge.ledger.events import body_text
 
+_BOM = b"\xef\xbb\xbf"
+
 
 def stored_body(event: InboundEvent, fields: frozenset[str], secrets: Collection[str]) -> tuple[str, str]:
     """Return the body as it may be kept, and its encoding; credential fields are blank at every depth.
@@ -35,13 +37,11 @@ def stored_body(event: InboundEvent, fields: frozenset[str], secrets: Collection
 def _blank_fields(event: InboundEvent, fields: frozenset[str]) -> bytes:
     if not fields or not event.body:
         return event.body
-    kind = event.headers.get("content-type", "")
-    start = event.body.lstrip()[:1]
-    if start in (b"{", b"[") or "json" in kind:
+    # Told by its first bytes, as adapters tell it: a header that names another form would leave a secret where it is.
+    start = event.body.removeprefix(_BOM).lstrip()[:1]
+    if start in (b"{", b"["):
         return _json(event, fields)
-    if "urlencoded" in kind or (b"=" in event.body and start not in (b"<", b"-")):  # whatever it calls itself
-        return _form(event.body, fields)
-    return _loose(event.body, fields)
+    return _loose(_form(event.body, fields), fields)
 
 
 def stored_query(event: InboundEvent, fields: frozenset[str]) -> str:
