@@ -13,7 +13,7 @@ from aiohttp.test_utils import TestServer
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from bridge.contract.catalogue import ProductEntry
+from bridge.contract.catalogue import ProductEntry, SourceEntry
 from bridge.contract.inbound import InboundAdapter, InboundEvent
 from bridge.kit.clock import SystemClock
 from bridge.kit.http import Http, Windows, open_session
@@ -40,10 +40,10 @@ def altered(draw: st.DrawFn, good: bytes) -> bytes:
 class Shop:
     """A source with its adapter, before a ledger of its own."""
 
-    def __init__(self, world: World, adapter: InboundAdapter) -> None:
+    def __init__(self, world: World, adapter: InboundAdapter, source: SourceEntry) -> None:
         self.world = world
         self._adapter = adapter
-        self._source = replace(SHOP, test_mode=getattr(adapter, "test_mode", False))
+        self._source = source
 
     async def receive(self, *events: InboundEvent) -> None:
         """Take these in, one after the other, as the edge does once they are verified."""
@@ -63,13 +63,18 @@ class Shop:
         """What is wanted of each registration, in the order in which they were made."""
         return [row.intent for row in await self.world.rows("SELECT intent FROM registration ORDER BY id")]
 
+    async def wanted(self) -> dict[str, str]:
+        """What is wanted by product; of several registrations of one, the newest counts."""
+        rows = await self.world.rows("SELECT remote_product_id, intent FROM registration ORDER BY id")
+        return {row.remote_product_id: row.intent for row in rows}
+
     async def waiting(self) -> int:
         """How much is in quarantine."""
         return await self.world.one("SELECT count(*) FROM quarantine WHERE state = 'waiting'")
 
 
 @asynccontextmanager
-async def shop(folder: Path, adapter: InboundAdapter, *products: str) -> AsyncIterator[Shop]:
+async def shop(folder: Path, adapter: InboundAdapter, *products: str, test_mode: bool = False) -> AsyncIterator[Shop]:
     """Open a ledger where these products lead to a course."""
     url = f"sqlite:///{folder}/bridge.db"
     engine = writing_engine(ledger_url(url))
@@ -80,7 +85,7 @@ async def shop(folder: Path, adapter: InboundAdapter, *products: str) -> AsyncIt
     world = World(ledger)
     world.catalogue = mapping(products={(SHOP.name, product): ProductEntry(("web",)) for product in products})
     try:
-        yield Shop(world, adapter)
+        yield Shop(world, adapter, replace(SHOP, test_mode=test_mode))
     finally:
         await ledger.close()
 
