@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -123,3 +124,12 @@ class Api:
         application.router.add_route("*", "/{path:.*}", self.answer)
         async with TestServer(application) as server, open_session() as session:
             yield Http(str(server.make_url("/")), Windows((), SystemClock()), 2.0, session)
+
+
+@asynccontextmanager
+async def nobody() -> AsyncIterator[Http]:
+    """Yield what speaks to a port where nobody listens."""
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        async with open_session() as session:
+            yield Http(f"http://127.0.0.1:{reserved.getsockname()[1]}", Windows((), SystemClock()), 2.0, session)
