@@ -74,6 +74,8 @@ class Webhooks:
         body = await self._body(request) if request.method in methods else Reception("method_not_allowed")
         if isinstance(body, Reception):
             reception, event = body, self._event(request, b"")
+            if reception.kind == "unreadable" and not adapter.synchronous:
+                reception = Reception("unavailable")  # it did not arrive: the sender sends it again
         else:
             event = self._event(request, body)
             if source is not None and (hand := _handshake(source, event)) is not None:
@@ -107,6 +109,8 @@ class Webhooks:
         except SignatureInvalid as fault:
             return source, _unauthorised(event, source, str(fault))
         except PayloadInvalid as fault:
+            if not adapter.synchronous:  # 200 would say that it is kept, and nothing is that is not proven
+                return source, _unauthorised(event, source, str(fault))
             return source, Reception("invalid" if fault.readable else "unreadable", faults=fault.faults)
         return source, await self._intake.receive(source.entry, source.adapter, event)
 

@@ -154,6 +154,7 @@ def _set(unit: Unit, entry: Entry, found: Sequence[Any], intent: Intent) -> None
     wide = command.registration_id is None and command.order.subscription_id is not None and not is_narrow(command)
     effects = [(row, _effect(unit, row, intent, at, wide=wide)) for row in found]
     changes = [row for row, effect in effects if effect in _EFFECTS.values()]
+    effects = [(row, _taken_by(unit, row, intent, effect, wide=wide)) for row, effect in effects]
     options = {row.id: _options(row, entry.plan.command) for row in changes}
     registrations.set_intents(unit, [(row.id, intent, at, options[row.id]) for row in changes], now)
     confirmed = [row.id for row, effect in effects if effect == "repeated" and row.business_key is not None]
@@ -165,8 +166,8 @@ def _set(unit: Unit, entry: Entry, found: Sequence[Any], intent: Intent) -> None
 
 def _effect(unit: Unit, row: Any, intent: Intent, at: int, *, wide: bool) -> str:
     kept = Intent(row.intent)
-    if wide and intent is Intent.LIVE and kept is not Intent.SUSPENDED:
-        return "older"  # a subscription that goes on lifts what it suspended, and brings no refunded period back
+    if wide and intent is Intent.LIVE and kept is not Intent.SUSPENDED and not events.ended(unit, row.id):
+        return "older"  # a subscription that goes on undoes what it did itself, and brings no refunded period back
     if kept is intent:
         return "repeated"
     if not kept.alive and intent is Intent.SUSPENDED:
@@ -176,6 +177,15 @@ def _effect(unit: Unit, row: Any, intent: Intent, at: int, *, wide: bool) -> str
     if not kept.alive and intent is Intent.LIVE and registrations.replaced(unit, row):
         return "older"  # bought again since; that purchase stands for the place now
     return _EFFECTS[intent]
+
+
+def _taken_by(unit: Unit, row: Any, intent: Intent, effect: str, *, wide: bool) -> str:
+    """Say of what was taken back whether it was by the end of its subscription, or by a word on this very purchase."""
+    if wide:
+        return "ended" if effect == "cancelled" else effect
+    if effect == "repeated" and intent is Intent.CANCELLED and row.subscription_id is not None:
+        return "cancelled" if events.ended(unit, row.id) else effect
+    return effect
 
 
 def _options(row: Any, command: EnrollmentCommand) -> str:

@@ -110,6 +110,15 @@ def record_effects(unit: Unit, effects: Sequence[tuple[int, int, str]]) -> None:
     unit.each(_EFFECTS, {"event_id": "int", "registration_id": "int", "effect": "text"}, rows)
 
 
+def ended(unit: Unit, registration_id: int) -> bool:
+    """Say whether it was the end of its subscription that took a registration back last, and not a refund of its own."""
+    rows = unit.rows(
+        "SELECT effect FROM effect WHERE registration_id = :id AND effect IN ('cancelled', 'ended') ORDER BY event_id DESC LIMIT 1",
+        id=registration_id,
+    )
+    return bool(rows) and rows[0].effect == "ended"
+
+
 def registrations_of(unit: Unit, event_id: int) -> Sequence[Any]:
     """Return the registrations an event concerned: id, remote_product_id, state, in order."""
     return unit.rows(

@@ -24,7 +24,7 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any, ClassVar
 from urllib.parse import quote
 
-from pydantic import Field, SecretStr, StringConstraints
+from pydantic import Field, SecretStr
 
 from bridge.contract.command import Action, EnrollmentCommand, email_key
 from bridge.contract.errors import PayloadInvalid, SignatureInvalid
@@ -64,7 +64,7 @@ class WildApricotSettings(CallsOut):
 
     base_url: str = "https://api.wildapricot.org/v2.2"
     secret: Secrets
-    account_id: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,18}$")]
+    account_id: Annotated[int, Field(ge=1, lt=10**18)]
     api_key: Annotated[SecretStr, Field(min_length=1)]
     token_url: str = "https://oauth.wildapricot.org/auth/token"  # noqa: S105 - an address
     period_grace: Duration = timedelta(days=3)
@@ -156,7 +156,7 @@ class WildApricot:
 
     def _named(self, body: Payload) -> tuple[str, str]:
         kind, names = _KINDS.get(body.text("MessageType"), ("", ()))
-        if body.text("AccountId") not in ("", self._settings.account_id):
+        if body.text("AccountId") not in ("", str(self._settings.account_id)):
             return "", ""
         value = body.at("Parameters").value
         parameters = value if isinstance(value, dict) else {}

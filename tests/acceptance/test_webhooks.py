@@ -9,6 +9,7 @@ from sqlalchemy import text
 
 from bridge import registry
 from bridge.app import Bridge
+from bridge.contract.errors import PayloadInvalid
 from bridge.registry import Registry
 from config.load import load
 from tests.acceptance.rig import configuration, emulators, live, until
@@ -133,4 +134,24 @@ async def test_a_handshake_is_answered_and_has_no_effect(box) -> None:
     running, _, post = box
     status, headers, _ = await post(secret="", headers={"X-Hook-Secret": "abc"})
     assert (status, headers["X-Hook-Secret"]) == (200, "abc")
+    assert await _count(running, "event") == 0
+
+
+async def test_a_body_that_did_not_arrive_is_asked_for_again(box) -> None:
+    """A compressed one, say: 200 would tell the sender that it is kept."""
+    running, _, post = box
+    status, headers, _ = await post(orders=[1], headers={"Content-Encoding": "gzip"})
+    assert (status, headers["Retry-After"]) == (503, "5")
+    assert await _count(running, "event") == 0
+
+
+async def test_a_body_that_can_t_be_verified_because_it_can_t_be_read_is_refused(box, monkeypatch) -> None:
+    """Nobody has proven anything."""
+    running, _, post = box
+
+    def verify(_self, _event):
+        raise PayloadInvalid({"body": "is no form"}, readable=False)
+
+    monkeypatch.setattr("tests.acceptance.postbox.PostBox.verify", verify)
+    assert (await post(orders=[1]))[0] == 401
     assert await _count(running, "event") == 0

@@ -218,3 +218,21 @@ async def test_an_early_refund_reaches_every_part_of_a_purchase_told_in_several_
     ids = await world.ids(buy("INTRO", order="in_1", minute=1), buy("ETHICS", order="in_1", minute=1))
     assert [await world.state(registration) for registration in ids] == ["cancelled", "cancelled"]
     assert await _waiting(world) == []
+
+
+async def test_a_subscription_that_begins_again_brings_back_what_its_end_took(world: World):
+    """But not the period that was refunded before, nor one refunded since."""
+    ids = [
+        (
+            await world.ids(
+                buy("INTRO", order=f"in_{n}", minute=n).model_copy(update={"order": Order(subscription_id="s")})
+            )
+        )[0]
+        for n in (1, 2, 3)
+    ]
+    await world.accept(refund(business_key="in_1", minute=4))
+    await world.accept(cancel(order=Order(subscription_id="s"), minute=5))
+    assert [await world.state(i) for i in ids] == ["cancelled"] * 3
+    await world.accept(refund(business_key="in_2", minute=6))
+    await world.accept(cancel(action=Action.RESUME, order=Order(subscription_id="s"), minute=7))
+    assert [await world.state(i) for i in ids] == ["cancelled", "cancelled", "pending"]

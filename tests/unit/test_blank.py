@@ -29,6 +29,8 @@ def kept(body: bytes, kind: str) -> str:
         b'{"secret": "hush", "a": "b=c"}',
         b'\xef\xbb\xbf{"a": {"secret": "hush"}, "b": "c=d"}',
         b"<a><secret>hush</secret><b>c=d</b></a>",
+        b"<a><s:secret x='1'><![CDATA[hush]]></s:secret></a>",
+        b"<a><secret>no<![CDATA[ ]] > ]hush]]>hush</secret></a>",
     ],
 )
 def test_a_credential_field_is_blanked(body: bytes, kind: str) -> None:
