@@ -119,7 +119,7 @@ class Keap:
         (
             "Do so once for each of `order.add`, `order.edit`, `order.delete`, `invoice.payment.add`, "
             "`subscription.edit` and `subscription.delete`; where tags give access, for `contactGroup.applied` and "
-            "`contactGroup.removed`."
+            "`contactGroup.removed`, and list those tags in `tags`."
         ),
         (
             "Or, without hooks, add the step Send HTTP POST to an automation, to `{url}?secret=SECRET`, with the pairs "
