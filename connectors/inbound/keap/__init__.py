@@ -199,7 +199,10 @@ class Keap:
             return [Lookup("contact", step.contact_id(event))] if self._asks_for_email(event) else []
         kind = _ASKED.get(hook.text("event_key"))
         rows = self._rows(hook, event.received_at) if kind else []
-        return [Lookup(kind or "", key) for key in dict.fromkeys(row.key for row in rows if isinstance(row, _Row))]
+        newest = {
+            row.key: row for row in sorted((row for row in rows if isinstance(row, _Row)), key=lambda row: row.at)
+        }
+        return [Lookup(kind or "", key, row.occurrence(hook.text("event_key"))) for key, row in newest.items()]
 
     async def look_up(
         self, event: InboundEvent, lookup: Lookup, http: Http
@@ -244,16 +247,16 @@ class Keap:
 
     def _rows(self, hook: Payload, received_at: datetime) -> Iterator[_Row | Unreadable]:
         for place, told in enumerate(hook.at("object_keys")):
-            at = told.moment("timestamp") or received_at
+            at = told.moment("timestamp")
             try:
                 if hook.text("event_key").startswith("contactGroup."):
-                    yield from self._tag_rows(told, at)
+                    yield from self._tag_rows(told, at, received_at)
                 else:
-                    yield _Row(_id(told, "id"), at)
+                    yield _Row(_id(told, "id"), at or received_at, dated=at is not None)
             except PayloadInvalid as invalid:
                 yield Unreadable(str(place), invalid.faults)
 
-    def _tag_rows(self, told: Payload, at: datetime) -> Iterator[_Row]:
+    def _tag_rows(self, told: Payload, tagged_at: datetime | None, received_at: datetime) -> Iterator[_Row]:
         tag = _id(told, "id", "tagId")
         if self._tags and tag not in self._tags:
             return
@@ -262,7 +265,8 @@ class Keap:
             raise PayloadInvalid({"contact_details": "is missing, so that nobody knows whose tag it is"})
         for contact in contacts:
             number = _id(contact, "id") if isinstance(contact.value, dict) else _id(contact)
-            yield _Row(tag, contact.moment("timestamp") or at, number)
+            at = contact.moment("timestamp") or tagged_at
+            yield _Row(tag, at or received_at, number, dated=at is not None)
 
     def _row(self, event: InboundEvent, key: str) -> _Row | None:
         """Return the newest row of an object; None where the tag was taken out of ``tags`` since."""
@@ -278,10 +282,15 @@ class _Row:
     id: str
     at: datetime
     contact: str = ""
+    dated: bool = True
 
     @property
     def key(self) -> str:
         return f"{self.id}/{self.contact}" if self.contact else self.id
+
+    def occurrence(self, event_key: str) -> str | None:
+        """Return what a repeat has in common; nothing where Keap did not say when it was."""
+        return f"{event_key}:{self.key}:{self.at.isoformat()}" if self.dated else None
 
 
 def _id(told: Payload, *paths: str) -> str:
@@ -305,14 +314,14 @@ def _gone(event_key: str, row: _Row) -> EnrollmentCommand:
         return command(
             action=Action.CANCEL,
             occurred_at=row.at,
-            event_key=f"{event_key}:{row.id}:{row.at.isoformat()}",
+            event_key=row.occurrence(event_key),
             business_key=row.id,
             order={"number": row.id},
         )
     return command(
         action=Action.CANCEL,
         occurred_at=row.at,
-        event_key=f"{event_key}:{row.key}:{row.at.isoformat()}",
+        event_key=row.occurrence(event_key),
         business_key=f"tag:{row.key}",
         learner={"remote_user_id": row.contact},
         items=[{"remote_product_id": f"tag:{row.id}"}],
@@ -323,7 +332,7 @@ def _tagged(row: _Row, contact: Payload) -> EnrollmentCommand:
     return command(
         action=Action.ENROLL,
         occurred_at=row.at,
-        event_key=f"contactGroup.applied:{row.key}:{row.at.isoformat()}",
+        event_key=row.occurrence("contactGroup.applied"),
         business_key=f"tag:{row.key}",
         learner=learner_of(contact, row.contact),
         items=[{"remote_product_id": f"tag:{row.id}"}],

@@ -181,13 +181,27 @@ class TestKeap(InboundSuite):
         """Up to a thousand, by id; of a repeated one once."""
         event = hook("order.edit", *(row(number) for number in (*range(1000), 7, "7")))
         assert self.adapter().normalise(event) == []
-        assert self.thin().lookups(event) == [Lookup("order", str(number)) for number in range(1000)]
+        assert [(lookup.kind, lookup.key) for lookup in self.thin().lookups(event)] == [
+            ("order", str(number)) for number in range(1000)
+        ]
+
+    def test_a_repeat_is_known_by_event_object_and_time(self) -> None:
+        """All that Keap has; a row without its time has nothing in common with its repeat."""
+        first, other, undated = (
+            self.thin().lookups(hook("order.edit", row(7, at)))[0].event_key
+            for at in ("2024-01-15T12:30:00Z", "2024-01-15T12:30:01Z", "")
+        )
+        assert first == "order.edit:7:2024-01-15T12:30:00+00:00"
+        assert other not in (first, None)
+        assert undated is None
+        (command,) = self.adapter().normalise(hook("order.delete", row(7, "")))
+        assert (command.event_key, command.occurred_at) == (None, RECEIVED)
 
     def test_a_row_without_an_id_does_not_sink_the_others(self) -> None:
         """It waits under its place."""
         event = hook("order.add", row(""), row(5))
         assert self.adapter().normalise(event) == [Unreadable("0", {"object_keys.0.id": "is missing"})]
-        assert self.thin().lookups(event) == [Lookup("order", "5")]
+        assert self.thin().lookups(event) == [Lookup("order", "5", "order.add:5:2024-01-15T12:30:00+00:00")]
 
     @pytest.mark.parametrize("event_key", ["contact.add", "invoice.edit", "opportunity.stage_move", "subscription.add"])
     def test_other_hooks_mean_nothing(self, event_key: str) -> None:
@@ -350,7 +364,10 @@ class TestKeap(InboundSuite):
     async def test_a_tag_that_was_applied_is_a_purchase(self) -> None:
         """Of the product tag:ID, by each of the contacts."""
         event = hook("contactGroup.applied", row(91, contact_details=[{"id": 4711}, {"id": "4712"}]))
-        assert self.thin().lookups(event) == [Lookup("tag", "91/4711"), Lookup("tag", "91/4712")]
+        assert [(lookup.kind, lookup.key) for lookup in self.thin().lookups(event)] == [
+            ("tag", "91/4711"),
+            ("tag", "91/4712"),
+        ]
         single = hook("contactGroup.applied", row(91, contact_details=[{"id": 4711}]))
         (command,) = await self.found(single, {"/crm/rest/v2/contacts/4711": answer("contact")})
         assert command.items == (Item(remote_product_id="tag:91"),)
