@@ -29,6 +29,12 @@ _SETTLE_CONTACT = f"""
 UPDATE delivery SET state = 'done', why = 'the address changed', updated_at = :now
 WHERE target = :target AND kind = 'contact' AND key = :former AND {UNSETTLED} AND state <> 'leased'
 """
+# One that is under way learns the remote ids: they must come to the new address, and the change is told after it.
+_RENAME_CONTACT = f"""
+UPDATE delivery SET key = :person, person = :person
+WHERE target = :target AND kind = 'contact' AND key = :former AND state = 'leased' AND NOT EXISTS
+ (SELECT 1 FROM delivery b WHERE b.target = :target AND b.person = :person AND b.{UNSETTLED})
+"""
 _RESTING = """
 SELECT DISTINCT w.* FROM "right" w JOIN "grant" t ON t.right_id = w.id JOIN registration g ON g.id = t.registration_id
 WHERE w.target = :target AND w.person = :former AND g.learner_id = :learner AND t.superseded = 0
@@ -76,6 +82,7 @@ def move_person(
     if not moves or unit.rows(_OF_PERSON, target=target, person=person):
         return _move_grants(unit, learner_id, target, former, person, now)
     _move_refs(unit, target, former, person)
+    unit.run(_RENAME_CONTACT, **names)
     ids = [{"id": row.id} for row in rights]
     unit.each(_RENAME_WORK, {"id": "int"}, ids, target=target, person=person)
     unit.each(_RENAME_RIGHTS, {"id": "int"}, ids, former=former, person=person, now=now)

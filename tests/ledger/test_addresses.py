@@ -153,6 +153,20 @@ async def test_a_contact_follows_to_the_new_address(world: World):
     assert [(work.person, work.learner.email) for work in sent] == [(NEW, "ada@new.example.org")]
 
 
+async def test_a_contact_in_flight_moves_too(world: World):
+    """The address changes while the contact is made: what it learns is kept for the new one, so that no second one is made."""
+    world.catalogue = with_targets(LMS, CRM)
+    await world.accept(buy("BOOK"), source=AMS)
+    [claimed] = await world.claim("crm")
+    await world.accept(update(MOVED), source=AMS)
+    assert await world.claim("crm") == []
+    assert await world.settle(claimed, Receipt(Refs(person={"contact": "512"})))
+    [work] = await world.deliver("crm")
+    assert (work.learner.email, work.person) == ("ada@new.example.org", "email:ada@new.example.org")
+    assert dict(work.refs.person) == {"contact": "512"}
+    assert [state for _, state in await world.outbox("crm")] == ["done"]
+
+
 async def test_a_contact_of_somebody_who_moved_away_shows_only_who_is_there(world: World):
     """Work on a shared address that was queued before one of the two moved tells of the other."""
     world.catalogue = with_targets(LMS, CRM)
