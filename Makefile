@@ -27,8 +27,8 @@ $(READY): pyproject.toml requirements.lock
 demo: setup ## Show the bridge at work against emulated targets; ARGS=--once ends by itself
 	@$(BIN)/bridge demo $(ARGS)
 
-test: setup ## Run every test on two workers; ARGS goes to pytest
-	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(ARGS)
+test: setup ## Run every test on three workers (they often wait); ARGS goes to pytest
+	$(BIN)/python -m pytest --numprocesses 3 --dist worksteal $(ARGS)
 
 check: setup ## Format, lint, types, import contracts, docs up to date; long files and functions are shown
 	$(BIN)/ruff format --check .

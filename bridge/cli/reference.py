@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from bridge.cli import example
 from bridge.cli.describe import Described, fields_of, first_sentence, plain
 from bridge.contract.errors import BridgeError
-from bridge.contract.inbound import InboundAdapter
+from bridge.contract.inbound import InboundAdapter, Tabulates
 from bridge.contract.outbound import OutboundConnector
 from bridge.contract.settings import Condition, Rate, SourceSettings, TargetSettings
 from bridge.ledger.states import TRANSITIONS, Intent, derive
@@ -146,6 +146,10 @@ def _sender(name: str, kind: type[InboundAdapter]) -> Iterator[str]:
         yield f"- **Not confirmed by any source we have:** {kind.unverified}"
     yield ""
     places = {"{url}": "PUBLIC_URL/in/SOURCE", "{host}": "PUBLIC_URL"}
+    if isinstance(kind, Tabulates):
+        for field, values in kind.meanings.items():
+            yield from _table((f"`{field}`", "what it does"), [(f"`{value}`", does) for value, does in values.items()])
+            yield ""
     for place, step in enumerate(kind.setup, start=1):
         for placeholder, shown in places.items():
             step = step.replace(placeholder, shown)  # noqa: PLW2901 - one after the other

@@ -24,7 +24,7 @@ from bridge.cli.given import CONFIG, AsJson, ConfigPath, Reveal, settings_of
 from bridge.cli.shown import plain, show, show_json, veil
 from bridge.contract.catalogue import Catalogue, SourceEntry
 from bridge.contract.errors import PayloadInvalid, SignatureInvalid
-from bridge.contract.inbound import Enriches, Handshakes, InboundAdapter, InboundEvent
+from bridge.contract.inbound import Enriches, Handshakes, InboundAdapter, InboundEvent, Verifies
 from bridge.contract.settings import TargetSettings
 from bridge.intake.intake import Intake, understood
 from bridge.intake.plan import plan
@@ -139,7 +139,7 @@ def _proven(adapter: InboundAdapter, event: InboundEvent) -> str:
         return f"no: {fault}"
     except PayloadInvalid as fault:
         return f"no: {fault}"
-    return "yes"
+    return "as far as it can be told without the network" if isinstance(adapter, Verifies) else "yes"
 
 
 def _planned(found: Any) -> dict[str, Any]:

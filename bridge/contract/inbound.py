@@ -239,6 +239,17 @@ class InboundAdapter(Protocol):
 
 
 @runtime_checkable
+class Tabulates(Protocol):
+    """An adapter whose sender has words that the docs should explain one by one.
+
+    Class attributes:
+        meanings: name of the sender's field -> its values -> what each does.
+    """
+
+    meanings: ClassVar[Mapping[str, Mapping[str, str]]]
+
+
+@runtime_checkable
 class Handshakes(Protocol):
     """An adapter whose sender first asks whether the address is ours."""
 

@@ -74,7 +74,7 @@ HOSTILE_JSON = (
 )
 
 GARBAGE = settings(
-    max_examples=80,
+    max_examples=50,
     deadline=None,  # the machine is shared
     derandomize=True,  # the same tree gives the same verdict
     database=None,

@@ -41,7 +41,7 @@ from bridge.kit.payload import Payload, command, parsed
 from bridge.kit.signatures import any_same
 from connectors.inbound.getcourse.answer import GROUP, answer
 from connectors.inbound.getcourse.call import DEALS, USERS, call_of, each, key_of, said
-from connectors.inbound.getcourse.deals import Deal, Does, deal_of
+from connectors.inbound.getcourse.deals import DEAL_STATUSES, PAYMENT_STATUSES, Deal, Does, deal_of
 
 _LONGEST = 500
 _MOST = 2**31 - 1  # of one thing in a deal
@@ -87,6 +87,10 @@ class Getcourse:
         "Let it send a `deal_number` with every deal: only then can a later call cancel the deal or say that it is paid.",
         "Map every offer it sells, and every group it puts people into as `group:NAME`.",
     )
+    meanings: ClassVar[Mapping[str, Mapping[str, str]]] = {
+        "deal_status": {status: does.value for status, does in DEAL_STATUSES.items()},
+        "payment_status": {status: does.value for status, does in PAYMENT_STATUSES.items()},
+    }
     unverified: ClassVar[str] = "The values of `user_status`, and most texts of errors: the vendor publishes neither."
 
     def __init__(self, settings: GetcourseSettings) -> None:
