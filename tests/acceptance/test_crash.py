@@ -10,7 +10,7 @@ import aiohttp
 
 from tests.acceptance.rig import Client, Daemon, configuration, emulators, free_port, live, until
 
-ROUNDS = 6
+ROUNDS = 5
 SENDERS = 12
 
 

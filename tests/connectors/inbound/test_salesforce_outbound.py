@@ -176,15 +176,16 @@ class TestSalesforceOutbound(InboundSuite):
             b'<!DOCTYPE a [<!ENTITY x0 "ha">'
             + b"".join(b'<!ENTITY x%d "&x%d;&x%d;">' % (n, n - 1, n - 1) for n in range(1, 40))
             + b"]><a>&x39;</a>",
+            b"<a>" * 100_000 + b"</a>" * 100_000,
         ],
+        ids=range(13),
     )
     def test_what_is_no_plain_message_is_unreadable(self, body: bytes) -> None:
         """Bombs, foreign files and other documents alike; the secret's holder's waits in quarantine."""
-        for inner in (body, b"<a>" * 100_000 + b"</a>" * 100_000):
-            self.adapter().verify(posted(inner))
-            with pytest.raises(PayloadInvalid) as invalid:
-                self.meanings(posted(inner))
-            assert not invalid.value.readable
+        self.adapter().verify(posted(body))
+        with pytest.raises(PayloadInvalid) as invalid:
+            self.meanings(posted(body))
+        assert not invalid.value.readable
 
     def test_a_message_with_a_dtd_is_refused_although_it_is_whole(self) -> None:
         """Nothing of it is read."""
