@@ -63,7 +63,7 @@ class AuthorizeNetSettings(CallsOut):
     """``[sources.NAME]`` with ``adapter = "authorize_net"``.
 
     Attributes:
-        signature_keys: the signature key (128 hexadecimal digits); several while it changes.
+        signing_secrets: the signature key (128 hexadecimal digits); several while it changes.
         api_login_id: the API login id.
         transaction_key: that belongs to it.
         without_lines: what is the product of a transaction without line items: ``none`` leaves it in quarantine.
@@ -71,7 +71,7 @@ class AuthorizeNetSettings(CallsOut):
     """
 
     base_url: str = "https://api.authorize.net"
-    signature_keys: Secrets
+    signing_secrets: Secrets
     api_login_id: Annotated[SecretStr, Field(min_length=1)]
     transaction_key: Annotated[SecretStr, Field(min_length=1)]
     without_lines: Literal["none", "description", "invoice_number"] = "none"
@@ -96,7 +96,7 @@ class AuthorizeNet:
     setup: ClassVar[Sequence[str]] = (
         (
             "In the Merchant Interface, under Account and API Credentials & Keys, make a signature key and a transaction key; "
-            "put them with the API login id into `signature_keys`, `transaction_key` and `api_login_id`."
+            "put them with the API login id into `signing_secrets`, `transaction_key` and `api_login_id`."
         ),
         "Under Account and Transaction Details API, enable it.",
         (
@@ -115,7 +115,7 @@ class AuthorizeNet:
     def __init__(self, settings: AuthorizeNetSettings) -> None:
         """Take the settings of one source."""
         self._keys: list[bytes] = []
-        for secret in settings.signature_keys:
+        for secret in settings.signing_secrets:
             key = secret.get_secret_value()
             self._keys.append(key.encode())
             if _HEX_KEY.fullmatch(key):  # never a shorter one: of spaces alone nothing would be left

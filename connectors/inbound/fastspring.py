@@ -52,13 +52,13 @@ class FastspringSettings(MarksTestOrders):
     """``[sources.NAME]`` with ``adapter = "fastspring"``.
 
     Attributes:
-        hmac_secrets: the webhook's HMAC SHA256 secret; several while it changes.
+        signing_secrets: the webhook's HMAC SHA256 secret; several while it changes.
         sold_by: what names the product: its path, or the SKU that it was given.
         partial_returns: whether the products of a return that is smaller than the order end, or it is only noted.
         period_grace: how long access outlasts a subscription's period, so that a late renewal finds it.
     """
 
-    hmac_secrets: Secrets
+    signing_secrets: Secrets
     sold_by: Literal["product", "sku"] = "product"
     partial_returns: Literal["end", "note"] = "end"
     period_grace: Duration = timedelta(days=3)
@@ -77,7 +77,7 @@ class Fastspring:
     product_id: ClassVar[str] = 'The product path (`intro-course`); with `sold_by = "sku"` its SKU, else the path.'
     setup: ClassVar[Sequence[str]] = (
         "In the FastSpring App, under Developer Tools, Webhooks and Configuration, add a webhook and give it the URL `{url}`.",
-        "Enter an HMAC SHA256 secret there, and put it into `hmac_secrets`: without it nothing is signed, and all is refused.",
+        "Enter an HMAC SHA256 secret there, and put it into `signing_secrets`: without it nothing is signed, and all is refused.",
         "Enable webhook expansion, so that renewals say who paid and for what.",
         (
             "Select `order.completed`, `order.canceled`, `return.created`, `order.chargeback`, "
@@ -92,7 +92,7 @@ class Fastspring:
 
     def __init__(self, settings: FastspringSettings) -> None:
         """Take the settings of one source."""
-        self._keys = [secret.get_secret_value().encode() for secret in settings.hmac_secrets]
+        self._keys = [secret.get_secret_value().encode() for secret in settings.signing_secrets]
         self._settings = settings
 
     def credentials(self) -> Sequence[str]:

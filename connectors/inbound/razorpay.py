@@ -50,14 +50,14 @@ class RazorpaySettings(SourceSettings):
     """``[sources.NAME]`` with ``adapter = "razorpay"``.
 
     Attributes:
-        webhook_secrets: the webhook's secret; the old one as well for a day after it changed.
+        signing_secrets: the webhook's secret; the old one as well for a day after it changed.
         product_notes: keys of the notes that name the product; the first that is there counts, commas separate several.
         email_notes: keys of the notes that name the learner's e-mail, where that is not the payer's.
         name_notes: keys of the notes that name the learner.
         period_grace: how long access outlasts a subscription's period, so that a late renewal finds it.
     """
 
-    webhook_secrets: Secrets
+    signing_secrets: Secrets
     product_notes: Annotated[NoteKeys, Field(min_length=1)] = ("product_id",)
     email_notes: NoteKeys = ("learner_email",)
     name_notes: NoteKeys = ("name", "learner_name")
@@ -84,7 +84,7 @@ class Razorpay:
             "`product_id`; name another key in `product_notes`."
         ),
         "In Razorpay's Dashboard, under Account & Settings and Webhooks, add a webhook with the address `{url}`.",
-        "Make up a secret, enter it there, and put it into `webhook_secrets`.",
+        "Make up a secret, enter it there, and put it into `signing_secrets`.",
         (
             "Select `payment.captured` where your notes are the payment's, or `order.paid` where they are the order's (both "
             "where they are in both), and `subscription.charged`, `subscription.cancelled`, `invoice.paid`, "
@@ -99,7 +99,7 @@ class Razorpay:
 
     def __init__(self, settings: RazorpaySettings) -> None:
         """Take the settings of one source."""
-        self._keys = [secret.get_secret_value().encode() for secret in settings.webhook_secrets]
+        self._keys = [secret.get_secret_value().encode() for secret in settings.signing_secrets]
         self._settings = settings
 
     def credentials(self) -> Sequence[str]:

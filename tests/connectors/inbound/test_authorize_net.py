@@ -79,7 +79,7 @@ class TestAuthorizeNet(InboundSuite):
 
     type = "authorize_net"
     source: ClassVar[dict[str, Any]] = {
-        "signature_keys": KEY,
+        "signing_secrets": KEY,
         "api_login_id": "5KP3u95bQpv",
         "transaction_key": "346HZ32z3fP4hTG2",
     }
@@ -146,14 +146,14 @@ class TestAuthorizeNet(InboundSuite):
         for vector in vectors:
             headers = {name.lower(): value for name, value in vector["headers"].items()}
             event = request(base64.b64decode(vector["body_b64"]), headers=headers)
-            assert not refused(self.adapter(signature_keys=vector["secret"]), event)
+            assert not refused(self.adapter(signing_secrets=vector["secret"]), event)
             assert refused(self.adapter(), event)
 
     def test_only_a_whole_key_is_decoded(self) -> None:
         """Of spaces nothing would be left, and anybody could sign."""
         for key in (" ", "00", KEY[:-2], KEY + "00", KEY[:-1] + " "):
             for tried in (b"", bytes.fromhex(KEY[:-2]), b"\0"):
-                assert refused(self.adapter(signature_keys=key), signed(b"{}", tried))
+                assert refused(self.adapter(signing_secrets=key), signed(b"{}", tried))
 
     @pytest.mark.parametrize("key", [KEY.encode(), bytes.fromhex(KEY)])
     def test_hex_may_be_in_lower_case(self, key: bytes) -> None:
@@ -175,7 +175,7 @@ class TestAuthorizeNet(InboundSuite):
 
     def test_takes_both_keys_while_they_change(self) -> None:
         """The new one first."""
-        adapter = self.adapter(signature_keys=["new", "old"])
+        adapter = self.adapter(signing_secrets=["new", "old"])
         for key, wanted in {"new": False, "old": False, KEY: True}.items():
             assert refused(adapter, signed(b"{}", key.encode())) is wanted
 

@@ -43,7 +43,7 @@ class TestFastspring(InboundSuite):
     """Posts with many events, signed over the raw body."""
 
     type = "fastspring"
-    source: ClassVar[dict[str, Any]] = {"hmac_secrets": SECRET}
+    source: ClassVar[dict[str, Any]] = {"signing_secrets": SECRET}
     captured: ClassVar[Mapping[str, Sequence[EnrollmentCommand]]] = {
         "orders.json": [
             EnrollmentCommand(
@@ -150,8 +150,8 @@ class TestFastspring(InboundSuite):
         vector = orjson.loads((PAYLOADS / self.type / "vector.json").read_bytes())
         headers = {name.lower(): value for name, value in vector["headers"].items()}
         event = request(base64.b64decode(vector["body_b64"]), headers=headers)
-        assert not refused(self.adapter(hmac_secrets=vector["secret"]), event)
-        assert refused(self.adapter(hmac_secrets="another"), event)
+        assert not refused(self.adapter(signing_secrets=vector["secret"]), event)
+        assert refused(self.adapter(signing_secrets="another"), event)
 
     @given(data=st.data())
     @ALTERATIONS
@@ -164,7 +164,7 @@ class TestFastspring(InboundSuite):
 
     def test_takes_both_secrets_while_they_change(self) -> None:
         """The new one first."""
-        adapter = self.adapter(hmac_secrets=["new", "old"])
+        adapter = self.adapter(signing_secrets=["new", "old"])
         for secret, wanted in {"new": False, "old": False, SECRET: True}.items():
             assert refused(adapter, signed(b"{}", secret)) is wanted
 

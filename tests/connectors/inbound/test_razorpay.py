@@ -67,7 +67,7 @@ class TestRazorpay(InboundSuite):
     """Webhooks, signed over the raw body."""
 
     type = "razorpay"
-    source: ClassVar[dict[str, Any]] = {"webhook_secrets": SECRET}
+    source: ClassVar[dict[str, Any]] = {"signing_secrets": SECRET}
     captured: ClassVar[Mapping[str, Sequence[EnrollmentCommand]]] = {
         "payment_captured.json": [bought("evt_payment_captured")],
         "order_paid.json": [bought("evt_order_paid")],
@@ -139,8 +139,8 @@ class TestRazorpay(InboundSuite):
         vector = orjson.loads((PAYLOADS / self.type / "vector.json").read_bytes())
         headers = {name.lower(): value for name, value in vector["headers"].items()}
         event = request(base64.b64decode(vector["body_b64"]), headers=headers)
-        assert not refused(self.adapter(webhook_secrets=vector["secret"]), event)
-        assert refused(self.adapter(webhook_secrets="another"), event)
+        assert not refused(self.adapter(signing_secrets=vector["secret"]), event)
+        assert refused(self.adapter(signing_secrets="another"), event)
 
     @given(data=st.data())
     @ALTERATIONS
@@ -153,7 +153,7 @@ class TestRazorpay(InboundSuite):
 
     def test_takes_both_secrets_while_they_rotate(self) -> None:
         """A retry may still carry the old one's signature."""
-        adapter = self.adapter(webhook_secrets=["new", "old"])
+        adapter = self.adapter(signing_secrets=["new", "old"])
         for secret, wanted in {"new": False, "old": False, SECRET: True}.items():
             assert refused(adapter, signed(b"{}", secret)) is wanted
 
