@@ -120,6 +120,8 @@ def _attempt(entry: Row) -> str:
 
 
 def _quarantined(entry: Row) -> str:
+    if entry["state"] == "waiting" and entry["kind"] == "early":
+        return f"quarantine {entry['quarantine_id']}: it came before its purchase"
     if entry["state"] == "waiting":
         return f"quarantine {entry['quarantine_id']}: product {entry['remote_product_id']} was not mapped"
     return f"quarantine {entry['quarantine_id']}: {entry['state']}{': ' + entry['note'] if entry['note'] else ''}"

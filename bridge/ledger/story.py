@@ -231,7 +231,7 @@ def timeline(
             for attempt in delivery["attempts"]
         ]
     for line in lines:
-        named = ("quarantine_id", "remote_product_id", "note")
+        named = ("quarantine_id", "kind", "remote_product_id", "note")
         entries.append({"what": "quarantine", **_part(line, "created_at", *named), "state": "waiting"})
         if line["state"] != "waiting":
             entries.append({"what": "quarantine", **_part(line, "updated_at", *named), "state": line["state"]})

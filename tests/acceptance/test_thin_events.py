@@ -73,7 +73,11 @@ async def _happen(folder):
         order=Order(refs=("ch_123",)),
     )
     lost = _command(Action.REFUND, 2, refund=Refund(), order=Order(number="4711", refs=("ch_999",)))
+    early = _command(Action.REFUND, 4, refund=Refund(), order=Order(refs=("ch_7",)))
+    later = bought.model_copy(update={"business_key": "o-7", "order": Order(refs=("ch_7",))})
     for said in (Said(bought), Said(lost), Said(asks=(Lookup("order", "17"), Lookup("order", "18")))):
+        await intake.receive(catalogue.sources["ams"], said, event)
+    for said in (Said(early), Said(later)):
         await intake.receive(catalogue.sources["ams"], said, event)
     dead = lookups.Unanswered(2, "dead", 0, 3, 0, "HTTP 404", "Look whether the order is there.")
     await ledger.write(lambda unit: lookups.put_off(unit, [dead], 1))
@@ -107,6 +111,14 @@ def test_a_trace_finds_a_purchase_by_any_id_of_its_order(known) -> None:
     assert "registration 1" in said.out
 
 
+def test_a_trace_tells_that_a_refund_came_before_its_purchase(known) -> None:
+    """And what became of it then."""
+    said = ask("trace", "ch_7", "--config", known).out
+    assert "registration 2: cancelled" in said
+    assert "it came before its purchase" in said
+    assert "released: its purchase came" in said
+
+
 @pytest.mark.parametrize("what", ["ch_999", "4711"])
 def test_a_trace_tells_of_a_refund_that_waits_for_its_purchase(known, what) -> None:
     """Nothing needs to be done about it."""
@@ -133,8 +145,8 @@ def test_a_refund_whose_purchase_never_comes_is_given_up_in_the_end(known) -> No
 
     def after(days: int) -> str:
         asyncio.run(_retained(known, days))
-        [row] = ask("quarantine", "--state", "all", "--config", known, "--json").json
-        return row["state"]
+        rows = ask("quarantine", "--state", "all", "--config", known, "--json").json
+        return next(row["state"] for row in rows if row["event_id"] == 2)
 
     assert after(89) == "waiting"
     assert after(91) == "superseded"
