@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
 from functools import lru_cache
-from typing import Annotated
+from typing import Annotated, Literal
 
 import idna
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -192,6 +192,8 @@ class EnrollmentCommand(Frozen):
         occurred_at: when it happened at the sender; one in the future is clamped to the time of receipt by intake.
         registration_id: our own id, where the caller kept it (Elevate's Cancellation API).
         buyer: who paid, where that is another person than the learner.
+        undoes: of a resume, what it may take back: ``holds`` (a suspension, a cancellation, a lost dispute), ``refunds`` (one
+            that failed, and nothing else), or ``all``.
         paid: False for a purchase that is told of before it is paid: it is kept, suspended, and gives nothing until a
             resume or a paid one comes. What is known of it already stays as it is.
     """
@@ -202,6 +204,7 @@ class EnrollmentCommand(Frozen):
     business_key: Key | None = None
     livemode: bool = True
     paid: bool = True
+    undoes: Literal["holds", "refunds", "all"] = "holds"
     learner: Learner | None = None
     buyer: Learner | None = None
     items: tuple[Item, ...] = ()

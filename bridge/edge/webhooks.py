@@ -13,7 +13,7 @@ import orjson
 import structlog
 from aiohttp import web
 
-from bridge.contract.errors import PayloadInvalid, SignatureInvalid, TransportFault
+from bridge.contract.errors import AnswerLost, PayloadInvalid, SignatureInvalid, TransportFault
 from bridge.contract.inbound import Handshakes, InboundAdapter, InboundEvent, Reception, Response, Verifies
 from bridge.edge.sources import Source, Sources
 from bridge.edge.telemetry import Telemetry
@@ -23,6 +23,7 @@ from bridge.kit.clock import Clock
 log = structlog.get_logger(__name__)
 
 _BODY_SECONDS = 30.0
+_PROOF_SECONDS = 20.0
 _NOBODY = "-"
 
 
@@ -150,7 +151,11 @@ def _is(kind: type, protocol: type) -> bool:
 async def _verified_afar(source: Source, event: InboundEvent) -> None:
     if source.http is None:  # its settings are no CallsOut: a defect of the adapter, which must let nobody in
         raise SignatureInvalid("there is nothing to verify it through")
-    await cast("Verifies", source.adapter).verify_afar(event, source.http)
+    try:
+        async with asyncio.timeout(_PROOF_SECONDS):  # a flood of calls waits for rate tokens, and not for ever
+            await cast("Verifies", source.adapter).verify_afar(event, source.http)
+    except TimeoutError:
+        raise AnswerLost("the proof did not come in time") from None
 
 
 def _handshake(source: Source, event: InboundEvent) -> Response | None:

@@ -94,5 +94,5 @@ def _loose(body: bytes, fields: Collection[str]) -> bytes:
     blank = BLANK.encode()
     body = re.sub(rb'("(?:' + names + rb')"\s*:\s*")(?:[^"\\]|\\.)*', lambda match: match[1] + blank, body)
     # A tag ends before the next one begins: looked for beyond that, a body full of openings would take hours.
-    value = rb"(?:[^<]|<!\[CDATA\[[^\]]*(?:\](?!\]>)[^\]]*)*\]\]>)*"
+    value = rb"(?:[^<]|<!\[CDATA\[[^\]]*(?:\](?!\]>)[^\]]*)*(?:\]\]>|\Z))*"
     return re.sub(rb"(<(?:\w+:)?(?:" + names + rb")(?:\s[^<>]*)?>)" + value, lambda match: match[1] + blank, body)

@@ -48,7 +48,8 @@ def apply(unit: Unit, entry: Entry) -> bool:
         known |= _end_waiting_lines(unit, entry)
         made, there = early.keep(unit, entry, missing)
         found = [*found, *there]
-        events.record_effects(unit, [(entry.event_id, row.id, "cancelled") for row in made])
+        taken = "refunded" if command.action is Action.REFUND else "cancelled"
+        events.record_effects(unit, [(entry.event_id, row.id, taken) for row in made])
     _set(unit, entry, found, intent)
     _answer(unit, entry, made, repeat=False)
     return known or bool(found or made)
@@ -152,9 +153,11 @@ def _set(unit: Unit, entry: Entry, found: Sequence[Any], intent: Intent) -> None
     now, at = entry.member.now, milliseconds(entry.plan.command.occurred_at)
     command = entry.plan.command
     wide = command.registration_id is None and command.order.subscription_id is not None and not is_narrow(command)
-    effects = [(row, _effect(unit, row, intent, at, wide=wide)) for row in found]
+    effects = [
+        (row, "older" if _stays(unit, row, command, wide=wide) else _effect(unit, row, intent, at)) for row in found
+    ]
     changes = [row for row, effect in effects if effect in _EFFECTS.values()]
-    effects = [(row, _taken_by(unit, row, intent, effect, wide=wide)) for row, effect in effects]
+    effects = [(row, _taken_by(unit, row, command, effect, wide=wide)) for row, effect in effects]
     options = {row.id: _options(row, entry.plan.command) for row in changes}
     registrations.set_intents(unit, [(row.id, intent, at, options[row.id]) for row in changes], now)
     confirmed = [row.id for row, effect in effects if effect == "repeated" and row.business_key is not None]
@@ -164,10 +167,22 @@ def _set(unit: Unit, entry: Entry, found: Sequence[Any], intent: Intent) -> None
     _answer(unit, entry, found, repeat=not changes)
 
 
-def _effect(unit: Unit, row: Any, intent: Intent, at: int, *, wide: bool) -> str:
+def _stays(unit: Unit, row: Any, command: EnrollmentCommand, *, wide: bool) -> bool:
+    """Say whether a resumption leaves a registration as it is, because what took it back is not what is undone."""
     kept = Intent(row.intent)
-    if wide and intent is Intent.LIVE and kept is not Intent.SUSPENDED and not events.ended(unit, row.id):
-        return "older"  # a subscription that goes on undoes what it did itself, and brings no refunded period back
+    if command.action is not Action.RESUME or kept is Intent.LIVE or command.undoes == "all":
+        return False
+    if kept is Intent.SUSPENDED:
+        return command.undoes == "refunds"
+    taken = events.taken_back(unit, row.id)
+    if wide:  # a subscription that goes on undoes what it did itself, and brings no refunded period back
+        return taken != "ended"
+    # Many a dispute is closed in the seller's favour because the money was returned meanwhile.
+    return (taken == "refunded") is (command.undoes == "holds")
+
+
+def _effect(unit: Unit, row: Any, intent: Intent, at: int) -> str:
+    kept = Intent(row.intent)
     if kept is intent:
         return "repeated"
     if not kept.alive and intent is Intent.SUSPENDED:
@@ -179,13 +194,16 @@ def _effect(unit: Unit, row: Any, intent: Intent, at: int, *, wide: bool) -> str
     return _EFFECTS[intent]
 
 
-def _taken_by(unit: Unit, row: Any, intent: Intent, effect: str, *, wide: bool) -> str:
-    """Say of what was taken back whether it was by the end of its subscription, or by a word on this very purchase."""
-    if wide:
-        return "ended" if effect == "cancelled" else effect
-    if effect == "repeated" and intent is Intent.CANCELLED and row.subscription_id is not None:
-        return "cancelled" if events.ended(unit, row.id) else effect
-    return effect
+def _taken_by(unit: Unit, row: Any, command: EnrollmentCommand, effect: str, *, wide: bool) -> str:
+    """Say of what was taken back by what: the end of its subscription, a refund, or a cancellation."""
+    if _INTENTS[command.action] is not Intent.CANCELLED or effect not in ("cancelled", "repeated"):
+        return effect
+    by = "ended" if wide else "refunded" if command.action is Action.REFUND else "cancelled"
+    if effect == "cancelled":
+        return by
+    before = events.taken_back(unit, row.id)
+    firmer = (by == "refunded" and before != by) or (by == "cancelled" and before == "ended")
+    return by if firmer else effect
 
 
 def _options(row: Any, command: EnrollmentCommand) -> str:

@@ -29,7 +29,8 @@ def keep(unit: Unit, entry: Entry, items: Sequence[Item]) -> tuple[list[Any], li
     known = learners.upsert(unit, [persons.learner_row(command, command.learner, entry.member.source)], now)[0]
     if known.changed:
         persons.follow(unit, [known], entry.member.targets, entry.event_id, now)
-    rows = [enroll.registration_row(entry, item, line_of(command, item), known) for item in wanted]
+    lines = {plan.item: plan.line for plan in entry.plan.lines}
+    rows = [enroll.registration_row(entry, item, lines.get(item, line_of(command, item)), known) for item in wanted]
     opened = registrations.insert(unit, [replace(row, intent=Intent.CANCELLED.value) for row in rows], now)
     made = {found.id for found in opened if found.created}
     registrations.derive_states(unit, made, now)

@@ -123,7 +123,8 @@ def registration_row(
         business_scope=entry.member.source.business_scope if command.business_key is not None else None,
         business_key=command.business_key,
         intent=(Intent.LIVE if command.paid else Intent.SUSPENDED).value,
-        occurred_at=milliseconds(command.occurred_at),
+        # An order's date stays what it was when it is paid: a payment of the same moment must win over the wait for it.
+        occurred_at=milliseconds(command.occurred_at) - (not command.paid),
         quantity=item.quantity,
         amount_paid=None if item.amount_paid is None else format(item.amount_paid, "f"),
         currency=item.currency or order.currency,

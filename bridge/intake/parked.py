@@ -23,6 +23,10 @@ def keep(unit: Unit, entry: Entry) -> None:
     keys = list(_keys(command))
     if command.action not in _MAY_WAIT or not keys or (command.refund is not None and command.refund.pending):
         return
+    if member.source.joined:  # the source of the purchase names its products and lines in another way
+        lines = {plan.item: plan.line for plan in entry.plan.lines}
+        items = tuple(item.model_copy(update={"line": lines.get(item, item.line)}) for item in command.items)
+        command = command.model_copy(update={"items": items})
     row = quarantine.QuarantineRow(
         event_id=entry.event_id,
         source=member.source.name,
@@ -43,7 +47,10 @@ def keep(unit: Unit, entry: Entry) -> None:
 
 def apply(unit: Unit, bought: Sequence[Entry]) -> None:
     """Apply what has waited for these purchases, which are in the ledger now, in the order in which it happened."""
-    keys = {(entry.member.source.business_scope, key): entry for entry in bought for key in _keys(entry.plan.command)}
+    keys: dict[tuple[str, str], Entry] = {}
+    for entry in sorted(bought, key=lambda entry: entry.plan.command.occurred_at):
+        for key in _keys(entry.plan.command):
+            keys.setdefault((entry.member.source.business_scope, key), entry)
     if not keys:
         return
     ended: set[int] = set()

@@ -100,6 +100,10 @@ class Lookups:
                     log.warning("lookups.ledger_away", source=self._source.name, fault=str(fault))
                     await asyncio.sleep(_AFTER_TROUBLE)
                     continue
+                except Exception as fault:  # noqa: BLE001 - a loop that has ended asks for nobody
+                    self._failed(fault)
+                    await asyncio.sleep(_AFTER_TROUBLE)
+                    continue
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._pause()):
                         await self._stir.wait()
@@ -144,6 +148,9 @@ class Lookups:
                 found = await self._intake.accept_found(self._source, row.event_id, answer, event, row.id)
             except LedgerError as fault:  # due again when its lease is over
                 log.warning("lookups.ledger_away", source=self._source.name, fault=str(fault))
+                return
+            except Exception as fault:  # noqa: BLE001 - what was found can't be kept: a person has to look
+                await self._put_off(row, self._failed(fault), self._clock.monotonic() - began)
                 return
             log.info(
                 "lookups.found",

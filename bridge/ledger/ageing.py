@@ -20,6 +20,7 @@ _EMPTY = """
 UPDATE event SET body = '', query = '{}', headers = '{}', encoding = 'emptied'
 WHERE id IN (SELECT e.id FROM event e WHERE e.received_at < :before AND e.encoding <> 'emptied'
  AND NOT EXISTS (SELECT 1 FROM quarantine q WHERE q.event_id = e.id AND q.state = 'waiting')
+ AND NOT EXISTS (SELECT 1 FROM lookup k WHERE k.event_id = e.id AND k.state <> 'done')
  ORDER BY e.received_at LIMIT :limit)
 """
 

@@ -110,13 +110,14 @@ def record_effects(unit: Unit, effects: Sequence[tuple[int, int, str]]) -> None:
     unit.each(_EFFECTS, {"event_id": "int", "registration_id": "int", "effect": "text"}, rows)
 
 
-def ended(unit: Unit, registration_id: int) -> bool:
-    """Say whether it was the end of its subscription that took a registration back last, and not a refund of its own."""
+def taken_back(unit: Unit, registration_id: int) -> str:
+    """Return by what a registration was taken back last: ``cancelled``, ``refunded``, ``ended`` with its subscription, or nothing."""
     rows = unit.rows(
-        "SELECT effect FROM effect WHERE registration_id = :id AND effect IN ('cancelled', 'ended') ORDER BY event_id DESC LIMIT 1",
+        "SELECT effect FROM effect WHERE registration_id = :id AND effect IN ('cancelled', 'refunded', 'ended')"
+        " ORDER BY event_id DESC LIMIT 1",
         id=registration_id,
     )
-    return bool(rows) and rows[0].effect == "ended"
+    return str(rows[0].effect) if rows else ""
 
 
 def registrations_of(unit: Unit, event_id: int) -> Sequence[Any]:

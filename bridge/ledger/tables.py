@@ -177,7 +177,7 @@ effect = Table(
     Column("registration_id", Id, ForeignKey("registration.id"), primary_key=True),
     _text(
         "effect"
-    ),  # created | repeated | changed | reopened | revived | moved | cancelled | ended | suspended | resumed | older | noted
+    ),  # created | repeated | changed | reopened | revived | moved | cancelled | refunded | ended | suspended | resumed | older | noted
 )
 Index("ix_effect_registration_id", effect.c.registration_id)
 

@@ -147,6 +147,8 @@ class Braintree:
             payload, shown = _payload(event), event.form.get("bt_signature", "")
         except PayloadInvalid:
             raise SignatureInvalid("the body is not a signed notification") from None
+        if _CHALLENGE.fullmatch(payload):  # anybody gets a signature of that: see handshake
+            raise SignatureInvalid("the payload is a challenge, and no notification")
         pairs = [pair.strip().partition("|") for pair in shown.split("&")]
         found = False
         for public, key in self._keys:

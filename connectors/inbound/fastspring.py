@@ -140,9 +140,9 @@ class Fastspring:
             "livemode": _is_live(told),
         }
         if kind == "order.completed":
-            return [self._bought(data, common)]
+            return self._bought(data, common)
         if kind == _CHARGED:
-            return [self._charged(data, common)]
+            return self._charged(data, common)
         if kind == "return.created":
             return [self._returned(data, common)]
         if kind in ("order.canceled", "order.chargeback"):
@@ -154,31 +154,38 @@ class Fastspring:
             return [command(action=Action.CANCEL, order={"subscription_id": subscription}, **common)]
         return []
 
-    def _bought(self, order: Payload, common: Mapping[str, Any], charge: Payload | None = None) -> EnrollmentCommand:
+    def _bought(
+        self, order: Payload, common: Mapping[str, Any], charge: Payload | None = None
+    ) -> list[EnrollmentCommand]:
+        """Return one command for each subscription and end of a period: both are said of a command, not of a line."""
         number = _id(order, "order") or order.needed_text("id")
-        items = [self._item(line, order) for line in order.at("items")]
-        if not items:
+        parts: dict[tuple[str, datetime | None], list[dict[str, Any]]] = {}
+        for line in order.at("items"):
+            parts.setdefault(_subscription(charge or line), []).append(self._item(line, order))
+        if not parts:
             raise PayloadInvalid({"data.items": "is missing or empty"})
-        subscription, until = _subscription(order, charge)
-        return command(
-            action=Action.ENROLL,
-            business_key=number,
-            learner=_learner(order),
-            items=items,
-            order={
-                "number": number,
-                "total": major(order.at("total").value),
-                "currency": order.maybe("currency"),
-                "coupon": next((found for coupon in order.at("coupons") if (found := coupon.maybe())), None),
-                "payment_method": order.maybe("payment.type"),
-                "subscription_id": subscription or None,
-                "refs": [reference] if (reference := order.text("reference")) else [],
-            },
-            options={"expires_at": until + self._settings.period_grace if until else None},
-            **{**common, "occurred_at": _milliseconds(order.at("changed").value) or common["occurred_at"]},
-        )
+        return [
+            command(
+                action=Action.ENROLL,
+                business_key=number,
+                learner=_learner(order),
+                items=items,
+                order={
+                    "number": number,
+                    "total": major(order.at("total").value),
+                    "currency": order.maybe("currency"),
+                    "coupon": next((found for coupon in order.at("coupons") if (found := coupon.maybe())), None),
+                    "payment_method": order.maybe("payment.type"),
+                    "subscription_id": subscription or None,
+                    "refs": [reference] if (reference := order.text("reference")) else [],
+                },
+                options={"expires_at": until + self._settings.period_grace if until else None},
+                **{**common, "occurred_at": _milliseconds(order.at("changed").value) or common["occurred_at"]},
+            )
+            for (subscription, until), items in parts.items()
+        ]
 
-    def _charged(self, data: Payload, common: Mapping[str, Any]) -> EnrollmentCommand:
+    def _charged(self, data: Payload, common: Mapping[str, Any]) -> list[EnrollmentCommand]:
         if not isinstance(data.at("order").value, Mapping):
             raise PayloadInvalid({"data.order": "is only an id; enable webhook expansion at FastSpring"})
         return self._bought(data.at("order"), common, data)
@@ -236,13 +243,10 @@ def _learner(order: Payload) -> dict[str, Any]:
     }
 
 
-def _subscription(order: Payload, charge: Payload | None) -> tuple[str, datetime | None]:
-    """Return the subscription of an order and the time of its next charge, as far as the event says them."""
-    holders = [charge] if charge is not None else list(order.at("items"))
-    for holder in holders:
-        if found := _id(holder, "subscription"):
-            return found, _milliseconds(holder.at("subscription.next").value)
-    return "", None
+def _subscription(holder: Payload) -> tuple[str, datetime | None]:
+    """Return the subscription of a line or a charge and the time of its next charge, as far as the event says them."""
+    found = _id(holder, "subscription")
+    return found, _milliseconds(holder.at("subscription.next").value) if found else None
 
 
 def _milliseconds(value: Any) -> datetime | None:

@@ -169,6 +169,10 @@ class SalesforceOutbound:
             "`{url}?secret=SECRET`, without Send Session ID, and with the fields that `fields` names and "
             "`LastModifiedDate`."
         ),
+        (
+            "Write those fields' names into `fields`: by default the e-mail is `Email__c`, the product `Product_Code__c`, and no "
+            "field is the status, so that every message enrolls; name one in `fields.status` and its values in `actions`."
+        ),
         "Send it from a flow or workflow rule whenever a record is created or its status changes, also when it ends.",
     )
     unverified: ClassVar[str] = (

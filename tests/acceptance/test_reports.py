@@ -144,7 +144,7 @@ def test_a_refund_is_part_of_the_story(told) -> None:
     """The events stand in order with what each did, and the state that followed is told with the work that is left."""
     (purchase,) = told(lambda connection: story(connection, "1001"))["purchases"]
     assert [event["event_key"] for event in purchase["events"]] == ["evt-1", "evt-2"]
-    assert [event["effect"] for event in purchase["events"]] == ["created", "cancelled"]
+    assert [event["effect"] for event in purchase["events"]] == ["created", "refunded"]
     assert (purchase["intent"], purchase["learner"]["first_name"]) == ("cancelled", "Ada")
     (grant,) = purchase["grants"]
     assert (grant["live"], grant["right"]["wanted"], grant["right"]["held"]) == (False, False, "no")

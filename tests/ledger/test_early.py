@@ -55,7 +55,7 @@ async def test_the_story_of_an_early_refund_is_told_by_its_own_event(world: Worl
     await world.accept(refund(order=Order(transaction_id="pi_1"), minute=2))
     await world.ids(buy("INTRO", order="o-1", minute=1).model_copy(update={"order": Order(transaction_id="pi_1")}))
     rows = await world.rows("SELECT event_id, effect FROM effect ORDER BY event_id")
-    assert [(row.event_id, row.effect) for row in rows] == [(1, "cancelled"), (2, "created")]
+    assert [(row.event_id, row.effect) for row in rows] == [(1, "refunded"), (2, "created")]
     assert await world.one("SELECT state FROM quarantine") == "released"
 
 
@@ -236,3 +236,45 @@ async def test_a_subscription_that_begins_again_brings_back_what_its_end_took(wo
     await world.accept(refund(business_key="in_2", minute=6))
     await world.accept(cancel(action=Action.RESUME, order=Order(subscription_id="s"), minute=7))
     assert [await world.state(i) for i in ids] == ["cancelled", "cancelled", "pending"]
+
+
+@pytest.mark.parametrize(
+    ("taken", "undoes", "becomes"),
+    [
+        (refund, "holds", "cancelled"),  # a dispute that was closed because the money was returned
+        (refund, "refunds", "pending"),
+        (refund, "all", "pending"),
+        (cancel, "holds", "pending"),
+        (cancel, "refunds", "cancelled"),
+    ],
+)
+async def test_a_resumption_undoes_what_it_is_meant_to(world: World, taken, undoes, becomes):
+    """Not every good word about a dispute gives access back."""
+    [registration] = await world.ids(buy("INTRO", order="o-1", minute=1))
+    await world.accept(cancel(action=Action.SUSPEND, business_key="o-1", minute=2))
+    await world.accept(taken(business_key="o-1", minute=3))
+    await world.accept(cancel(action=Action.RESUME, business_key="o-1", minute=4, undoes=undoes))
+    assert await world.state(registration) == becomes
+
+
+async def test_a_refund_that_failed_lifts_no_suspension(world: World):
+    """The dispute goes on."""
+    [registration] = await world.ids(buy("INTRO", order="o-1", minute=1))
+    await world.accept(cancel(action=Action.SUSPEND, business_key="o-1", minute=2))
+    await world.accept(cancel(action=Action.RESUME, business_key="o-1", minute=3, undoes="refunds"))
+    assert await world.state(registration) == "suspended"
+
+
+async def test_joined_sources_keep_an_early_cancellation_and_an_early_refund(world: World):
+    """Though the purchase will call its product and its line by other names."""
+    usual = mapping()
+    world.catalogue = mapping(
+        "joined", products={**usual.products, ("pay", "price_9"): usual.products["shop", "INTRO"]}
+    )
+    shop, pay = replace(SHOP, joined=True), replace(PAY, joined=True)
+    await world.accept(refund("price_9", full=False, business_key="4711", minute=3), source=pay)
+    [refunded] = await world.ids(buy(line("INTRO", "row-1"), order="4711", minute=1), source=shop)
+    assert await world.state(refunded) == "cancelled"
+    await world.accept(cancel("INTRO", business_key="4712", learner=BOB, minute=3), source=shop)
+    [cancelled] = await world.ids(buy("price_9", who=BOB, order="4712", minute=1), source=pay)
+    assert await world.state(cancelled) == "cancelled"

@@ -7,7 +7,7 @@ from itertools import permutations
 import pytest
 
 from bridge.contract.command import Action, Learner, Options
-from tests.ledger.rig import ADA, PAY, World, buy, cancel, refund
+from tests.ledger.rig import ADA, PAY, World, buy, cancel
 
 
 async def test_an_older_cancellation_does_not_undo_a_newer_purchase(world: World):
@@ -90,7 +90,7 @@ async def test_a_cancellation_that_overtakes_its_purchase_keeps_the_learner_out(
 
 async def test_a_purchase_that_was_overtaken_can_be_resumed(world: World):
     """What it would have given is kept, so that a dispute won lets the learner in."""
-    await world.accept(refund("INTRO", learner=ADA, business_key="o-1", minute=5))
+    await world.accept(cancel("INTRO", learner=ADA, business_key="o-1", minute=5))
     await world.accept(buy("INTRO", order="o-1", minute=1))
     await world.accept(cancel(action=Action.RESUME, business_key="o-1", minute=9))
     assert await world.operations("lms") == ["grant"]

@@ -110,3 +110,12 @@ async def test_another_sources_order_of_that_name_is_another_order(world: World)
     await world.accept(order("INTRO"))
     await world.accept(paid(), source=AMS)
     assert await world.wanted() == {"id:shop:ada": 0}
+
+
+@pytest.mark.parametrize("word", [paid(minute=0), buy("INTRO", order="o-1", minute=0)], ids=["resumed", "bought"])
+async def test_a_payment_of_the_same_moment_counts(world: World, word: EnrollmentCommand):
+    """Many senders give an order's date, which does not change when it is paid."""
+    [registration] = await world.ids(order("INTRO", minute=0))
+    await world.accept(word)
+    assert await world.operations("lms") == ["grant"]
+    assert await world.state(registration) == "active"

@@ -145,7 +145,9 @@ class Getcourse:
         }
         given = deal.does is Does.GIVES
         if not deal.product:
-            change: Mapping[str, Any] | None = {"action": Action.RESUME} if given else _AFTERWARDS.get(deal.does)
+            change: Mapping[str, Any] | None = (
+                {"action": Action.RESUME, "undoes": "all"} if given else _AFTERWARDS.get(deal.does)
+            )
             return [_command(**change, **which)] if change else []
         if not deal.number and not given:
             return []  # nothing could ever change it

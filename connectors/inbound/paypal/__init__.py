@@ -49,6 +49,7 @@ _PATHS = {  # kind of lookup -> where it is; of several the first that knows it
     "subscription": ("/v1/billing/subscriptions/", "/v1/payments/billing-agreements/"),
     "refunded capture": ("/v2/payments/captures/",),
     "refunded sale": ("/v1/payments/sale/",),
+    "refunded payment": ("/v2/payments/captures/", "/v1/payments/sale/"),
 }
 
 
@@ -81,7 +82,7 @@ class Paypal:
     unverified: ClassVar[str] = (
         'PayPal\'s certificate chain of today (if its issuer is unknown, set `trust_root` or `verify = "api"`), the '
         "sandbox's certificate host, the v1 lookups (payments, sales, agreements), outcome codes of disputes, and most of "
-        "IPN: its hosts, encodings, subscription types, and whether `Refunded` is always full."
+        "IPN: its hosts, encodings, subscription types, and whether a button's payment can be asked for."
     )
 
     def __init__(self, settings: PaypalSettings) -> None:
@@ -170,7 +171,9 @@ class Paypal:
 
         None of an event that this source leaves out: the live API does not know what happened in the sandbox.
         """
-        if ipn.is_ipn(event) or events.told(event).base["livemode"] is self._settings.test_mode:
+        if ipn.is_ipn(event):
+            return ipn.lookups(event, self._settings)
+        if events.told(event).base["livemode"] is self._settings.test_mode:
             return []
         return events.lookups(event)
 
@@ -197,6 +200,9 @@ class Paypal:
             )
         if not answer.ok:
             return bad(answer, f"get the {lookup.kind}")
+        if ipn.is_ipn(event):
+            state = Payload(answer.json).needed_text("status", "state")
+            return [ipn.refund(event, lookup.key, full=state.upper() == "REFUNDED")]
         return self._meaning(events.told(event), lookup, Payload(answer.json))
 
     async def _found(self, lookup: Lookup, http: Http) -> Answer:

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 
 from bridge.contract.command import Action, EnrollmentCommand, Refund
 from bridge.contract.errors import PayloadInvalid, SignatureInvalid, TransportFault
-from bridge.contract.inbound import InboundEvent
+from bridge.contract.inbound import InboundEvent, Lookup
 from bridge.kit.http import Http
 from bridge.kit.money import major
 from bridge.kit.names import first_and_last
@@ -29,7 +29,6 @@ _DATE = re.compile(r"(\d\d):(\d\d):(\d\d) ([A-Z][a-z]{2}) (\d{1,2}), (\d{4}) P([
 _MOST_LINES, _MOST = 100, 1_000_000
 
 _AFTERWARDS: Mapping[str, tuple[Action, Refund | None]] = {  # payment_status -> what it does to an earlier payment
-    "refunded": (Action.REFUND, Refund()),
     "partially_refunded": (Action.REFUND, Refund(full=False)),
     "reversed": (Action.REFUND, Refund()),
     "canceled_reversal": (Action.RESUME, None),
@@ -94,15 +93,41 @@ def meaning(event: InboundEvent, settings: PaypalSettings) -> list[EnrollmentCom
         # Its dates are those of the subscription; what ends one now must not be older than its last payment.
         base["occurred_at"] = event.received_at
         return [command(**base, event_key=key, action=action, order={"subscription_id": subscription})]
-    if status != "completed" and status not in _AFTERWARDS:
+    if status != "completed" and status not in _AFTERWARDS:  # of "Refunded" the payment itself says whether it was all
         return []
     payment = said.needed_text("txn_id")
     base["event_key"] = f"{payment}:{status}"
     if status in _AFTERWARDS:
         action, refunded = _AFTERWARDS[status]
         order = {"transaction_id": said.needed_text("parent_txn_id", "txn_id"), "refs": (payment,)}
-        return [command(**base, action=action, refund=refunded, order=order)]
+        # A reversal that is cancelled gives back what the reversal, a refund to us, has taken.
+        more = {"undoes": "all"} if action is Action.RESUME else {}
+        return [command(**base, action=action, refund=refunded, order=order, **more)]
     return [_purchase(said, payment, base, settings)]
+
+
+def lookups(event: InboundEvent, settings: PaypalSettings) -> list[Lookup]:
+    """Return the payment that an IPN says was refunded: "Refunded" is said of a part of the money as well."""
+    fields = _fields(event)
+    said = Payload(fields)
+    if said.text("payment_status").lower() != "refunded" or _is_live(fields) is settings.test_mode:
+        return []
+    payment, refund = said.text("parent_txn_id", "txn_id"), said.text("txn_id")
+    return [Lookup("refunded payment", payment, event_key=f"{refund}:refunded")] if payment else []
+
+
+def refund(event: InboundEvent, payment: str, *, full: bool) -> EnrollmentCommand:
+    """Return the refund that an IPN told of, once it is known whether it took everything."""
+    fields = _fields(event)
+    said = Payload(fields)
+    return command(
+        event_key=f"{said.text('txn_id')}:refunded",
+        livemode=_is_live(fields),
+        occurred_at=_date(said.text("payment_date")) or event.received_at,
+        action=Action.REFUND,
+        refund=Refund(full=full),
+        order={"transaction_id": payment, "refs": (said.needed_text("txn_id"),)},
+    )
 
 
 def _purchase(said: Payload, payment: str, base: Mapping[str, Any], settings: PaypalSettings) -> EnrollmentCommand:

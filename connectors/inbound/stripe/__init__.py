@@ -74,7 +74,8 @@ class StripeSettings(MarksTestOrders, CallsOut):
         signing_secrets: of the webhook endpoint (``whsec_...``); several while they are rolled, or of several endpoints.
         api_key: a restricted key that may read Checkout Sessions and Invoices; without it sessions can't say their lines.
         sold_by: which id of Stripe's is the product: the price's, or the product's with all its prices.
-        product_metadata: key of the metadata of a session, an invoice or a subscription that names the product instead.
+        product_metadata: key of the metadata that names the product instead: of the subscription or the invoice where there
+            is one (``subscription_data[metadata]``, ``invoice_creation[invoice_data][metadata]``), else of the session.
         tolerance: how old a signature may be.
         period_grace: how long access outlasts a subscription's period, so that a late renewal finds it.
     """

@@ -32,7 +32,7 @@ def refund_changed(told: Told) -> Sequence[EnrollmentCommand]:
     """Read the events of one refund. Whether it was of everything only the charge says; one that failed is undone."""
     status, charge = told.thing.text("status"), id_of(told.thing, "charge")
     if status in ("failed", "canceled"):
-        return [_change(told, Action.RESUME, charge)]
+        return [_change(told, Action.RESUME, charge, undoes="refunds")]
     pending = status in ("pending", "requires_action")
     return [_change(told, Action.REFUND, charge, refund={"full": False, "pending": pending})]
 

@@ -154,6 +154,16 @@ class TestBraintree(InboundSuite):
         assert (response.status, response.content_type) == (200, "text/plain")
         assert response.body == vector["expected_response_body"].encode()
 
+    @pytest.mark.parametrize("challenge", ["a1" * 12, "0" * 20])
+    def test_an_answered_challenge_is_no_way_in(self, challenge: str) -> None:
+        """Anybody can have one signed; it is proof of nothing."""
+        adapter = self.adapter()
+        assert isinstance(adapter, Handshakes)
+        response = adapter.handshake(request(method="GET", query={"bt_challenge": challenge}))
+        assert response is not None
+        form = urlencode({"bt_signature": response.body.decode(), "bt_payload": challenge})
+        assert refused(adapter, request(form.encode()))
+
     @pytest.mark.parametrize(
         "challenge",
         ["", "a" * 19, "a" * 33, "A" * 20, "g" * 20, "a" * 20 + "\n", "a" * 20 + "=", "PG5vdGlmaWNhdGlvbj4="],

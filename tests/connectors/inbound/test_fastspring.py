@@ -229,10 +229,12 @@ class TestFastspring(InboundSuite):
         )
 
     @pytest.mark.parametrize("subscription", ["sub-9", {"id": "sub-9"}, {"subscription": "sub-9"}])
-    def test_an_order_names_its_subscription(self, subscription: Any) -> None:
-        """By its id, or by the object that webhook expansion makes of it."""
-        command = self.the("orders.json", lambda event: event["data"]["items"][1].update(subscription=subscription))
-        assert command.order.subscription_id == "sub-9"
+    def test_a_line_names_its_subscription(self, subscription: Any) -> None:
+        """By its id, or by the object that webhook expansion makes of it; what stands beside it is not the subscription's."""
+        event = self.told("orders.json", lambda event: event["data"]["items"][1].update(subscription=subscription))
+        commands = [found for found in self.adapter().normalise(event) if isinstance(found, EnrollmentCommand)]
+        named = {item.remote_product_id: found.order.subscription_id for found in commands for item in found.items}
+        assert (named["intro"], named["workbook"]) == (None, "sub-9")
 
     @pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (0, 2, 1), (1, 2, 0)])
     async def test_an_order_is_one_purchase_however_often_it_is_sent(self, tmp_path: Path, order: Any) -> None:
@@ -245,10 +247,10 @@ class TestFastspring(InboundSuite):
             assert await world.waiting() == 0
 
     async def test_a_renewal_is_a_purchase_of_its_own_until_the_subscription_ends(self, tmp_path: Path) -> None:
-        """The first order belongs to the subscription, too."""
+        """The first order's line belongs to the subscription, too; what was bought beside it does not."""
         first = self.told("orders.json", lambda event: event["data"]["items"][0].update(subscription="sub-1"))
         async with shop(tmp_path, self.adapter(), "intro", "workbook") as world:
             await world.receive(first, self.load("renewal.json"))
             assert await world.intents() == ["live", "live", "live"]
             await world.receive(self.load("endings.json"))
-            assert await world.intents() == ["cancelled", "cancelled", "cancelled"]
+            assert await world.intents() == ["cancelled", "live", "cancelled"]

@@ -128,7 +128,7 @@ class TestGetcourse(InboundSuite):
                 ),
             ),
         ],
-        "status.deals.json": [told(SOMEBODY), changed(Action.RESUME, SOMEBODY, "13667463")],
+        "status.deals.json": [told(SOMEBODY), changed(Action.RESUME, SOMEBODY, "13667463", undoes="all")],
         "cancelled.deals.json": [told(SOMEBODY), changed(Action.CANCEL, SOMEBODY, "13667463")],
         "returned.deals.json": [
             told(ADA),

@@ -176,7 +176,7 @@ class TestPaypal(InboundSuite):
         "PAYMENT.SALE.COMPLETED.hookdeck.json": [],
         "ipn_button.form.txt": [BUTTON],
         "ipn_cart.form.txt": [CART],
-        "ipn_refund.form.txt": [TAKEN_BACK],
+        "ipn_refund.form.txt": [],
         "ipn_subscription_payment.form.txt": [RENEWED],
         "ipn_subscription_end.form.txt": [ended("S-1AB23456CD789012E:subscr_eot", "S-1AB23456CD789012E", RECEIVED)],
     }
@@ -642,6 +642,25 @@ class TestPaypal(InboundSuite):
             body += f"&{name}={text}"  # of a repeated name the last counts
         return request(body.encode())
 
+    @pytest.mark.parametrize(
+        ("path", "said", "full"),
+        [
+            ("/v2/payments/captures/61E67681CH3238416", {"status": "REFUNDED"}, True),
+            ("/v2/payments/captures/61E67681CH3238416", {"status": "PARTIALLY_REFUNDED"}, False),
+            ("/v1/payments/sale/61E67681CH3238416", {"state": "refunded"}, True),
+            ("/v1/payments/sale/61E67681CH3238416", {"state": "partially_refunded"}, False),
+        ],
+    )
+    async def test_whether_an_ipn_s_refund_took_everything_is_asked(
+        self, path: str, said: dict[str, str], *, full: bool
+    ) -> None:
+        """ "Refunded" is said of five of a hundred as well; nobody is shut out for that."""
+        vendor = Vendor()
+        vendor.things[path] = said
+        assert await self.found(self.load("ipn_refund.form.txt"), vendor) == [
+            TAKEN_BACK.model_copy(update={"refund": Refund(full=full)})
+        ]
+
     @pytest.mark.parametrize("status", ["Pending", "Denied", "Failed", "Voided", "Expired", "Created", ""])
     def test_a_payment_that_is_not_complete_waits(self, status: str) -> None:
         """The same payment comes again with another status, which is another occurrence."""
@@ -650,7 +669,6 @@ class TestPaypal(InboundSuite):
     @pytest.mark.parametrize(
         ("status", "action", "refunded"),
         [
-            ("Refunded", Action.REFUND, Refund()),
             ("Partially_Refunded", Action.REFUND, Refund(full=False)),
             ("REVERSED", Action.REFUND, Refund()),
             ("Canceled_Reversal", Action.RESUME, None),
