@@ -35,12 +35,13 @@ from bridge.contract.command import Action, EnrollmentCommand, Learner, Refund, 
 from bridge.contract.errors import PayloadInvalid, SignatureInvalid
 from bridge.contract.inbound import InboundAdapter, InboundEvent, Reception, Response, Route
 from bridge.contract.settings import Secrets, SourceSettings
+from bridge.kit.brackets import each
 from bridge.kit.money import major
 from bridge.kit.names import clean
 from bridge.kit.payload import Payload, command, parsed
 from bridge.kit.signatures import any_same
 from connectors.inbound.getcourse.answer import GROUP, answer
-from connectors.inbound.getcourse.call import DEALS, USERS, call_of, each, key_of, said
+from connectors.inbound.getcourse.call import DEALS, USERS, call_of, key_of
 from connectors.inbound.getcourse.deals import DEAL_STATUSES, PAYMENT_STATUSES, Deal, Does, deal_of
 
 _LONGEST = 500
@@ -174,13 +175,13 @@ def _learner(user: Payload) -> dict[str, Any]:
         raise PayloadInvalid({"user.email": _NEEDS_EMAIL})
     fields = user.at("addfields").value
     own = fields if isinstance(fields, Mapping) else {}
-    told = {name.replace("\0", ""): said(Payload(value)) for name, value in own.items() if name != "key"}
-    told |= {name: said(user, name) for name in ("city", "country")}
+    told = {name.replace("\0", ""): Payload(value).text() for name, value in own.items() if name != "key"}
+    told |= {name: user.text(name) for name in ("city", "country")}
     return {
         "email": email,
-        "first_name": clean(said(user, "first_name")),
-        "last_name": clean(said(user, "last_name")),
-        "phone": said(user, "phone")[:_LONGEST],
+        "first_name": clean(user.text("first_name")),
+        "last_name": clean(user.text("last_name")),
+        "phone": user.text("phone")[:_LONGEST],
         "attributes": {name: text for name, text in told.items() if text},
     }
 
@@ -189,7 +190,7 @@ def _groups(user: Payload, learner: Learner, at: datetime) -> list[EnrollmentCom
     """Return one command for all groups without a date, and one for those of each date."""
     since: dict[str, datetime] = {}
     for entry in each(user.at("group_name").value):
-        name, *when = [said(Payload(value)) for value in each(entry)] or [""]
+        name, *when = [Payload(value).text() for value in each(entry)] or [""]
         if name:
             since.setdefault(f"{GROUP}{name}", (parsed(when[0]) if when else None) or at)
     return [
@@ -205,7 +206,7 @@ def _groups(user: Payload, learner: Learner, at: datetime) -> list[EnrollmentCom
 
 
 def _purchase(deal: Deal, block: Payload, *, paid: bool) -> dict[str, Any]:
-    cost, currency = major(block.at("deal_cost").value), said(block, "deal_currency") or None
+    cost, currency = major(block.at("deal_cost").value), block.text("deal_currency") or None
     item = {
         "remote_product_id": deal.product,
         "quantity": min(max(1, block.whole("quantity", 1)), _MOST),
@@ -217,7 +218,7 @@ def _purchase(deal: Deal, block: Payload, *, paid: bool) -> dict[str, Any]:
         "status": deal.status or None,
         "total": cost,
         "currency": currency,
-        "payment_method": said(block, "payment_type") or None,
+        "payment_method": block.text("payment_type") or None,
     }
     return {"items": [item], "order": {name: value for name, value in order.items() if value is not None}}
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
@@ -19,6 +19,7 @@ import orjson
 
 from bridge.contract.errors import PayloadInvalid
 from bridge.contract.inbound import InboundEvent
+from bridge.kit.brackets import nested
 from bridge.kit.payload import Payload
 
 USERS, DEALS = "/pl/api/users", "/pl/api/deals"
@@ -31,9 +32,6 @@ _UNREADABLE_FORM = "The request body is not a form in UTF-8."
 _UNREADABLE_PARAMS = "The params parameter must be a JSON object in base64."
 
 _BLOCKS = ("user", "deal")
-_NAME = re.compile(r"([^\[]+)((?:\[[^\[\]]*\])+)")
-_STEP = re.compile(r"\[([^\[\]]*)\]")
-_DEEPEST = 6  # levels of a bracketed name; the protocol has four
 _PART_NAME = re.compile(rb';\s*name="([^"]*)"', re.IGNORECASE)
 _UNFOLDED = {ord("\r"): None, ord("\n"): None, ord("\t"): None, ord("-"): "+", ord("_"): "/", ord(" "): "+"}
 _BOM = b"\xef\xbb\xbf"
@@ -88,22 +86,8 @@ def call_of(event: InboundEvent) -> Call:
     return Call(action, Payload(blocks), path == DEALS if at_their_own else bool(Payload(blocks).at("deal")))
 
 
-def said(payload: Payload, *paths: str) -> str:
-    """Return the first of these that says something, as text; without NUL, which no database keeps."""
-    return payload.text(*paths).replace("\0", "")
-
-
-def each(value: Any) -> Sequence[Any]:
-    """Return the items of a list, also of one that PHP wrote as an object, or of one value that stands for itself."""
-    if isinstance(value, Mapping):
-        return list(value.values())
-    if isinstance(value, list):
-        return value
-    return [] if value is None else [value]
-
-
 def _fields(event: InboundEvent) -> dict[str, Any]:
-    return {**_nested(event.query.items()), **_body(event)}
+    return {**nested(event.query.items()), **_body(event)}
 
 
 def _body(event: InboundEvent) -> Mapping[str, Any]:
@@ -113,8 +97,8 @@ def _body(event: InboundEvent) -> Mapping[str, Any]:
         return event.json if isinstance(event.json, dict) else {}
     try:
         if body[:2] == b"--":
-            return _nested(_parts(body))
-        return _nested(parse_qsl(event.body.decode(), keep_blank_values=True, max_num_fields=1000))
+            return nested(_parts(body))
+        return nested(parse_qsl(event.body.decode(), keep_blank_values=True, max_num_fields=1000))
     except ValueError:
         raise PayloadInvalid({"body": _UNREADABLE_FORM}, readable=False) from None
 
@@ -125,22 +109,6 @@ def _parts(body: bytes) -> Iterable[tuple[str, str]]:
         head, blank, value = part.partition(b"\r\n\r\n")
         if blank and (name := _PART_NAME.search(head)):
             yield name[1].decode(), value.decode()
-
-
-def _nested(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    """Return form fields as PHP reads them: ``user[email]`` stands in ``user``, and ``[]`` is the next of a list."""
-    found: dict[str, Any] = {}
-    for name, text in pairs:
-        match = _NAME.fullmatch(name)
-        steps = [match[1], *_STEP.findall(match[2])] if match else [name]
-        place = found
-        for step in steps[:-1][:_DEEPEST]:
-            inner = place.get(step or str(len(place)))
-            if not isinstance(inner, dict):
-                inner = place[step or str(len(place))] = {}
-            place = inner
-        place[steps[-1] or str(len(place))] = text
-    return found
 
 
 def _decoded(params: str) -> Mapping[str, Any]:

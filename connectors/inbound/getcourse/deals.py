@@ -8,7 +8,6 @@ from enum import StrEnum
 
 from bridge.contract.errors import PayloadInvalid
 from bridge.kit.payload import Payload
-from connectors.inbound.getcourse.call import said
 
 
 class Does(StrEnum):
@@ -104,14 +103,14 @@ def deal_of(said_of_it: Payload) -> Deal:
 
 
 def _does(deal: Payload, status: str) -> Does:
-    if PAYMENT_STATUSES.get(said(deal, "payment_status").lower()) is Does.REFUNDS:
+    if PAYMENT_STATUSES.get(deal.text("payment_status").lower()) is Does.REFUNDS:
         return Does.REFUNDS
     does = DEAL_STATUSES.get(status, Does.WAITS)
     return Does.GIVES if does is Does.WAITS and _is_paid(deal) else does
 
 
 def _status(deal: Payload) -> str:
-    text = " ".join(said(deal, "deal_status", "status").lower().split())
+    text = " ".join(deal.text("deal_status", "status").lower().split())
     status = _SHOWN_AS.get(text, text)
     if status and status not in DEAL_STATUSES:
         raise PayloadInvalid(
@@ -124,7 +123,7 @@ def _is_paid(deal: Payload) -> bool:
     value = deal.at("deal_is_paid").value
     if isinstance(value, bool | float):
         return value == 1
-    paid = _PAID.get(said(deal, "deal_is_paid").lower())
+    paid = _PAID.get(deal.text("deal_is_paid").lower())
     if paid is None:  # somebody may have paid: better to ask than to guess
         raise PayloadInvalid({"deal.deal_is_paid": "The deal.deal_is_paid parameter must be 1 or 0, yes or no."})
     return paid
@@ -134,7 +133,7 @@ def _identifier(deal: Payload, name: str) -> str:
     value = deal.at(name).value
     if isinstance(value, float) and value.is_integer() and abs(value) < _LARGEST_EXACT:
         return str(int(value))
-    text = said(deal, name)
+    text = deal.text(name)
     if text or value is None or isinstance(value, str | bool) or value in ([], {}):
         return text
     raise PayloadInvalid({f"deal.{name}": f"The deal.{name} parameter must be text or a whole number."})
