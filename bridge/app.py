@@ -233,7 +233,7 @@ class Bridge:
     def _lane(self, name: str, entry: TargetEntry) -> Lane:
         given = self.settings.targets[name]
         kind = registry.connector_class(given.connector)
-        limiter = PatientLimiter(Windows(given.rate_limit or kind.rate_limit, self.clock))
+        limiter = PatientLimiter(Windows(given.rate_limit or kind.rate_limit, self.clock, fixed=bool(given.rate_limit)))
         session = open_session(given.concurrency * 2)  # its connections live as long as the lane
         self._sessions.append(session)
         timeout = request_timeout(self.settings, name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bridge.contract.command import Item, Learner, Options, Order
+from bridge.contract.settings import conditions_of
 from config.findings import Findings
 from config.lines import Key
 from config.sections import Draft, Sections, Types
@@ -49,10 +50,11 @@ class Checks:
 
     def _fields_of_conditions(self) -> None:
         for name, settings in self._draft.targets.items():
-            for position, condition in enumerate(settings.only_if):
-                if ".".join(condition.field.split(".")[:2]) not in _FIELDS:
-                    key: Key = ("targets", name, "only_if", position, "field")
-                    self._findings.fault(key, unknown_name("field", condition.field, _FIELDS))
+            for position, rule in enumerate(settings.only_if):
+                for condition in conditions_of([rule]):
+                    if ".".join(condition.field.split(".")[:2]) not in _FIELDS:
+                        key: Key = ("targets", name, "only_if", position, *(("field",) if rule is condition else ()))
+                        self._findings.fault(key, unknown_name("field", condition.field, _FIELDS))
 
     def _one_key_one_source(self) -> None:
         owners: dict[str, str] = {}

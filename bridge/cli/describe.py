@@ -157,12 +157,13 @@ def _texts_of(kind: type) -> dict[str, str]:
     return {name: plain(text).removesuffix(".") for name, text in texts.items()}
 
 
-def _holds(annotation: Any, wanted: type) -> bool:
+def _holds(annotation: Any, wanted: type, seen: frozenset[Any] = frozenset()) -> bool:
     if isinstance(annotation, type) and issubclass(annotation, wanted):
         return True
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return any(_holds(field.annotation, wanted) for field in annotation.model_fields.values())
-    return any(_holds(inner, wanted) for inner in get_args(annotation))
+        inside = annotation.model_fields.values() if annotation not in seen else ()  # rules hold rules
+        return any(_holds(field.annotation, wanted, seen | {annotation}) for field in inside)
+    return any(_holds(inner, wanted, seen) for inner in get_args(annotation))
 
 
 def _choices(annotation: Any) -> Iterator[Any]:

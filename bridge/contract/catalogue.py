@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from bridge.contract.command import email_key
 from bridge.contract.outbound import CourseView
-from bridge.contract.settings import Condition, CourseTable
+from bridge.contract.settings import CourseTable, Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class TargetEntry:
     course_for: Callable[[Any, str], CourseTable]
     course_model: type[CourseTable] | None = None
     when: Literal["enrolled", "accepted"] = "enrolled"
-    only_if: tuple[Condition, ...] = ()
+    only_if: tuple[Rule, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

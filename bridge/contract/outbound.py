@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from bridge.contract.command import Cancellation, Learner, Order
-from bridge.contract.settings import CourseTable, Rate, TargetSettings
+from bridge.contract.settings import CourseTable, Milestone, Rate, TargetSettings
 
 
 class Operation(StrEnum):
@@ -86,6 +86,9 @@ class Enrollment:
     Attributes:
         state: of the registration: ``active``, ``cancelled``, ... (docs/flow.md).
         table: the course's table for this target, or None when it has none.
+        milestones: what this enrollment has come to so far, and when. What was undone is not among them: of a purchase
+            that was cancelled and lives again there is no ``cancelled``.
+        percent: how far the learner is, as the LMS told last; None when it never did.
     """
 
     registration_id: int
@@ -99,11 +102,23 @@ class Enrollment:
     registered_at: datetime
     changed_at: datetime
     table: CourseTable | None = None
+    milestones: Mapping[Milestone, datetime] = field(default_factory=dict)
+    percent: int | None = None
 
     @property
     def live(self) -> bool:
         """Whether the person is in the course because of this registration."""
         return self.state == "active"
+
+    @property
+    def started_at(self) -> datetime | None:
+        """When the learner began, as the LMS told."""
+        return self.milestones.get(Milestone.STARTED)
+
+    @property
+    def completed_at(self) -> datetime | None:
+        """When the learner completed the course, as the LMS told."""
+        return self.milestones.get(Milestone.COMPLETED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +208,10 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """The target works on it; ask again with ``handle`` (kept as the right's ref ``pending``) after some seconds."""
+    """The target works on it; ask again with ``handle`` after some seconds.
+
+    The handle is kept as the right's ref ``pending``, of a contact as the person's; it is emptied when the work has ended.
+    """
 
     handle: str
     after: float
@@ -202,6 +220,61 @@ class Pending:
 
 
 Outcome = Receipt | TryLater | NeedsOperator | Refused | Pending
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A fault that a target is known to answer, in an operator's words. Data beside the connector; the docs list it.
+
+    Attributes:
+        sentence: what is wrong: a whole sentence, the same for everybody. Particulars follow it.
+        next_step: what the operator does about it: a whole sentence, the same for everybody.
+    """
+
+    sentence: str
+    next_step: str
+
+    def needs_operator(
+        self,
+        said: str,
+        scope: Literal["delivery", "lane"] = "delivery",
+        refs: Refs = Refs(),
+        steps: frozenset[str] = frozenset(),
+    ) -> NeedsOperator:
+        """Return the outcome that asks a person to act; ``said`` is what was tried and what came back."""
+        return NeedsOperator(self._why(said), self.next_step, scope, refs, steps)
+
+    def refused(
+        self,
+        said: str,
+        refs: Refs = Refs(),
+        steps: frozenset[str] = frozenset(),
+    ) -> Refused:
+        """Return the outcome of what the target will never take as it is."""
+        return Refused(self._why(said), self.next_step, refs, steps)
+
+    def _why(self, said: str) -> str:
+        # What was said stands last: it may be cut short, and what hides secrets in it looks for that at the end.
+        return f"{self.sentence} {said[:1].upper()}{said[1:]}" if said else self.sentence
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that ``bridge doctor`` looked at.
+
+    Attributes:
+        what: "course 42", "scope crm.objects.deals.write", "property course_status of contacts".
+        ok: whether it is as it has to be.
+        said: what was found, in a few words.
+        remedy: what to do about it; empty when it is fine.
+        fixable: ``bridge doctor --fix`` can do that by itself.
+    """
+
+    what: str
+    ok: bool
+    said: str = ""
+    remedy: str = ""
+    fixable: bool = False
 
 
 @runtime_checkable
@@ -217,6 +290,7 @@ class OutboundConnector(Protocol):
         operations: what it can do, and why each may be repeated.
         batch_size: the most that one :meth:`deliver` takes.
         rate_limit: the vendor's published limits, or a polite guess; the operator's setting replaces it.
+        errors: the faults that it knows, by a short name; every :class:`NeedsOperator` and :class:`Refused` is one of them.
     """
 
     Settings: ClassVar[type[TargetSettings]]
@@ -227,6 +301,7 @@ class OutboundConnector(Protocol):
     operations: ClassVar[Mapping[Operation, Repeat]]
     batch_size: ClassVar[int]
     rate_limit: ClassVar[Sequence[Rate]]
+    errors: ClassVar[Mapping[str, Explanation]]
 
     def __init__(self, settings: Any, http: Any, clock: Any) -> None:
         """Take validated settings, the lane's :class:`bridge.kit.http.Http` and a clock. No network yet."""
@@ -244,3 +319,16 @@ class OutboundConnector(Protocol):
 
     async def check(self) -> Outcome:
         """Say with one harmless request whether the target can be reached and the credentials are good."""
+
+    async def examine(self, courses: Sequence[CourseTable], *, fix: bool) -> Sequence[Finding]:
+        """Look closer, once :meth:`check` was content: scopes, the ids that courses name, what has to exist there.
+
+        Reads only, unless ``fix``: then what is missing and can be made is made, and the finding says so.
+
+        Args:
+            courses: every course's table for this target, complete.
+            fix: make what is missing.
+
+        Raises:
+            TransportFault: no answer came back.
+        """

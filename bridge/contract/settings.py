@@ -7,10 +7,12 @@ model: the example file, the docs table, the masking.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
+from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, SecretStr, Tag
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|min|h|d|w)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
@@ -146,6 +148,73 @@ class Condition(SettingsModel):
     value: Any
 
 
+class AllOf(SettingsModel):
+    """``{ all = [...] }``: holds when every one of these does."""
+
+    all: tuple[Rule, ...] = Field(min_length=1)
+
+
+class AnyOf(SettingsModel):
+    """``{ any = [...] }``: holds when at least one of these does."""
+
+    any: tuple[Rule, ...] = Field(min_length=1)
+
+
+def _rule_kind(given: object) -> str:
+    # Told apart by their keys, so that a fault is told of the form that was meant and not of all three.
+    keys = given.keys() if isinstance(given, dict) else vars(given).keys() if isinstance(given, SettingsModel) else ()
+    return next((kind for kind in ("all", "any") if kind in keys), "condition")
+
+
+Rule = Annotated[
+    Annotated[Condition, Tag("condition")] | Annotated[AllOf, Tag("all")] | Annotated[AnyOf, Tag("any")],
+    Discriminator(_rule_kind),
+]
+"""A condition, or conditions joined by and (``all``) or or (``any``), to any depth."""
+
+
+def conditions_of(rules: Iterable[Rule]) -> Iterator[Condition]:
+    """Return every condition in the rules, at whatever depth."""
+    for rule in rules:
+        match rule:
+            case AllOf():
+                yield from conditions_of(rule.all)
+            case AnyOf():
+                yield from conditions_of(rule.any)
+            case _:
+                yield rule
+
+
+class Milestone(StrEnum):
+    """A point in the life of one enrollment, at which an action may do something at a target.
+
+    ``updated`` is a change of the person's data; ``progress`` a new percentage.
+    """
+
+    ENROLLED = "enrolled"
+    UPDATED = "updated"
+    STARTED = "started"
+    PROGRESS = "progress"
+    COMPLETED = "completed"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+    REFUNDED = "refunded"
+
+
+class ActionSettings(SettingsModel):
+    """One ``[[targets.NAME.actions]]``: at these milestones, under these rules, do something to one kind of object.
+
+    A connector declares one model for each kind of object, told apart by ``object``.
+
+    Attributes:
+        on: the milestones; one may be written without a list.
+        only_if: rules on the enrollment; all must hold.
+    """
+
+    on: Annotated[tuple[Milestone, ...], BeforeValidator(_several), Field(min_length=1)]
+    only_if: tuple[Rule, ...] = ()
+
+
 class TargetSettings(SettingsModel):
     """What every target takes.
 
@@ -156,7 +225,8 @@ class TargetSettings(SettingsModel):
         rate_limit: windows that all hold at once; empty means the connector's default.
         concurrency: deliveries under way at once.
         when: whether CRM work opens when the learner is enrolled, or at once when the purchase is accepted.
-        only_if: conditions on an order line; all must hold, else the line does not concern this target.
+        only_if: rules on an order line: conditions, or `{ any = [...] }` and `{ all = [...] }` of them; all must hold, else
+            the line does not concern this target.
         enabled: a disabled target gets no work.
     """
 
@@ -166,9 +236,13 @@ class TargetSettings(SettingsModel):
     rate_limit: tuple[RateLimit, ...] = ()
     concurrency: int = Field(default=8, ge=1, le=256)
     when: Literal["enrolled", "accepted"] = "enrolled"
-    only_if: tuple[Condition, ...] = ()
+    only_if: tuple[Rule, ...] = ()
     enabled: bool = True
 
 
 class CourseTable(SettingsModel):
     """What a target needs to know of a course: the table under the target's name in ``[courses.*]``."""
+
+
+AllOf.model_rebuild()
+AnyOf.model_rebuild()

@@ -15,6 +15,7 @@ import structlog
 
 from bridge.contract.errors import AnswerLost, TransportFault, Unreachable
 from bridge.contract.outbound import NeedsOperator, OutboundConnector, Outcome, Receipt, Refused, TryLater, Work
+from bridge.contract.settings import Rate
 from bridge.kit.http import Exchange, Limiter, Windows, exchanges
 from bridge.kit.masking import spellings, veil, veil_value
 
@@ -62,14 +63,11 @@ class PatientLimiter:
     def __init__(self, limiter: Limiter) -> None:
         """Take tokens from ``limiter``."""
         self._limiter = limiter
-        self._endless = isinstance(limiter, Windows) and limiter.endless
 
     async def take(self) -> None:
         """Wait for a token with the deadline standing still."""
-        if self._endless:
-            return
         deadline = _deadline.get()
-        if deadline is None:
+        if deadline is None or (isinstance(self._limiter, Windows) and self._limiter.endless):
             await self._limiter.take()
             return
         deadline.stop()
@@ -77,6 +75,14 @@ class PatientLimiter:
             await self._limiter.take()
         finally:
             deadline.go_on()
+
+    def answered(self) -> None:
+        """Pass it on."""
+        self._limiter.answered()
+
+    def learn(self, rate: Rate, remaining: int | None) -> None:
+        """Pass it on."""
+        self._limiter.learn(rate, remaining)
 
 
 async def deliver(

@@ -49,7 +49,7 @@ def settlement(
         ms=ms,
         operation=work.operation.value,
         exchanges=_told(exchanges),
-        refs=tuple(_refs(delivery, outcome)),
+        refs=tuple(_refs(delivery, work, outcome)),
     )
 
 
@@ -134,10 +134,14 @@ def _held(claimed: Claimed, work: Work, outcome: Outcome, *, unknown: bool) -> t
     return None, ""
 
 
-def _refs(delivery: Any, outcome: Outcome) -> list[tuple[str, str, str]]:
+def _refs(delivery: Any, work: Work, outcome: Outcome) -> list[tuple[str, str, str]]:
     found = [(kind, delivery.person, remote) for kind, remote in outcome.refs.person.items()]
     if delivery.right_id is not None:
         found += [(kind, delivery.key, remote) for kind, remote in outcome.refs.right.items()]
     if isinstance(outcome, Pending):
         found.append(("pending", delivery.key, outcome.handle))
+    elif not isinstance(outcome, TryLater | NeedsOperator) and (
+        work.refs.right.get("pending") or work.refs.person.get("pending")
+    ):
+        found.append(("pending", delivery.key, ""))  # it has ended; the next delivery must not ask for it
     return found

@@ -2,11 +2,33 @@
 
 from __future__ import annotations
 
-from bridge.contract.outbound import NeedsOperator, Outcome, Refs, Refused, TryLater
+from collections.abc import Mapping
+
+from bridge.contract.outbound import Explanation, Outcome, Refs, TryLater
 from bridge.kit.http import Answer
 from bridge.kit.masking import excerpt
 
 _NO_REFS = Refs()
+
+ERRORS: Mapping[str, Explanation] = {
+    "credentials": Explanation(
+        "The target does not accept our credentials, or they lack a right that this needs.",
+        "Check the credentials and their rights, then resume the lane.",
+    ),
+    "redirected": Explanation(
+        "The target has moved to another address, and credentials are not carried to where a redirect points.",
+        "Set base_url to the address that the target redirects to, then resume the lane.",
+    ),
+    "refused": Explanation(
+        "The target does not take this as it is.",
+        "Correct the data or the mapping, then requeue the delivery.",
+    ),
+    "no-email": Explanation(
+        "The learner has no e-mail address, and this target needs one.",
+        "Have the source send an update with the address; the delivery then goes out by itself.",
+    ),
+}
+"""What :func:`judge` says; a connector that uses it has these among its own ``errors``."""
 
 
 def judge(answer: Answer, what: str, *, refs: Refs = _NO_REFS, steps: frozenset[str] = frozenset()) -> Outcome:
@@ -30,10 +52,10 @@ def judge(answer: Answer, what: str, *, refs: Refs = _NO_REFS, steps: frozenset[
     if status in (408, 425) or status >= 500:
         return TryLater(said, answer.retry_after, applied="unknown", cause="outage", refs=refs, steps=steps)
     if status in (401, 403, 407):
-        return NeedsOperator(said, "Check the credentials and their rights, then resume the lane.", "lane", refs, steps)
+        return ERRORS["credentials"].needs_operator(said, "lane", refs, steps)
     if 300 <= status < 400:
-        return NeedsOperator(said, "Set base_url to the address that the target redirects to.", "lane", refs, steps)
-    return Refused(said, "Correct the data or the mapping, then requeue the delivery.", refs, steps)
+        return ERRORS["redirected"].needs_operator(said, "lane", refs, steps)
+    return ERRORS["refused"].refused(said, refs, steps)
 
 
 def _quote(answer: Answer) -> str:

@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from bridge.contract.settings import Condition
+from bridge.contract.settings import AllOf, AnyOf, Condition, Rule
 
 _PLACEHOLDER = re.compile(r"\{([a-z_][a-z0-9_.]*)\}", re.IGNORECASE)
 
@@ -81,6 +81,16 @@ def holds(condition: Condition, roots: Mapping[str, Any]) -> bool:
     return equal if condition.operator == "equal_to" else not equal
 
 
-def all_hold(conditions: Iterable[Condition], roots: Mapping[str, Any]) -> bool:
-    """Say whether every condition holds; no condition holds always."""
-    return all(holds(condition, roots) for condition in conditions)
+def all_hold(rules: Iterable[Rule], roots: Mapping[str, Any]) -> bool:
+    """Say whether every rule holds; no rule holds always."""
+    return all(_rule_holds(rule, roots) for rule in rules)
+
+
+def _rule_holds(rule: Rule, roots: Mapping[str, Any]) -> bool:
+    match rule:
+        case AllOf():
+            return all_hold(rule.all, roots)
+        case AnyOf():
+            return any(_rule_holds(one, roots) for one in rule.any)
+        case _:
+            return holds(rule, roots)

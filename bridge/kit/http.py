@@ -10,10 +10,12 @@ import asyncio
 import os
 import ssl
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
+from math import inf
 from typing import Any, Protocol
 from urllib.parse import quote, urlencode
 
@@ -98,15 +100,28 @@ class Limiter(Protocol):
     async def take(self) -> None:
         """Return when one request may be made."""
 
+    def answered(self) -> None:
+        """A request for which a token was taken is over, whatever came of it."""
+
+    def learn(self, rate: Rate, remaining: int | None) -> None:
+        """The target named its limit, and how many requests are left of it."""
+
 
 class Windows:
-    """Rate limits over several windows at once: never more than N requests in any window of S seconds."""
+    """Rate limits over several windows at once: never more than N requests in any window of S seconds.
 
-    def __init__(self, rates: Sequence[Rate], clock: Clock) -> None:
-        """Start with full windows."""
+    A target counts a request when it arrives there: later than we took its token, and before its answer is here. So a
+    token is free again S seconds after the *answer*; two bursts never meet in one of the target's windows.
+    """
+
+    def __init__(self, rates: Sequence[Rate], clock: Clock, *, fixed: bool = False) -> None:
+        """Start with full windows. ``fixed``: the operator set the rates; what a target says can only lower them."""
         self._clock = clock
-        self._windows = [_Window(rate) for rate in rates]
+        self._fixed = fixed
+        self._windows = [_Window(rate, rate) for rate in rates]
+        self._under_way = 0
         self._turn = asyncio.Lock()
+        self._ended = asyncio.Event()
 
     @property
     def endless(self) -> bool:
@@ -115,33 +130,70 @@ class Windows:
 
     async def take(self) -> None:
         """Wait until every window has room, then use one token of each. First come, first served."""
-        if not self._windows:
-            return
-        async with self._turn:
-            wait = max(window.wait(self._clock.monotonic()) for window in self._windows)
-            if wait > 0:  # nobody else takes a token meanwhile: the turn is ours
+        if self._windows:
+            async with self._turn:
+                await self._room()
+        self._under_way += 1
+
+    async def _room(self) -> None:
+        # Nobody else takes a token meanwhile: the turn is ours.
+        while True:
+            self._ended.clear()
+            now = self._clock.monotonic()
+            wait = max(window.wait(now, self._under_way) for window in self._windows)
+            if wait <= 0:
+                return
+            if wait == inf:  # every token is out with a request that has no answer yet
+                await self._ended.wait()
+            else:
                 await asyncio.sleep(wait)
+
+    def answered(self) -> None:
+        """Count the request in every window from now on."""
+        self._under_way -= 1
+        if self._windows:
+            now = self._clock.monotonic()
             for window in self._windows:
-                window.use(self._clock.monotonic())
+                window.used.append(now)
+        self._ended.set()
+
+    def learn(self, rate: Rate, remaining: int | None = None) -> None:
+        """Take over the target's own limit for the window of this length, and make room for what others used of it.
+
+        Idempotent. Where the operator set a limit for the window it stays, unless the target's is lower.
+        """
+        window = next((one for one in self._windows if one.rate.seconds == rate.seconds), None)
+        if window is None:
+            self._windows.append(window := _Window(rate, rate))
+        lower = self._fixed and window.given.requests < rate.requests
+        window.rate = window.given if lower else rate
+        if remaining is not None:
+            window.others(rate.requests - remaining - self._under_way, self._clock.monotonic())
 
 
 @dataclass(slots=True)
 class _Window:
+    """``given``: the limit before the target named its own. ``used``: when the requests that count were answered."""
+
     rate: Rate
-    used: list[float] = field(default_factory=list)
-    at: int = 0
+    given: Rate
+    used: deque[float] = field(default_factory=deque)
 
-    def wait(self, now: float) -> float:
-        if len(self.used) < self.rate.requests:
+    def wait(self, now: float, under_way: int) -> float:
+        self._forget(now)
+        over = len(self.used) + under_way - self.rate.requests
+        if over < 0:
             return 0.0
-        return self.used[self.at] + self.rate.seconds - now
+        return self.used[over] + self.rate.seconds - now if over < len(self.used) else inf
 
-    def use(self, now: float) -> None:
-        if len(self.used) < self.rate.requests:
-            self.used.append(now)
-        else:
-            self.used[self.at] = now
-            self.at = (self.at + 1) % self.rate.requests
+    def others(self, gone: int, now: float) -> None:
+        self._forget(now)
+        self.used.extend([now] * max(0, gone - len(self.used)))
+
+    def _forget(self, now: float) -> None:
+        since = now - self.rate.seconds
+        while self.used and self.used[0] <= since:
+            self.used.popleft()
 
 
 def open_session(connections: int = 100) -> aiohttp.ClientSession:
@@ -165,6 +217,10 @@ class Http:
         self._limiter = limiter
         self._timeout = aiohttp.ClientTimeout(total=timeout, connect=timeout / 2)
         self._session = session
+
+    def learn(self, rate: Rate, remaining: int | None = None) -> None:
+        """Tell the lane the limit that the target names in its answers, and how many requests are left of it."""
+        self._limiter.learn(rate, remaining)
 
     async def send(
         self,
@@ -195,15 +251,28 @@ class Http:
         elif form is not None:
             body = aiohttp.FormData(dict(form))
         await self._limiter.take()
-        # Quoted, because a value may hold an ampersand.
-        shown = f"{url}?{urlencode(params, quote_via=quote)}" if params else url
-        sent = _kept(json, body) if isinstance(body, bytes) else mask(dict(form)) if form else None
-        exchange = Exchange(method, mask_url(shown), sent)
+        try:
+            # Quoted, because a value may hold an ampersand.
+            shown = f"{url}?{urlencode(params, quote_via=quote)}" if params else url
+            sent = _kept(json, body) if isinstance(body, bytes) else mask(dict(form)) if form else None
+            exchange = Exchange(method, mask_url(shown), sent)
+            return await self._noted(exchange, url, body, params, sent_headers)
+        finally:
+            self._limiter.answered()
+
+    async def _noted(
+        self,
+        exchange: Exchange,
+        url: str,
+        body: bytes | aiohttp.FormData | None,
+        params: Mapping[str, str] | None,
+        headers: Mapping[str, str],
+    ) -> Answer:
         if (story := exchanges.get()) is not None:
             story.append(exchange)
         started = time.monotonic()
         try:
-            answer = await self._exchange(method, url, body, params, sent_headers)
+            answer = await self._exchange(exchange.method, url, body, params, headers)
         except (AnswerLost, Unreachable) as fault:
             exchange.fault = str(fault)
             raise

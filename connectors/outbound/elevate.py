@@ -19,6 +19,8 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, SecretStr
 
 from bridge.contract.outbound import (
+    Explanation,
+    Finding,
     NeedsOperator,
     Operation,
     OutboundConnector,
@@ -31,7 +33,7 @@ from bridge.contract.outbound import (
     Work,
 )
 from bridge.contract.settings import CourseTable, Rate, TargetSettings
-from bridge.kit.answers import judge
+from bridge.kit.answers import ERRORS, judge
 from bridge.kit.clock import Clock
 from bridge.kit.fields import as_text, value_at
 from bridge.kit.http import Answer, Http
@@ -75,6 +77,7 @@ class Elevate:
     }
     batch_size: ClassVar[int] = 1
     rate_limit: ClassVar[Sequence[Rate]] = ()
+    errors: ClassVar[Mapping[str, Explanation]] = ERRORS
 
     def __init__(self, settings: ElevateSettings, http: Http, clock: Clock) -> None:
         """Take the settings of one target."""
@@ -102,6 +105,10 @@ class Elevate:
         outcome = _failed(answer, problems, "check the key")
         # Refused with words of Elevate's own is refused for the registration's sake, and that is what was asked for.
         return Receipt(note="the key is accepted") if problems and isinstance(outcome, Refused) else outcome
+
+    async def examine(self, courses: Sequence[CourseTable], *, fix: bool) -> Sequence[Finding]:
+        """Look at nothing else."""
+        return []
 
     async def _register(self, work: Work) -> Outcome:
         learner = work.learner

@@ -32,6 +32,8 @@ from bridge.contract.command import Learner, Order, email_key
 from bridge.contract.outbound import (
     CourseView,
     Enrollment,
+    Explanation,
+    Finding,
     NeedsOperator,
     Operation,
     OutboundConnector,
@@ -44,6 +46,7 @@ from bridge.contract.outbound import (
     Work,
 )
 from bridge.contract.settings import CourseTable, Rate, TargetSettings
+from bridge.kit.answers import ERRORS
 from bridge.kit.clock import Clock
 from bridge.kit.fields import placeholders, render, stray_brace
 from bridge.kit.http import Answer, Http
@@ -117,6 +120,7 @@ class Hubspot:
     operations: ClassVar[Mapping[Operation, Repeat]] = {Operation.CONTACT: Repeat.KEYED}
     batch_size: ClassVar[int] = 100
     rate_limit: ClassVar[Sequence[Rate]] = (Rate(80, 10.0),)
+    errors: ClassVar[Mapping[str, Explanation]] = ERRORS
 
     def __init__(self, settings: HubspotSettings, http: Http, clock: Clock) -> None:
         """Take the settings of one target."""
@@ -150,6 +154,10 @@ class Hubspot:
         if _results(answer) is not None:
             return Receipt(note="the token is accepted")
         return _failed(answer, "list contacts")
+
+    async def examine(self, courses: Sequence[CourseTable], *, fix: bool) -> Sequence[Finding]:
+        """Look at nothing else."""
+        return []
 
     def _contact(self, work: Work) -> _Contact:
         learner = work.learner

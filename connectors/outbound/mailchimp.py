@@ -25,6 +25,8 @@ from urllib.parse import quote
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from bridge.contract.outbound import (
+    Explanation,
+    Finding,
     NeedsOperator,
     Operation,
     OutboundConnector,
@@ -37,7 +39,7 @@ from bridge.contract.outbound import (
     Work,
 )
 from bridge.contract.settings import CourseTable, Rate, TargetSettings
-from bridge.kit.answers import judge
+from bridge.kit.answers import ERRORS, judge
 from bridge.kit.clock import Clock
 from bridge.kit.fields import placeholders, render, stray_brace
 from bridge.kit.http import Answer, Http
@@ -135,6 +137,7 @@ class Mailchimp:
     operations: ClassVar[Mapping[Operation, Repeat]] = {Operation.CONTACT: Repeat.KEYED}
     batch_size: ClassVar[int] = 1
     rate_limit: ClassVar[Sequence[Rate]] = ()
+    errors: ClassVar[Mapping[str, Explanation]] = ERRORS
 
     def __init__(self, settings: MailchimpSettings, http: Http, clock: Clock) -> None:
         """Take the settings of one target."""
@@ -157,6 +160,10 @@ class Mailchimp:
         if answer.ok and "health_status" in (_object(answer) or {}):
             return Receipt(note="the key is accepted")
         return _failed(answer, "ping")
+
+    async def examine(self, courses: Sequence[CourseTable], *, fix: bool) -> Sequence[Finding]:
+        """Look at nothing else."""
+        return []
 
     async def _contact(self, work: Work) -> Outcome:
         # No finished call is kept as a step: PUT and tags are harmless to repeat, and what an earlier try wrote may have

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -24,11 +26,14 @@ from bridge.contract.outbound import (
     Outcome,
     Receipt,
     Refs,
+    Refused,
     Repeat,
     Terms,
     TryLater,
     Work,
 )
+from bridge.contract.settings import CourseTable
+from bridge.kit.answers import ERRORS
 from bridge.kit.clock import SystemClock
 from bridge.kit.http import Exchange, Http, Windows, exchanges
 from bridge.kit.sandbox import Emulator
@@ -99,8 +104,19 @@ class Rig:
 
     async def do(self, operation: Operation, learner: Learner = ADA, **changes: Any) -> Outcome:
         """Deliver one piece of work and return its outcome."""
-        (outcome,) = await self.connector.deliver([self.work(operation, learner, **changes)])
+        (outcome,) = await self.deliver([self.work(operation, learner, **changes)])
         return outcome
+
+    async def deliver(self, batch: Sequence[Work]) -> Sequence[Outcome]:
+        """Deliver; whatever needs a person is explained by one of the connector's own errors."""
+        outcomes = await self.connector.deliver(batch)
+        if self.connector.errors is ERRORS:  # not told apart yet
+            return outcomes
+        known = {(one.sentence, one.next_step) for one in self.connector.errors.values()}
+        for outcome in outcomes:
+            if isinstance(outcome, NeedsOperator | Refused):
+                assert any(outcome.why.startswith(said) and outcome.remedy == step for said, step in known), outcome
+        return outcomes
 
     async def told(
         self, operation: Operation, learner: Learner = ADA, **changes: Any
@@ -112,6 +128,13 @@ class Rig:
             return await self.do(operation, learner, **changes), story
         finally:
             exchanges.reset(token)
+
+    def tables(self, given: dict[str, Any] | None = None) -> list[CourseTable]:
+        """Return complete course tables, as dispatch would hold them."""
+        if self.connector.Course is None:
+            return []
+        table = self.connector.Course.model_validate(self.course or {} if given is None else given)
+        return [type(self.connector).course_for(table, "ABCD1234")]
 
     def forget(self) -> None:
         """Start the connector anew, as a restart of the bridge would: it knows no token."""
@@ -132,6 +155,7 @@ class OutboundSuite:
         course: the course's table for this target.
         first: the operation that the failure tests use.
         requests: how many requests ``first`` makes at most when all is well, from a cold start.
+        missing: a course's table that names something which the emulator doesn't have; None where nothing can be told of it.
     """
 
     type: ClassVar[str]
@@ -139,6 +163,7 @@ class OutboundSuite:
     course: ClassVar[dict[str, Any] | None] = {}
     first: ClassVar[Operation] = Operation.GRANT
     requests: ClassVar[int] = 1
+    missing: ClassVar[dict[str, Any] | None] = None
 
     @pytest.fixture
     async def rig(self):
@@ -281,7 +306,7 @@ class OutboundSuite:
     async def test_a_batch_gets_one_outcome_for_each_of_its_members(self, rig: Rig) -> None:
         """In the order of the batch."""
         people = [ADA, BOB][: rig.connector.batch_size]
-        outcomes = await rig.connector.deliver([rig.work(self.first, person) for person in people])
+        outcomes = await rig.deliver([rig.work(self.first, person) for person in people])
         assert len(outcomes) == len(people)
         assert all(isinstance(outcome, Receipt) for outcome in outcomes)
         assert len(rig.live()) == len(people)
@@ -291,6 +316,31 @@ class OutboundSuite:
         assert isinstance(await rig.connector.check(), Receipt)
         rig.emulator.now_fails("status", status=401, body={"message": "unauthorised"})
         assert isinstance(await rig.connector.check(), NeedsOperator)
+
+    async def test_every_known_error_says_what_to_do(self, rig: Rig) -> None:
+        """Whole sentences, for a person who knows neither the vendor's API nor ours."""
+        assert rig.connector.errors
+        for name, error in rig.connector.errors.items():
+            assert re.fullmatch("[a-z][a-z0-9-]*", name), name
+            for text in (error.sentence, error.next_step):
+                assert re.fullmatch(r"[A-Z\d`].{15,}\.", text, re.DOTALL), (name, text)
+            assert error.sentence != error.next_step
+
+    async def test_the_doctor_finds_nothing_wrong_with_a_well_kept_target(self, rig: Rig) -> None:
+        """What is mapped exists, and the credentials have every right that is needed."""
+        findings = await rig.connector.examine(rig.tables(), fix=False)
+        assert [one for one in findings if not one.ok] == []
+
+    async def test_the_doctor_names_a_mapped_id_that_does_not_exist(self, rig: Rig) -> None:
+        """A wrong course id is found before somebody has paid for it."""
+        if self.missing is None:
+            pytest.skip("nothing per course can be looked up at this target")
+        wrong = [one for one in await rig.connector.examine(rig.tables(self.missing), fix=False) if not one.ok]
+        assert len(wrong) == 1
+        assert wrong[0].what
+        assert wrong[0].remedy
+        assert any(str(value) in wrong[0].what for value in self.missing.values())
+        assert rig.live() == []
 
 
 class LmsSuite(OutboundSuite):

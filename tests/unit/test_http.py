@@ -381,12 +381,18 @@ async def test_nothing_is_kept_outside_an_attempt(http: Http) -> None:
 
 
 async def test_a_token_is_taken_for_every_request(echo: Echo, session: aiohttp.ClientSession) -> None:
-    """Also for one that fails."""
-    taken = []
+    """Also for one that fails; and it is given back when there is an answer, or none will come."""
+    taken, given_back = [], []
 
     class Counting:
         async def take(self) -> None:
             taken.append(len(echo.journal))
+
+        def answered(self) -> None:
+            given_back.append(len(echo.journal))
+
+        def learn(self, rate: Rate, remaining: int | None) -> None:
+            raise AssertionError(rate, remaining)
 
     http = Http(echo.base_url, Counting(), 2.0, session)
     echo.now_fails("cut", after=1, times=1)
@@ -395,6 +401,7 @@ async def test_a_token_is_taken_for_every_request(echo: Echo, session: aiohttp.C
         await http.send("GET", "/echo")
     await http.send("GET", "/echo")
     assert taken == [0, 1, 2]
+    assert given_back == [1, 2, 3]
 
 
 async def spend(windows: Windows, count: int) -> list[float]:
@@ -404,6 +411,7 @@ async def spend(windows: Windows, count: int) -> list[float]:
     async def one() -> None:
         await windows.take()
         times.append(time.monotonic() - started)
+        windows.answered()
 
     await asyncio.gather(*(one() for _ in range(count)))
     return times
@@ -436,6 +444,7 @@ async def test_first_come_first_served() -> None:
     async def one(number: int) -> None:
         await windows.take()
         order.append(number)
+        windows.answered()
 
     await asyncio.gather(*(one(number) for number in range(12)))
     assert order == list(range(12))
@@ -445,12 +454,80 @@ async def test_who_gives_up_waiting_takes_no_token() -> None:
     """And those behind him are served in time."""
     windows = Windows([Rate(1, 0.15)], SystemClock())
     await windows.take()
+    windows.answered()
     impatient = asyncio.create_task(windows.take())
     await asyncio.sleep(0.02)
     impatient.cancel()
     started = time.monotonic()
     await windows.take()
     assert time.monotonic() - started < 0.25
+
+
+async def test_a_token_counts_until_its_window_after_the_answer() -> None:
+    """The target counts a request when it gets it, which may be just before it answers."""
+    clock = SetClock(datetime(2026, 11, 22, tzinfo=UTC))
+    windows = Windows([Rate(1, 60.0)], clock)
+    await windows.take()
+    clock.move(59)  # on its way all this time
+    windows.answered()
+    clock.move(59)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(windows.take(), 0.05)
+    clock.move(1)
+    await asyncio.wait_for(windows.take(), 0.5)
+
+
+async def test_a_token_that_is_out_is_waited_for() -> None:
+    """Without an answer nobody knows when the window of the request ends."""
+    windows = Windows([Rate(1, 0.05)], SystemClock())
+    await windows.take()
+    second = asyncio.create_task(windows.take())
+    await asyncio.sleep(0.1)
+    assert not second.done()
+    windows.answered()
+    await asyncio.wait_for(second, 1.0)
+
+
+async def room(windows: Windows) -> int:
+    """Count the tokens that can be had at once."""
+    found = 0
+    while True:
+        try:
+            await asyncio.wait_for(windows.take(), 0.02)
+        except TimeoutError:
+            return found
+        windows.answered()
+        found += 1
+
+
+async def test_a_target_may_name_a_higher_limit_than_we_guessed() -> None:
+    """The default is a polite guess for the smallest plan."""
+    windows = Windows([Rate(2, 60.0)], SystemClock())
+    windows.learn(Rate(5, 60.0))
+    assert await room(windows) == 5
+
+
+@pytest.mark.parametrize(("named", "left"), [(9, 3), (2, 2)])
+async def test_the_operators_limit_can_only_be_lowered(named: int, left: int) -> None:
+    """Whoever sets one leaves room for other programs on purpose."""
+    windows = Windows([Rate(3, 60.0)], SystemClock(), fixed=True)
+    windows.learn(Rate(named, 60.0))
+    assert await room(windows) == left
+
+
+async def test_what_others_used_of_the_targets_limit_is_not_ours_to_use() -> None:
+    """Ten are allowed, four are left, two of the six were ours; told twice it is no more."""
+    clock = SetClock(datetime(2026, 11, 22, tzinfo=UTC))
+    windows = Windows([], clock)
+    for _ in range(2):
+        windows.learn(Rate(10, 60.0))
+        await windows.take()
+        windows.answered()
+    windows.learn(Rate(10, 60.0), remaining=4)
+    windows.learn(Rate(10, 60.0), remaining=4)
+    assert await room(windows) == 4
+    clock.move(60)
+    assert await room(windows) == 10
 
 
 async def test_no_window_never_waits() -> None:
@@ -463,8 +540,9 @@ async def test_windows_go_by_the_clock_they_were_given() -> None:
     """The room comes back when the window has passed, and not before."""
     clock = SetClock(datetime(2026, 11, 22, tzinfo=UTC))
     windows = Windows([Rate(2, 60.0)], clock)
-    await windows.take()
-    await windows.take()
+    for _ in range(2):
+        await windows.take()
+        windows.answered()
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(windows.take(), 0.05)
     clock.move(60)

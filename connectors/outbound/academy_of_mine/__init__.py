@@ -25,6 +25,8 @@ from typing import ClassVar, Literal
 
 from bridge.contract.errors import AnswerLost, TransportFault, Unreachable
 from bridge.contract.outbound import (
+    Explanation,
+    Finding,
     NeedsOperator,
     Operation,
     OutboundConnector,
@@ -37,6 +39,7 @@ from bridge.contract.outbound import (
     Work,
 )
 from bridge.contract.settings import CourseTable, Rate, TargetSettings
+from bridge.kit.answers import ERRORS
 from bridge.kit.clock import Clock
 from bridge.kit.http import Http
 from connectors.outbound.academy_of_mine.api import Api, Ended, Row
@@ -141,6 +144,7 @@ class AcademyOfMine:
     }
     batch_size: ClassVar[int] = 50
     rate_limit: ClassVar[Sequence[Rate]] = ()
+    errors: ClassVar[Mapping[str, Explanation]] = ERRORS
 
     def __init__(self, settings: AcademyOfMineSettings, http: Http, clock: Clock) -> None:
         """Take the settings of one target."""
@@ -161,6 +165,10 @@ class AcademyOfMine:
         except Ended as ended:
             return ended.outcome
         return Receipt(note="the key is accepted")
+
+    async def examine(self, courses: Sequence[CourseTable], *, fix: bool) -> Sequence[Finding]:
+        """Look at nothing else."""
+        return []
 
     async def deliver(self, batch: Sequence[Work]) -> Sequence[Outcome]:
         """Find or create each person, enroll those who need it with one call a course, and confirm each of them.

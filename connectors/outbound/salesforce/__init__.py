@@ -28,6 +28,8 @@ from typing import Any, ClassVar, Literal
 from urllib.parse import quote
 
 from bridge.contract.outbound import (
+    Explanation,
+    Finding,
     NeedsOperator,
     Operation,
     OutboundConnector,
@@ -38,6 +40,7 @@ from bridge.contract.outbound import (
     Work,
 )
 from bridge.contract.settings import CourseTable, Rate, TargetSettings
+from bridge.kit.answers import ERRORS
 from bridge.kit.clock import Clock
 from bridge.kit.fields import render
 from bridge.kit.http import Answer, Http
@@ -72,6 +75,7 @@ class Salesforce:
     operations: ClassVar[Mapping[Operation, Repeat]] = {Operation.CONTACT: Repeat.KEYED}
     batch_size: ClassVar[int] = 200
     rate_limit: ClassVar[Sequence[Rate]] = (Rate(20, 1.0),)
+    errors: ClassVar[Mapping[str, Explanation]] = ERRORS
 
     def __init__(self, settings: SalesforceSettings, http: Http, clock: Clock) -> None:
         """Take the settings of one target."""
@@ -109,6 +113,10 @@ class Salesforce:
             left = daily if isinstance(daily, dict) else {}
             return Receipt(note=f"{left.get('Remaining')} of {left.get('Max')} API requests are left today")
         return self._table.of_call(answer, "read the limits")
+
+    async def examine(self, courses: Sequence[CourseTable], *, fix: bool) -> Sequence[Finding]:
+        """Look at nothing else."""
+        return []
 
     async def _upsert(self, work: Work) -> Outcome:
         answer = await self._patch(work)
