@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Self
 
@@ -89,9 +89,12 @@ class Emulator:
 
     Class attributes:
         credentials: settings of a target that this emulator accepts, without ``connector`` and ``base_url``.
+        witness: told of every request with the status and body of its answer, but for those that a fault hit. Tests hold
+            them against the vendor's specification.
     """
 
     credentials: ClassVar[Mapping[str, Any]] = {}
+    witness: ClassVar[Callable[[Recorded, int, bytes], None] | None] = None
 
     def __init__(self) -> None:
         """Start empty and well-behaved."""
@@ -158,9 +161,8 @@ class Emulator:
         if request.path.startswith("/_sandbox/"):
             return await handler(request)  # type: ignore[no-any-return]
         body = await request.read()
-        self.journal.append(
-            Recorded(request.method, request.path, dict(request.query), dict(request.headers), body),
-        )
+        seen = Recorded(request.method, request.path, dict(request.query), dict(request.headers), body)
+        self.journal.append(seen)
         for fault in list(self.faults):
             if fault.path not in request.path or fault.method not in ("", request.method) or fault.times == 0:
                 continue
@@ -173,7 +175,11 @@ class Emulator:
                 await asyncio.sleep(fault.seconds)
                 continue
             return await self._failed(fault, request, handler)
-        return await handler(request)  # type: ignore[no-any-return]
+        answer: web.StreamResponse = await handler(request)
+        if (witness := type(self).witness) is not None:
+            told = answer.body if isinstance(answer, web.Response) else b""
+            witness(seen, answer.status, told if isinstance(told, bytes) else b"")
+        return answer
 
     async def _failed(self, fault: Fault, request: web.Request, handler: Any) -> web.StreamResponse:
         if fault.mode == "status":

@@ -1,0 +1,54 @@
+"""For every test: what passes between us and an emulated vendor is held against the vendor's specification."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+
+import pytest
+
+from bridge.kit.sandbox import Emulator, Recorded
+from connectors.sandbox.hubspot import EMULATOR as HUBSPOT
+from connectors.sandbox.mailchimp import EMULATOR as MAILCHIMP
+from tests.suites.specification import Specification
+
+SPECIFIED: tuple[tuple[type[Emulator], tuple[str, ...]], ...] = (
+    (
+        HUBSPOT,
+        (
+            "hubspot-contacts.openapi.json",
+            "hubspot-deals.openapi.json",
+            "hubspot-objects.openapi.json",
+            "hubspot-associations-v4.openapi.json",
+            "hubspot-associations-schema-v4.openapi.json",
+            "hubspot-properties.openapi.json",
+            "hubspot-pipelines.openapi.json",
+        ),
+    ),
+    (MAILCHIMP, ("mailchimp-marketing-trimmed.json",)),
+)
+
+
+@cache
+def specification(names: tuple[str, ...]) -> Specification:
+    """Read a vendor's files once a process."""
+    return Specification(*names)
+
+
+@pytest.fixture(autouse=True)
+def vendors_specifications() -> Iterator[None]:
+    """Fail a test in which a request or an answer was none of the vendor's."""
+    faults: list[str] = []
+
+    def witness(kind: type[Emulator], names: tuple[str, ...]) -> None:
+        def watch(seen: Recorded, status: int, body: bytes) -> None:
+            faults.extend(f"{kind.__name__}: {fault}" for fault in specification(names).faults(seen, status, body))
+
+        kind.witness = watch
+
+    for kind, names in SPECIFIED:
+        witness(kind, names)
+    yield
+    for kind, _ in SPECIFIED:
+        kind.witness = None
+    assert faults == []
