@@ -21,7 +21,7 @@ from bridge.actions import Actions
 from bridge.contract.catalogue import Catalogue, CourseEntry, ProductEntry, SourceEntry, TargetEntry
 from bridge.contract.errors import LedgerError, LedgerHeld
 from bridge.contract.inbound import Enriches
-from bridge.contract.settings import CallsOut, MarksTestOrders, SourceSettings, TargetSettings
+from bridge.contract.settings import CallsOut, MarksTestOrders, Milestone, SourceSettings, TargetSettings
 from bridge.dispatch.attempt import PatientLimiter
 from bridge.dispatch.breaker import BreakerPolicy
 from bridge.dispatch.lane import Lane, LanePolicy
@@ -123,7 +123,20 @@ def _target(name: str, settings: TargetSettings) -> TargetEntry:
         course_model=kind.Course,
         when=settings.when,
         only_if=settings.only_if,
+        hears=_hears(settings),
     )
+
+
+_TOLD_BY_LMS = frozenset({Milestone.STARTED, Milestone.PROGRESS, Milestone.COMPLETED, Milestone.EXPIRED})
+_PATHS_OF_PROGRESS = ("registration.percent", "registration.started_at", "registration.completed_at")
+
+
+def _hears(settings: TargetSettings) -> frozenset[Milestone]:
+    """Return what an LMS tells that the target's actions wait for, or that a template or rule of its looks at."""
+    awaited = {milestone for action in getattr(settings, "actions", ()) for milestone in action.on}
+    text = settings.model_dump_json()  # secrets are masked in it
+    looks = any(path in text for path in _PATHS_OF_PROGRESS)
+    return _TOLD_BY_LMS if looks else frozenset(awaited & _TOLD_BY_LMS)
 
 
 def retry_policy(settings: Settings) -> RetryPolicy:

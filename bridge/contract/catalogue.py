@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from bridge.contract.command import email_key
 from bridge.contract.outbound import CourseView
-from bridge.contract.settings import CourseTable, Rule
+from bridge.contract.settings import CourseTable, Milestone, Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,11 @@ class SourceEntry:
 
 @dataclass(frozen=True, slots=True)
 class TargetEntry:
-    """A configured outbound, as planning sees it."""
+    """A configured outbound, as planning sees it.
+
+    Attributes:
+        hears: what an LMS tells that this target has to be told of.
+    """
 
     name: str
     connector: str
@@ -85,6 +89,7 @@ class TargetEntry:
     course_model: type[CourseTable] | None = None
     when: Literal["enrolled", "accepted"] = "enrolled"
     only_if: tuple[Rule, ...] = ()
+    hears: frozenset[Milestone] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ stale update and a superseded dead letter are all the same case here.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
@@ -19,6 +19,7 @@ from bridge.contract.catalogue import Catalogue, TargetEntry
 from bridge.contract.command import Learner, Options, Order
 from bridge.contract.outbound import CourseView, Enrollment, Operation, Refs, Repeat, Terms, Work
 from bridge.contract.settings import CourseTable
+from bridge.dispatch.milestones import milestones
 from bridge.dispatch.retry import MAY_BE_TWICE
 from bridge.kit.clock import moment
 from bridge.ledger.claimed import Claimed
@@ -147,7 +148,7 @@ def _terms(claimed: Claimed) -> Terms:
 
 def _contact(claimed: Claimed, target: TargetEntry, catalogue: Catalogue) -> Work | Nothing:
     delivery = claimed.delivery
-    enrollments = tuple(_enrollments(claimed.registrations, target, catalogue))
+    enrollments = tuple(_enrollments(claimed, target, catalogue))
     if not enrollments:
         return Nothing("no registration of this person concerns the target")
     learner = max(claimed.learners, key=lambda row: (row.remote_user_id is not None, row.occurred_at, row.id))
@@ -165,8 +166,9 @@ def _contact(claimed: Claimed, target: TargetEntry, catalogue: Catalogue) -> Wor
     )
 
 
-def _enrollments(rows: Sequence[Any], target: TargetEntry, catalogue: Catalogue) -> Iterable[Enrollment]:
-    for row in rows:
+def _enrollments(claimed: Claimed, target: TargetEntry, catalogue: Catalogue) -> Iterable[Enrollment]:
+    learners = {row.id: row for row in claimed.learners}
+    for row in claimed.registrations:
         followed = target.name in orjson.loads(row.targets)
         early = row.state in _SHOWN_BEFORE_SETTLED and target.when == "enrolled"
         if not followed or early or row.course is None:
@@ -184,6 +186,8 @@ def _enrollments(rows: Sequence[Any], target: TargetEntry, catalogue: Catalogue)
             registered_at=moment(row.created_at),
             changed_at=moment(row.updated_at),
             table=course.tables.get(target.name) if course is not None else None,
+            milestones=milestones(row, learners[row.learner_id]),
+            percent=row.percent,
         )
 
 

@@ -10,11 +10,12 @@ import orjson
 from bridge.contract.catalogue import TargetEntry
 from bridge.contract.command import Action, EnrollmentCommand, Item, Options
 from bridge.contract.inbound import AcceptedLine
-from bridge.intake import early
+from bridge.intake import early, learning
 from bridge.intake import people as persons
 from bridge.intake.result import Entry
 from bridge.kit.clock import milliseconds
 from bridge.ledger import events, learners, outbox, purchases, quarantine, registrations, rights
+from bridge.ledger import learning as told
 from bridge.ledger.addresses import move_person
 from bridge.ledger.learners import Known
 from bridge.ledger.outbox import right_delivery
@@ -38,6 +39,10 @@ def apply(unit: Unit, entry: Entry) -> bool:
         _update(unit, entry)
         return True
     found, missing, known = _concerned(unit, entry)
+    if command.action is Action.PROGRESS:
+        learning.note(unit, entry, told.by_registrations(unit, [row.id for row in found]))
+        _answer(unit, entry, found, repeat=False)
+        return True
     if _only_noted(command):
         events.record_effects(unit, [(entry.event_id, row.id, "noted") for row in found])
         _answer(unit, entry, found, repeat=False)
@@ -62,9 +67,9 @@ def is_narrow(command: EnrollmentCommand) -> bool:
 
 
 def _only_noted(command: EnrollmentCommand) -> bool:
-    """Say whether a command changes no access: progress, a refund that is pending, part of the money of no line."""
+    """Say whether a command changes no access: a refund that is pending, part of the money of no line."""
     if command.refund is None:
-        return command.action is Action.PROGRESS
+        return False
     return command.refund.pending or (not command.refund.full and not command.items)
 
 

@@ -10,9 +10,11 @@ import orjson
 
 from bridge.contract.catalogue import TargetEntry, person_key
 from bridge.contract.command import Action, Item
+from bridge.intake import learning
 from bridge.intake.plan import CommandPlan
 from bridge.intake.result import Entry
 from bridge.ledger import events, rights
+from bridge.ledger import learning as told
 from bridge.ledger.unit import Unit
 
 _TELLING = frozenset({Action.ENROLL, Action.PROGRESS})
@@ -31,10 +33,12 @@ def heard(unit: Unit, entry: Entry) -> bool:
     matched = {
         item: [right.id for right in ours if item.remote_product_id in _ids(right.course)] for item in command.items
     }
-    behind = rights.registrations_behind(unit, [i for ids in matched.values() for i in ids])
-    events.record_effects(unit, [(entry.event_id, i, "noted") for i in behind])
+    ids = [i for of_one in matched.values() for i in of_one]
     if command.action is Action.PROGRESS:
+        learning.note(unit, entry, told.by_rights(unit, ids))
         return True
+    behind = rights.registrations_behind(unit, ids)
+    events.record_effects(unit, [(entry.event_id, i, "noted") for i in behind])
     strangers = [item for item, ids in matched.items() if not ids]
     if member.source.accept_enrollments and strangers:
         entry.plan = _without(entry.plan, matched)

@@ -18,7 +18,8 @@ class Claimed:
         delivery: its row. ``right``: its right's row, or None for a contact.
         learners: local learners behind the person, the delivery's own among them.
         registrations: for a right: those with a live grant behind it, and the latest cause; for a contact: all of the
-            learners' registrations, one row per course (``course``, ``live``, ``expires_at``, ``full_access`` beside it).
+            learners' registrations, one row per course (``course``, ``live``, ``expires_at``, ``full_access`` beside it, and how
+            far the learner is, when it was opened last, and when and by what it was taken back).
         refs: remote ids (kind, key, remote_id).
     """
 
@@ -36,9 +37,19 @@ SELECT t.right_id, t.course, t.live, t.expires_at, t.full_access, {_REGISTRATION
 FROM {{rows}} JOIN "grant" t ON t.right_id = r.id JOIN registration g ON g.id = t.registration_id
 WHERE t.live = 1 OR g.id = r.registration_id ORDER BY g.updated_at, g.id
 """
+_OPENED = "'created', 'reopened', 'revived', 'resumed'"
+_TAKEN = "'cancelled', 'refunded', 'ended'"
 _OF_LEARNERS = f"""
-SELECT DISTINCT t.course, t.live, t.expires_at, t.full_access, {_REGISTRATION}
+SELECT DISTINCT t.course, t.live, t.expires_at, t.full_access, {_REGISTRATION},
+ p.percent, p.percent_at, p.started_at, p.completed_at, p.expired_at,
+ (SELECT max(v.received_at) FROM effect f JOIN event v ON v.id = f.event_id
+  WHERE f.registration_id = g.id AND f.effect IN ({_OPENED})) AS opened_at,
+ (SELECT max(v.received_at) FROM effect f JOIN event v ON v.id = f.event_id
+  WHERE f.registration_id = g.id AND f.effect IN ({_TAKEN})) AS taken_at,
+ (SELECT f.effect FROM effect f WHERE f.registration_id = g.id AND f.effect IN ({_TAKEN})
+  ORDER BY f.event_id DESC LIMIT 1) AS taken_by
 FROM {{rows}} JOIN registration g ON g.learner_id = r.id LEFT JOIN "grant" t ON t.registration_id = g.id AND t.superseded = 0
+LEFT JOIN course_progress p ON p.registration_id = g.id AND p.course = t.course
 """
 _LEARNERS = "SELECT l.* FROM {rows} JOIN learner l ON l.id = r.id"
 _NAMESAKES = """

@@ -171,7 +171,7 @@ def _refs(connection: Connection, target: str, keys: list[str]) -> dict[str, str
         target=target,
         keys=keys,
     )
-    return {row["kind"]: row["remote_id"] for row in rows}
+    return {row["kind"]: row["remote_id"] for row in rows if row["remote_id"]}
 
 
 def _deliveries(connection: Connection, own: dict[str, Any], rights: list[int]) -> list[dict[str, Any]]:

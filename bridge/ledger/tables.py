@@ -177,7 +177,7 @@ effect = Table(
     Column("registration_id", Id, ForeignKey("registration.id"), primary_key=True),
     _text(
         "effect"
-    ),  # created | repeated | changed | reopened | revived | moved | cancelled | refunded | ended | suspended | resumed | older | noted
+    ),  # created | repeated | changed | reopened | revived | moved | cancelled | refunded | ended | suspended | resumed | progressed | older | noted
 )
 Index("ix_effect_registration_id", effect.c.registration_id)
 
@@ -227,6 +227,18 @@ Index("uq_grant", grant.c.registration_id, grant.c.course, text("coalesce(right_
 Index("ix_grant_right_id", grant.c.right_id)
 _ENDING = text("live = 1 AND expires_at IS NOT NULL")
 Index("ix_grant_expires_at", grant.c.expires_at, sqlite_where=_ENDING, postgresql_where=_ENDING)
+
+course_progress = Table(
+    "course_progress",
+    metadata,
+    Column("registration_id", Id, ForeignKey("registration.id"), primary_key=True),
+    Column("course", Text, primary_key=True),
+    Column("percent", Integer, nullable=True),
+    _maybe_time("percent_at"),
+    _maybe_time("started_at"),
+    _maybe_time("completed_at"),
+    _maybe_time("expired_at"),
+)
 
 remote_ref = Table(
     "remote_ref",

@@ -46,7 +46,7 @@ async def test_what_a_learner_completes_is_noted(world: World):
         progress=Progress(kind=ProgressKind.COMPLETED),
     )
     await world.accept(done, source=source)
-    assert await world.one("SELECT count(*) FROM effect WHERE effect = 'noted'") == 1
+    assert await world.one("SELECT count(*) FROM effect WHERE effect = 'progressed'") == 1
 
 
 async def test_somebody_the_lms_let_in_by_itself_is_no_purchase(world: World):

@@ -69,6 +69,8 @@ def learner(**changes: Any) -> Any:
         "phone": "",
         "attributes": '{"chapter": "North"}',
         "occurred_at": NOW,
+        "created_at": NOW,
+        "updated_at": NOW,
     }
     return SimpleNamespace(**row | changes)
 
@@ -93,6 +95,14 @@ def registration(number: int = 1, **changes: Any) -> Any:
         "live": 1,
         "expires_at": None,
         "full_access": 0,
+        "percent": None,
+        "percent_at": None,
+        "started_at": None,
+        "completed_at": None,
+        "expired_at": None,
+        "opened_at": NOW,
+        "taken_at": None,
+        "taken_by": None,
     }
     return SimpleNamespace(**row | changes)
 

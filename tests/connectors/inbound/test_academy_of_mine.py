@@ -307,7 +307,7 @@ class TestTheEchoRule:
             [ours] = await world.ids(buy("WEB"), source=SHOP)
             body = {**sample("course_completed"), "userList": [{"id": 100, "email": "ada@example.org"}]}
             await self.take(world, ECHO, "course_completed", body)
-            rows = await world.rows("SELECT registration_id FROM effect WHERE effect = 'noted'")
+            rows = await world.rows("SELECT registration_id FROM effect WHERE effect = 'progressed'")
             assert [row.registration_id for row in rows] == [ours]
             assert await world.wanted("school") == {"email:ada@example.org": 1}
 
