@@ -1,80 +1,134 @@
-"""``bridge doctor``: can each target be reached, and are its credentials good."""
+"""``bridge doctor``: can each target be reached, are its credentials good, and is everything there that is mapped."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
 from bridge import registry
 from bridge.cli.given import CONFIG, AsJson, ConfigPath, settings_of
 from bridge.cli.shown import show, show_json, table
 from bridge.contract.errors import AnswerLost, Unreachable
-from bridge.contract.outbound import NeedsOperator, Outcome, Receipt, Refused
-from bridge.contract.settings import TargetSettings
+from bridge.contract.outbound import Finding, NeedsOperator, OutboundConnector, Outcome, Receipt, Refused
+from bridge.contract.settings import CourseTable, TargetSettings
 from bridge.dispatch.attempt import veiled
 from bridge.kit.clock import SystemClock
 from bridge.kit.http import Http, Windows, open_session
-from bridge.kit.masking import mask_text, secrets_of, spellings
+from bridge.kit.masking import mask_text, secrets_of, spellings, veil
 from config.settings import Settings
 
 _LOOK_THERE = "Look at the target, its address and the network between."
+_PATIENCE = 300.0  # seconds for everything that is looked at: a mapping may name hundreds of ids
+_COLUMNS = {"target": "target", "what": "what", "ok": "ok", "said": "what it said", "remedy": "remedy"}
 
 
-def doctor(*, config: ConfigPath = CONFIG, as_json: AsJson = False) -> None:
-    """Ask every target, with one harmless request, whether it can be reached and takes our credentials."""
+def doctor(
+    *,
+    config: ConfigPath = CONFIG,
+    fix: Annotated[bool, typer.Option("--fix", help="Make what is missing at a target and can be made.")] = False,
+    only: Annotated[str | None, typer.Option("--target", help="Look at this target only.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask every target whether it takes our credentials, has the rights, and knows what is mapped; nothing is changed without --fix."""
     settings = settings_of(config)
-    rows = asyncio.run(_examine(settings))
+    used = {name: given for name, given in settings.targets.items() if given.enabled and only in (None, name)}
+    if only is not None and not used:
+        raise typer.BadParameter(f"no such target in use; there are {', '.join(settings.targets) or 'none'}")
+    with Console(stderr=True).status(f"asking {', '.join(used)}"):
+        rows = asyncio.run(_examine(settings, used, fix=fix))
     if as_json:
         show_json(rows)
     elif rows:
-        columns = {"target": "target", "connector": "connector", "ok": "ok", "said": "what it said", "remedy": "remedy"}
-        show(table(columns, rows, whole=("target", "connector", "ok")))
+        show(table(_COLUMNS, list(_lines(rows)), whole=("target", "ok")))
     else:
         show("no target is in use")
     if not all(row["ok"] for row in rows):
         raise typer.Exit(1)
 
 
-async def _examine(settings: Settings) -> list[dict[str, Any]]:
+def _lines(rows: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """Yield a line for each target, and one for each thing that is wrong or was mended there."""
+    for row in rows:
+        findings = row["findings"]
+        fine = sum(1 for one in findings if one["ok"])
+        looked = f"; {fine} of {len(findings)} things are as they have to be" if findings else ""
+        yield {**row, "what": row["connector"], "said": row["said"] + looked}
+        yield from ({"target": "", **one} for one in findings if not one["ok"] or one["fixable"])
+
+
+async def _examine(settings: Settings, used: Mapping[str, TargetSettings], *, fix: bool) -> list[dict[str, Any]]:
+    return list(await asyncio.gather(*(_target(settings, name, given, fix=fix) for name, given in used.items())))
+
+
+async def _target(settings: Settings, name: str, given: TargetSettings, *, fix: bool) -> dict[str, Any]:
     from bridge.app import request_timeout  # noqa: PLC0415 - the whole bridge; no other verb should wait for it
 
-    seconds = settings.dispatch.deadline.total_seconds()
-    used = {name: given for name, given in settings.targets.items() if given.enabled}
-    outcomes = await asyncio.gather(
-        *(_outcome(given, request_timeout(settings, name), seconds) for name, given in used.items())
-    )
-    return [
-        {
-            "target": name,
-            "connector": given.connector,
-            "ok": isinstance(outcome, Receipt),
-            "said": mask_text(outcome.note if isinstance(outcome, Receipt) else getattr(outcome, "why", "")),
-            "remedy": outcome.remedy if isinstance(outcome, NeedsOperator | Refused) else _remedy(outcome),
-        }
-        for (name, given), outcome in zip(used.items(), outcomes, strict=True)
-    ]
+    clock = SystemClock()
+    kind = registry.connector_class(given.connector)
+    findings: list[Finding] = []
+    async with open_session() as session:
+        limiter = Windows(given.rate_limit or kind.rate_limit, clock, fixed=bool(given.rate_limit))
+        connector: Any = kind(given, Http(given.base_url, limiter, request_timeout(settings, name), session), clock)
+        outcome = await _checked(connector, settings.dispatch.deadline.total_seconds())
+        if isinstance(outcome, Receipt):
+            findings = await _looked_at(connector, tables(settings, name, kind), fix=fix)
+    hidden = spellings(secrets_of(given))
+    (outcome,) = veiled([outcome], [], (), hidden)  # a target may quote our own key at us
+    found = [asdict(replace(one, said=mask_text(veil(one.said, hidden)))) for one in findings]
+    return {
+        "target": name,
+        "connector": given.connector,
+        "ok": isinstance(outcome, Receipt) and all(one["ok"] for one in found),
+        "said": mask_text(outcome.note if isinstance(outcome, Receipt) else getattr(outcome, "why", "")),
+        "remedy": outcome.remedy if isinstance(outcome, NeedsOperator | Refused) else _remedy(outcome),
+        "findings": found,
+    }
+
+
+def tables(settings: Settings, target: str, kind: type[OutboundConnector]) -> list[CourseTable]:
+    """Return the complete table of every remote course that the mapping leads to at a target, each once."""
+    found: dict[str, CourseTable] = {}
+    sold: dict[str, list[str]] = {}
+    for product in settings.products:
+        for key in product.courses:
+            sold.setdefault(key, []).append(product.remote_product_id)
+    for key, course in settings.courses.items():
+        given = course.tables.get(target)
+        for product_id in sold.get(key, [""]) if given is not None else ():
+            complete = kind.course_for(given, product_id)
+            found.setdefault(complete.model_dump_json(), complete)
+    return list(found.values())
 
 
 def _remedy(outcome: Outcome) -> str:
     return "" if isinstance(outcome, Receipt) else _LOOK_THERE
 
 
-async def _outcome(given: TargetSettings, per_request: float, seconds: float) -> Outcome:
-    clock = SystemClock()
-    kind = registry.connector_class(given.connector)
-    async with open_session() as session:
-        limiter = Windows(given.rate_limit or kind.rate_limit, clock)
-        connector: Any = kind(given, Http(given.base_url, limiter, per_request, session), clock)
-        try:
-            async with asyncio.timeout(seconds):
-                outcome: Outcome = await connector.check()
-        except (Unreachable, AnswerLost) as fault:
-            return NeedsOperator(str(fault), _LOOK_THERE)
-        except TimeoutError:
-            return NeedsOperator(f"no answer within {seconds:g} s", _LOOK_THERE)
-        except Exception as fault:  # noqa: BLE001 - a defect of one connector must not hide what the others say
-            return NeedsOperator(f"the connector failed: {type(fault).__name__}", "Report it: this is a defect.")
-        (shown,) = veiled([outcome], [], (), spellings(secrets_of(given)))  # a target may quote our own key at us
-        return shown
+async def _checked(connector: OutboundConnector, seconds: float) -> Outcome:
+    try:
+        async with asyncio.timeout(seconds):
+            return await connector.check()
+    except (Unreachable, AnswerLost) as fault:
+        return NeedsOperator(str(fault), _LOOK_THERE)
+    except TimeoutError:
+        return NeedsOperator(f"no answer within {seconds:g} s", _LOOK_THERE)
+    except Exception as fault:  # noqa: BLE001 - a defect of one connector must not hide what the others say
+        return NeedsOperator(f"the connector failed: {type(fault).__name__}", "Report it: this is a defect.")
+
+
+async def _looked_at(connector: OutboundConnector, courses: Sequence[CourseTable], *, fix: bool) -> list[Finding]:
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            return list(await connector.examine(courses, fix=fix))
+    except (Unreachable, AnswerLost) as fault:
+        return [Finding("a closer look", ok=False, said=str(fault), remedy=_LOOK_THERE)]
+    except TimeoutError:
+        return [Finding("a closer look", ok=False, said=f"not done within {_PATIENCE:g} s", remedy=_LOOK_THERE)]
+    except Exception as fault:  # noqa: BLE001 - as above
+        said = f"the connector failed: {type(fault).__name__}"
+        return [Finding("a closer look", ok=False, said=said, remedy="Report it: this is a defect.")]

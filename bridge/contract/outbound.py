@@ -267,7 +267,7 @@ class Finding:
         ok: whether it is as it has to be.
         said: what was found, in a few words.
         remedy: what to do about it; empty when it is fine.
-        fixable: ``bridge doctor --fix`` can do that by itself.
+        fixable: ``bridge doctor --fix`` can do that by itself, or has just done it.
     """
 
     what: str

@@ -148,16 +148,23 @@ class Condition(SettingsModel):
     value: Any
 
 
+def _some(value: object) -> object:
+    if isinstance(value, list | tuple) and not value:
+        msg = "expected at least 1 in the list"
+        raise ValueError(msg)
+    return value
+
+
 class AllOf(SettingsModel):
     """``{ all = [...] }``: holds when every one of these does."""
 
-    all: tuple[Rule, ...] = Field(min_length=1)
+    all: Annotated[tuple[Rule, ...], BeforeValidator(_some)]
 
 
 class AnyOf(SettingsModel):
     """``{ any = [...] }``: holds when at least one of these does."""
 
-    any: tuple[Rule, ...] = Field(min_length=1)
+    any: Annotated[tuple[Rule, ...], BeforeValidator(_some)]
 
 
 def _rule_kind(given: object) -> str:

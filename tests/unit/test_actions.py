@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from bridge.contract.command import Learner, Order
 from bridge.contract.outbound import CourseView, Enrollment, Operation, Work
@@ -19,7 +19,7 @@ ADA = Learner(email="ada@example.org", first_name="Ada")
 
 
 class Fields(ActionSettings):
-    fields: dict[str, str] = {}
+    fields: dict[str, str] = Field(default_factory=dict)
 
 
 def day(number: int) -> datetime:

@@ -138,6 +138,21 @@ SOURCES_AND_TARGETS = [
         "9: targets.crm.only_if[1].feild: unknown key; did you mean 'field'?",
     ),
     (
+        CRM + 'only_if = [{ any = [{ field = "order.total", operator = "equal_to", value = 1 },\n'
+        '{ all = [{ field = "order.totl", operator = "equal_to", value = 1 }] }] }]',
+        "4: targets.crm.only_if[0]: there is no field 'order.totl'; did you mean 'order.total'?",
+    ),
+    (
+        CRM + 'only_if = [{ any = [\n{ field = "order.total", operator = "equals", value = 1 }] }]',
+        "5: targets.crm.only_if[0].any[0].operator: expected 'equal_to', 'not_equal_to', 'greater_than', 'less_than',"
+        " 'contains' or 'in'",
+    ),
+    (
+        CRM + 'only_if = [{ any = [{ all = [\n{ field = "order.total", operator = "in", valu = 1, value = 1 }] }] }]',
+        "5: targets.crm.only_if[0].any[0].all[0].valu: unknown key; did you mean 'value'?",
+    ),
+    (CRM + "only_if = [{ any = [] }]", "4: targets.crm.only_if[0].any: expected at least 1 in the list"),
+    (
         CRM + "[targets.crm.contact]\n'First name' = 5",
         '5: targets.crm.contact."First name": expected text, got a whole number',
     ),
