@@ -48,6 +48,12 @@ def module_text(kind: type) -> str:
     return sys.modules[".".join(kind.__module__.split(".")[:3])].__doc__ or ""
 
 
+def unconfirmed(text: str) -> str | None:
+    """Return what a docstring says after "Not confirmed by any source we have:", up to the end of its paragraph."""
+    _, found, rest = plain(text).partition("Not confirmed by any source we have:")
+    return rest.partition("\n\n")[0].strip() if found else None
+
+
 def example_course(model: type[CourseTable]) -> dict[str, Any]:
     """Return the smallest table that the model takes: empty, or with one of its fields."""
     tables: list[dict[str, Any]] = [{}, *({name: value} for value in (42, "42") for name in model.model_fields)]

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from bridge.cli import example
 from bridge.cli.describe import Described, fields_of, first_sentence, plain
+from bridge.cli.exchanges import exchanges
 from bridge.contract.errors import BridgeError
 from bridge.contract.inbound import InboundAdapter, Tabulates
 from bridge.contract.outbound import OutboundConnector
@@ -185,6 +186,34 @@ def _connector(name: str, kind: type[OutboundConnector]) -> Sequence[str]:
     )
 
 
+def _targets() -> Iterator[str]:
+    for name in example.ours(Registry().connectors(), connector_class):
+        yield from _target(name, connector_class(name))
+
+
+def _target(name: str, kind: type[OutboundConnector]) -> Iterator[str]:
+    own = fields_of(kind.Settings, TargetSettings)
+    needed = [field.name for field in own if field.required]
+    optional = [field.name for field in own if not field.required]
+    module = example.module_text(kind)
+    yield from (f"## `{name}`", "", first_sentence(module), "")
+    yield f"- Settings: {_named(needed) or 'none is needed'}{f'; if wanted {_named(optional)}' if optional else ''}."
+    if kind.Course is not None:
+        yield f"- A course's table: {_course_table(kind)}."
+    if (unverified := example.unconfirmed(module)) is not None:
+        yield f"- **Not confirmed by any source we have:** {unverified}"
+    yield ""
+    rows = [(error.sentence, error.next_step) for error in kind.errors.values()]
+    yield from _table(("what is wrong", "what to do"), rows)
+    yield ""
+
+
+def _exchanges() -> Iterator[str]:
+    names = example.ours(Registry().connectors(), connector_class)
+    rows = [(f"`{name}`", happens, told) for name, happens, told in exchanges(names)]
+    yield from _table(("target", "what happens", "what it is told"), rows)
+
+
 def _course_table(kind: type[OutboundConnector]) -> str:
     if kind.Course is None:
         return "none"
@@ -254,10 +283,11 @@ def _transitions() -> Iterator[str]:
 
 _PASSAGES: Mapping[str, Mapping[str, Callable[[], Iterable[str]]]] = {
     "bridge.toml.example": {"sources": example.sources, "targets": example.targets},
-    "docs/connectors.md": {"adapters": _adapters, "connectors": _connectors},
+    "docs/connectors.md": {"adapters": _adapters, "connectors": _connectors, "exchanges": _exchanges},
     "docs/flow.md": {"states": _states, "transitions": _transitions},
     "docs/operations.md": {"settings": _settings},
     "docs/senders.md": {"senders": _senders},
+    "docs/targets.md": {"targets": _targets},
 }
 
 

@@ -4,38 +4,31 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack
 from dataclasses import asdict
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 from urllib.parse import parse_qsl
 
 import orjson
-import structlog
 import typer
 from rich.text import Text
 from rich.tree import Tree
 
 from bridge import registry
-from bridge.app import Bridge, catalogue_of
+from bridge.app import catalogue_of
 from bridge.cli.detail import exchange_line
+from bridge.cli.emulated import emulated, settled
 from bridge.cli.given import CONFIG, AsJson, ConfigPath, Reveal, settings_of
 from bridge.cli.shown import plain, show, show_json, veil
 from bridge.contract.catalogue import Catalogue, SourceEntry
 from bridge.contract.errors import PayloadInvalid, SignatureInvalid
 from bridge.contract.inbound import Enriches, Handshakes, InboundAdapter, InboundEvent, Verifies
-from bridge.contract.settings import TargetSettings
 from bridge.intake.intake import Intake, understood
 from bridge.intake.plan import plan
 from bridge.kit.clock import SystemClock
-from bridge.kit.sandbox import Emulator
-from bridge.ledger import reports
-from bridge.ledger.reports import Filter
 from config.settings import Settings
 
 _PARTS = frozenset({"method", "path", "headers", "query", "body"})
-_PATIENCE = 10.0
 _NOBODY_ASKED = "A lookup is made at the sender's API; a rehearsal asks nobody, so what it would find is not shown."
 
 
@@ -170,64 +163,16 @@ async def _played(
     settings: Settings, entry: SourceEntry, adapter: InboundAdapter, event: InboundEvent
 ) -> list[dict[str, Any]]:
     """Take the call in on a ledger of its own, let the lanes work against emulators, and return every delivery."""
-    async with AsyncExitStack() as ends:
-        ends.callback(structlog.configure, **structlog.get_config())
-        structlog.configure(processors=[_silent])
-        folder = ends.enter_context(TemporaryDirectory(prefix="bridge-rehearsal-"))
-        targets = {}
-        for name, given in settings.targets.items():
-            if given.enabled and given.connector in registry.Registry().emulators():
-                emulator = await ends.enter_async_context(registry.emulator_class(given.connector)())
-                targets[name] = _at(given, emulator)
-        changed = {
-            "server": settings.server.model_copy(update={"host": "127.0.0.1", "port": 0}),
-            "admin": settings.admin.model_copy(update={"port": None}),
-            "ledger": settings.ledger.model_copy(update={"url": f"sqlite:///{folder}/bridge.db"}),
-            "sources": {},
-            "targets": targets,
-        }
-        bridge = Bridge(settings.model_copy(update=changed))
-        await bridge.start()
-        ends.push_async_callback(bridge.stop)
+    async with emulated(settings) as bridge:
         catalogue = _with_source(bridge.catalogue, entry)
         await Intake(bridge.ledger, lambda: catalogue).receive(entry, adapter, event)
-        return await _settled(bridge)
-
-
-def _silent(*_: object) -> Any:
-    raise structlog.DropEvent
-
-
-def _at(given: TargetSettings, emulator: Emulator) -> TargetSettings:
-    """Return the operator's settings of a target, with the emulator's address and credentials in place of the real ones."""
-    plain_ones = {"connector": given.connector, "base_url": emulator.base_url, **emulator.credentials}
-    known = type(given).model_validate(plain_ones)
-    return given.model_copy(update={name: getattr(known, name) for name in plain_ones})
+        return await settled(bridge)
 
 
 def _with_source(catalogue: Catalogue, entry: SourceEntry) -> Catalogue:
     return Catalogue(
         {entry.name: entry}, catalogue.targets, catalogue.courses, catalogue.products, catalogue.digest, catalogue.text
     )
-
-
-async def _settled(bridge: Bridge) -> list[dict[str, Any]]:
-    """Wait until no lane has anything to do, and return the deliveries with what was sent and what came back."""
-    async with asyncio.timeout(_PATIENCE):
-        while await bridge.ledger.read(_at_work):  # noqa: ASYNC110 - a commit that ends the last work wakes nobody
-            await asyncio.sleep(0.02)
-    return await bridge.ledger.read(_all_deliveries)
-
-
-def _all_deliveries(connection: Any) -> list[dict[str, Any]]:
-    rows = reports.deliveries(connection, Filter(limit=100_000))
-    whole = [reports.delivery(connection, row["delivery_id"]) for row in reversed(rows)]
-    return [found for found in whole if found is not None]
-
-
-def _at_work(connection: Any) -> bool:
-    counts = reports.backlog(connection, 0)["deliveries"]
-    return any(state in ("open", "blocked", "leased") for _, state in counts)
 
 
 def _show(found: Mapping[str, Any]) -> None:

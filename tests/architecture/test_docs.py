@@ -38,7 +38,8 @@ def test_a_stale_passage_is_noticed(tmp_path, monkeypatch) -> None:
     """The check itself can fail, and writing mends it."""
     monkeypatch.setattr(reference, "ROOT", tmp_path)
     (tmp_path / "docs").mkdir()
-    for name in ("bridge.toml.example", "docs/connectors.md", "docs/flow.md", "docs/operations.md", "docs/senders.md"):
+    pages = ("connectors", "flow", "operations", "senders", "targets")
+    for name in ("bridge.toml.example", *(f"docs/{page}.md" for page in pages)):
         (tmp_path / name).write_text((ROOT / name).read_text(encoding="utf-8"), encoding="utf-8")
     page = tmp_path / "docs" / "connectors.md"
     page.write_text(page.read_text(encoding="utf-8").replace("| `elevate` |", "| `elevated` |"), encoding="utf-8")

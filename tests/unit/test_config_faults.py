@@ -67,6 +67,8 @@ OWN_SECTIONS = [
     ),
 ]
 
+OPERATORS = "expected 'equal_to', 'not_equal_to', 'greater_than', 'less_than', 'contains' or 'in'"
+
 SOURCES_AND_TARGETS = [
     ("sources = 3", "1: sources: expected tables, as in [sources.NAME]"),
     ("[sources]\nams = 3", "2: sources.ams: expected a table, as in [sources.ams]"),
@@ -144,8 +146,7 @@ SOURCES_AND_TARGETS = [
     ),
     (
         CRM + 'only_if = [{ any = [\n{ field = "order.total", operator = "equals", value = 1 }] }]',
-        "5: targets.crm.only_if[0].any[0].operator: expected 'equal_to', 'not_equal_to', 'greater_than', 'less_than',"
-        " 'contains' or 'in'",
+        f"5: targets.crm.only_if[0].any[0].operator: {OPERATORS}",
     ),
     (
         CRM + 'only_if = [{ any = [{ all = [\n{ field = "order.total", operator = "in", valu = 1, value = 1 }] }] }]',
