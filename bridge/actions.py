@@ -61,6 +61,12 @@ class LaneSwitch(BaseModel):
     why: str = Field(default="", max_length=500)
 
 
+class Reload(BaseModel):
+    """Read the configuration again."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
 class Actions:
     """The actions on one ledger; with lanes when the daemon runs, without when a verb writes directly."""
 
@@ -70,17 +76,20 @@ class Actions:
         catalogue: Callable[[], Catalogue],
         clock: Clock,
         by_target: Mapping[str, Lane] | None = None,
+        reload: Callable[[], Awaitable[Any]] | None = None,
     ) -> None:
-        """Act on ``ledger``."""
+        """Act on ``ledger``; ``reload`` reads the configuration again, where there is a daemon to do it."""
         self._ledger = ledger
         self._catalogue = catalogue
         self._clock = clock
-        self._lanes = by_target or {}
+        self._lanes = by_target if by_target is not None else {}
+        self._reload = reload
         self._known: dict[str, tuple[type[BaseModel], Callable[[Any, str], Awaitable[Any]]]] = {
             "requeue": (Requeue, self.requeue),
             "release": (ReleaseLines, self.release),
             "pause": (LaneSwitch, self.pause),
             "resume": (LaneSwitch, self.resume),
+            "reload": (Reload, self.reload),
         }
 
     async def act(self, name: str, arguments: Mapping[str, Any], operator: str) -> Any:
@@ -184,6 +193,15 @@ class Actions:
         if (lane := self._lanes.get(wanted.target)) is not None:
             lane.resume()
         return {"target": wanted.target, "paused": False, "was_paused": was_paused}
+
+    async def reload(self, _: Reload, operator: str) -> Any:
+        """Let the daemon read its configuration again; return what is different."""
+        if self._reload is None:
+            raise ActionRefused("no daemon runs on this ledger; the configuration is read when one starts")
+        done = await self._reload()
+        now = milliseconds(self._clock.now())
+        await self._ledger.write(lambda unit: repairs.record(unit, operator, "reload", "", "", now))
+        return done
 
     def _check_target(self, name: str) -> None:
         known: Sequence[str] = sorted(self._catalogue().targets)

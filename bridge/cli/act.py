@@ -1,4 +1,4 @@
-"""``requeue``, ``release``, ``pause``, ``resume``: what an operator may change. Every action is recorded with its author."""
+"""``requeue``, ``release``, ``pause``, ``resume``, ``reload``: what an operator may change. Every action is recorded with its author."""
 
 from __future__ import annotations
 
@@ -135,6 +135,20 @@ def pause(target: Target, *, config: ConfigPath = CONFIG, why: Why = "", as_json
 def resume(target: Target, *, config: ConfigPath = CONFIG, why: Why = "", as_json: AsJson = False) -> None:
     """Let a target's lane go on."""
     _switch(config, "resume", target, why, as_json=as_json)
+
+
+def reload(*, config: ConfigPath = CONFIG, as_json: AsJson = False) -> None:
+    """Let the running daemon read its configuration again: sources, targets, courses and products. A bad file changes nothing."""
+    done = act(settings_of(config), "reload", {})
+    if as_json:
+        show_json(done)
+        return
+    for what in ("added", "removed"):
+        for kind, names in done[what].items():
+            show(f"{kind} {what}: {', '.join(names)}")
+    if done["changed_targets"]:
+        show(f"targets with other settings: {', '.join(done['changed_targets'])}")
+    show("the mapping is another one now" if done["mapping_changed"] else "the mapping is as it was")
 
 
 def _switch(path: Path, action: str, target: str, why: str, *, as_json: bool) -> None:

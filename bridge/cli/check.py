@@ -148,7 +148,7 @@ def _show_unmapped(report: Mapping[str, Any]) -> None:
         show("no product waits in quarantine" if report["ledger"] == "readable" else f"ledger: {report['ledger']}")
         return
     rows = [
-        {**row, "do": "bridge release" if row["mapped_now"] else "map it, restart, then bridge release"}
+        {**row, "do": "bridge release" if row["mapped_now"] else "map it, bridge reload, then bridge release"}
         for row in report["unmapped"]
     ]
     columns = {

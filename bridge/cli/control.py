@@ -69,7 +69,7 @@ async def _through_daemon(file: Path, runner: int, name: str, arguments: Mapping
 
 
 async def _directly(settings: Settings, ledger: Ledger, name: str, arguments: Mapping[str, Any]) -> Any:
-    from bridge.app import catalogue_of  # noqa: PLC0415 - the whole bridge, for the rare case that it does not run
+    from bridge.app.catalogue import catalogue_of  # noqa: PLC0415 - the whole bridge, for the rare case that it does not run
 
     catalogue = catalogue_of(settings)
     await ledger.open(upgrade_schema=False)

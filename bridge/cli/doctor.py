@@ -66,7 +66,7 @@ async def _examine(settings: Settings, used: Mapping[str, TargetSettings], *, fi
 
 
 async def _target(settings: Settings, name: str, given: TargetSettings, *, fix: bool) -> dict[str, Any]:
-    from bridge.app import request_timeout  # noqa: PLC0415 - the whole bridge; no other verb should wait for it
+    from bridge.app.policies import request_timeout  # noqa: PLC0415 - the whole bridge; no other verb should wait for it
 
     clock = SystemClock()
     kind = registry.connector_class(given.connector)

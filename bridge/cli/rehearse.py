@@ -15,7 +15,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from bridge import registry
-from bridge.app import catalogue_of
+from bridge.app.catalogue import catalogue_of
 from bridge.cli.detail import exchange_line
 from bridge.cli.emulated import emulated, settled
 from bridge.cli.given import CONFIG, AsJson, ConfigPath, Reveal, settings_of

@@ -8,6 +8,7 @@ import os
 import signal
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import structlog
@@ -17,6 +18,7 @@ from bridge.cli.given import CONFIG, ConfigPath, loaded
 from bridge.cli.reading import ledger_of
 from bridge.contract.errors import BridgeError
 from bridge.edge import logs
+from config.settings import Settings
 
 if TYPE_CHECKING:
     from bridge.app import Bridge
@@ -50,7 +52,15 @@ def run(
     for warning in found.warnings:
         log.warning("config.warning", where=warning.where, line=warning.line, said=warning.message)
     with asyncio.Runner(loop_factory=None if no_uvloop else _fast_loop()) as runner:
-        runner.run(_serve(Bridge(found.settings), upgrade=not no_upgrade))
+        bridge = Bridge(found.settings, reread=lambda: _reread(config))
+        runner.run(_serve(bridge, upgrade=not no_upgrade))
+
+
+def _reread(config: Path) -> Settings:
+    found = loaded(config)
+    for warning in found.warnings:
+        log.warning("config.warning", where=warning.where, line=warning.line, said=warning.message)
+    return found.settings
 
 
 def _fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -63,9 +73,16 @@ def _fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 async def _serve(bridge: Bridge, *, upgrade: bool) -> None:
     stopping = asyncio.Event()
-    _on_signals(stopping)
     starting = asyncio.create_task(bridge.start(upgrade=upgrade))
     told = asyncio.create_task(stopping.wait())
+    reloads: set[asyncio.Task[None]] = set()
+
+    def reload() -> None:
+        task = asyncio.create_task(_reload(bridge, starting), name="reload")
+        reloads.add(task)
+        task.add_done_callback(reloads.discard)
+
+    _on_signals(stopping, reload)
     try:
         await asyncio.wait({starting, told}, return_when=asyncio.FIRST_COMPLETED)
         if starting.done():
@@ -76,10 +93,19 @@ async def _serve(bridge: Bridge, *, upgrade: bool) -> None:
         server = bridge.settings.server
         raise CannotListen(f"can't listen on {server.host}:{server.port}: {fault.strerror or fault}") from None
     finally:
-        for task in (starting, told):
+        for task in (starting, told, *reloads):
             task.cancel()
-        await asyncio.gather(starting, told, return_exceptions=True)
+        await asyncio.gather(starting, told, *reloads, return_exceptions=True)
         await bridge.stop()
+
+
+async def _reload(bridge: Bridge, starting: asyncio.Task[None]) -> None:
+    """Do as SIGHUP asks; there is nobody to answer but the log."""
+    try:
+        await asyncio.shield(starting)
+        await bridge.reread()
+    except (BridgeError, OSError) as fault:
+        log.error("bridge.not_reloaded", why=str(fault))  # noqa: TRY400 - a message of its own, without a trace
 
 
 def tune_collector() -> None:
@@ -92,17 +118,13 @@ def tune_collector() -> None:
     gc.set_threshold(20_000, 20, 20)
 
 
-def _on_signals(stopping: asyncio.Event) -> None:
+def _on_signals(stopping: asyncio.Event, reload: Callable[[], None]) -> None:
     def stop() -> None:
         if stopping.is_set():
             log.warning("bridge.killed")
             os._exit(1)
         log.info("bridge.stopping")
         stopping.set()
-
-    def reload() -> None:
-        # Its default would end the process: a closed terminal, or an operator used to other daemons, must not do that.
-        log.warning("bridge.not_reloaded", remedy="The configuration is read at start-up: check it, then restart.")
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
     for signum in (signal.SIGTERM, signal.SIGINT):

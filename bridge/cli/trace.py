@@ -189,5 +189,5 @@ def _line(line: Row) -> str:
         )
     if line["kind"] == "early":
         return f"quarantine {line['quarantine_id']}: event {line['event_id']} of {line['source']} waits for its purchase since {since}"
-    release = f"map it, restart, then: bridge release {line['quarantine_id']}"
+    release = f"map it, bridge reload, then: bridge release {line['quarantine_id']}"
     return f"quarantine {line['quarantine_id']}: {what} is not mapped, waits since {since}; {release}"

@@ -234,7 +234,8 @@ class TargetSettings(SettingsModel):
         when: whether CRM work opens when the learner is enrolled, or at once when the purchase is accepted.
         only_if: rules on an order line: conditions, or `{ any = [...] }` and `{ all = [...] }` of them; all must hold, else
             the line does not concern this target.
-        enabled: a disabled target gets no work.
+        enabled: a disabled target gets no work; what is open for it waits.
+        drop: the target is given up: it gets no work, and what is open for it ends undone.
     """
 
     connector: str
@@ -245,6 +246,7 @@ class TargetSettings(SettingsModel):
     when: Literal["enrolled", "accepted"] = "enrolled"
     only_if: tuple[Rule, ...] = ()
     enabled: bool = True
+    drop: bool = False
 
 
 class CourseTable(SettingsModel):

@@ -30,13 +30,13 @@ class Dispatcher:
         self._clock = clock
         self._owner = owner
         self._lease = lease
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: dict[str, asyncio.Task[None]] = {}
         self._seen: tuple[int, int] | None = None
 
     @property
     def running(self) -> bool:
         """Whether every lane's loop is alive."""
-        return len(self._tasks) == len(self.lanes) and not any(task.done() for task in self._tasks)
+        return self._tasks.keys() == self.lanes.keys() and not any(task.done() for task in self._tasks.values())
 
     async def start(self) -> None:
         """Take back the leases of the dead, remember pauses, start every lane.
@@ -57,7 +57,33 @@ class Dispatcher:
                 self.lanes[row.target].pause(row.paused_by)
         await self._follow_clock(now)
         self._ledger.on_commit(self.wake)
-        self._tasks = [asyncio.create_task(lane.run(), name=f"lane:{name}") for name, lane in self.lanes.items()]
+        self._run(self.lanes)
+
+    async def exchange(self, by_target: Mapping[str, Lane]) -> list[Lane]:
+        """Let these lanes work from now on; return those that left, once what they had in flight has ended.
+
+        Lanes that stay are not disturbed. A pause by an operator is the target's, and goes over to its new lane.
+
+        Raises:
+            LedgerError: the pauses can't be read; nothing has changed.
+        """
+        pauses = {row.target: row.paused_by for row in await self._ledger.write(lanes.paused)}
+        left = [lane for name, lane in self.lanes.items() if by_target.get(name) is not lane]
+        arrived = {name: lane for name, lane in by_target.items() if self.lanes.get(name) is not lane}
+        await asyncio.gather(*(lane.drain() for lane in left))
+        for lane in left:
+            await asyncio.gather(self._tasks.pop(lane.target.name), return_exceptions=True)
+        self.lanes.clear()
+        self.lanes.update(by_target)
+        for name, lane in arrived.items():
+            if pauses.get(name, "bridge") != "bridge":
+                lane.pause(pauses[name])
+        self._run(arrived)
+        return left
+
+    def _run(self, arrived: Mapping[str, Lane]) -> None:
+        for name, lane in arrived.items():
+            self._tasks[name] = asyncio.create_task(lane.run(), name=f"lane:{name}")
 
     def wake(self, targets: frozenset[str]) -> None:
         """Wake the lanes of these targets."""
@@ -97,6 +123,6 @@ class Dispatcher:
     async def drain(self) -> None:
         """Stop claiming, finish what is in flight, give leases back."""
         await asyncio.gather(*(lane.drain() for lane in self.lanes.values()))
-        for task in self._tasks:
+        for task in self._tasks.values():
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)

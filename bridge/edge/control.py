@@ -11,7 +11,7 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from bridge.actions import ActionRefused, Actions
-from bridge.contract.errors import LedgerError
+from bridge.contract.errors import ConfigError, LedgerError
 
 _LONGEST_PATH = 100  # the kernel takes 107 bytes
 
@@ -39,7 +39,7 @@ def control_application(actions: Actions) -> web.Application:
             return web.json_response(
                 {"error": "; ".join(f"{name}: {text}" for name, text in faults.items())}, status=422
             )
-        except ActionRefused as fault:
+        except (ActionRefused, ConfigError) as fault:
             return web.json_response({"error": str(fault)}, status=422)
         except LedgerError as fault:
             return web.json_response({"error": str(fault)}, status=503)

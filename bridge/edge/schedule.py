@@ -33,6 +33,10 @@ class Schedule:
             run, IntervalTrigger(seconds=seconds), id=name, coalesce=True, max_instances=1, misfire_grace_time=None
         )
 
+    def never(self, name: str) -> None:
+        """Run this job no more."""
+        self._scheduler.remove_job(name)
+
     def start(self) -> None:
         """Start; call it on the event loop."""
         self._scheduler.start()

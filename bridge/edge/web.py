@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
@@ -19,7 +19,7 @@ def application(
     webhooks: Webhooks, health: Health, catalogue: Callable[[], Catalogue], max_body: int, *, metrics: bool
 ) -> web.Application:
     """Build the application. ``metrics`` says whether they are shown here, or on the admin listener."""
-    app = web.Application(middlewares=[_errors], client_max_size=max_body)
+    app = web.Application(middlewares=[_errors(webhooks.late)], client_max_size=max_body)
     webhooks.add_to(app.router)
     health.add_probes_to(app.router)
     if metrics:
@@ -30,7 +30,7 @@ def application(
 
 def admin_application(health: Health) -> web.Application:
     """Build what the admin listener shows."""
-    app = web.Application(middlewares=[_errors])
+    app = web.Application(middlewares=[_errors(_nobody)])
     health.add_probes_to(app.router)
     health.add_metrics_to(app.router)
     return app
@@ -47,15 +47,35 @@ def _to_registration(catalogue: Callable[[], Catalogue]) -> Any:
     return go
 
 
-@web.middleware
-async def _errors(request: web.Request, handler: Any) -> web.StreamResponse:
-    """Answer every fault as JSON, without a trace; log what was not meant to happen."""
+Late = Callable[[web.Request], Awaitable[web.Response | None]]
+"""Answers a request that no route was made for at start-up, or returns None."""
+
+
+async def _nobody(_: web.Request) -> None:
+    return None
+
+
+def _errors(late: Late) -> Any:
+    @web.middleware
+    async def errors(request: web.Request, handler: Any) -> web.StreamResponse:
+        """Answer every fault as JSON, without a trace; log what was not meant to happen."""
+        try:
+            return await _handled(request, handler, late)
+        except web.HTTPException as fault:
+            headers = {"Allow": fault.headers["Allow"]} if "Allow" in fault.headers else None
+            return web.json_response({"error": fault.reason.lower()}, status=fault.status, headers=headers)
+        except Exception as fault:
+            log.exception("edge.failed", path=request.path, fault=type(fault).__name__)
+            # 503 and not 500: whatever it was, the call was not kept, and the sender should send it again.
+            return web.json_response({"error": "internal error"}, status=503, headers={"Retry-After": "30"})
+
+    return errors
+
+
+async def _handled(request: web.Request, handler: Any, late: Late) -> web.StreamResponse:
     try:
         return await handler(request)  # type: ignore[no-any-return]
-    except web.HTTPException as fault:
-        headers = {"Allow": fault.headers["Allow"]} if "Allow" in fault.headers else None
-        return web.json_response({"error": fault.reason.lower()}, status=fault.status, headers=headers)
-    except Exception as fault:
-        log.exception("edge.failed", path=request.path, fault=type(fault).__name__)
-        # 503 and not 500: whatever it was, the call was not kept, and the sender should send it again.
-        return web.json_response({"error": "internal error"}, status=503, headers={"Retry-After": "30"})
+    except web.HTTPNotFound:
+        if (answer := await late(request)) is None:
+            raise
+        return answer

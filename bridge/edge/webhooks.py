@@ -47,6 +47,14 @@ class Webhooks:
                 self._add(router, route.path, self._fixed(adapter, route.methods))
         self._add(router, "/in/{source}", self._named)
 
+    async def late(self, request: web.Request) -> web.Response | None:
+        """Answer where a protocol prescribes the address and its first source came with a reload; None elsewhere."""
+        for adapter in self._sources().adapters():
+            for route in adapter.routes:
+                if request.path in (route.path, route.path + "/"):
+                    return await self._receive(request, adapter, route.methods, None)
+        return None
+
     @staticmethod
     def _add(router: web.UrlDispatcher, path: str, handler: Callable[[web.Request], object]) -> None:
         for spelling in (path, path + "/"):

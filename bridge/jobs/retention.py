@@ -5,6 +5,7 @@ The story stays, what the sender wrote goes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import structlog
@@ -23,8 +24,8 @@ _LONGEST_WAIT = timedelta(days=90)
 class Retention:
     """Empties old events, a few hundred in one transaction."""
 
-    def __init__(self, ledger: Ledger, keep: timedelta, clock: Clock) -> None:
-        """Work on ``ledger``; events younger than ``keep`` stay as they are."""
+    def __init__(self, ledger: Ledger, keep: Callable[[], timedelta], clock: Clock) -> None:
+        """Work on ``ledger``; events younger than ``keep`` says stay as they are."""
         self._ledger = ledger
         self._keep = keep
         self._clock = clock
@@ -35,7 +36,7 @@ class Retention:
         Raises:
             LedgerError: the ledger can't take it now; the next run does it.
         """
-        before = milliseconds(self._clock.now() - self._keep)
+        before = milliseconds(self._clock.now() - self._keep())
         emptied = 0
         while (done := await self._ledger.write(lambda unit: ageing.empty_events(unit, before, _AT_ONCE))) > 0:
             emptied += done

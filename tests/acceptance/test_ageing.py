@@ -102,7 +102,7 @@ async def test_old_events_are_emptied_and_the_story_stays(bridge) -> None:
     await client.register(product="UNKNOWN")
     clock.move(400 * DAY + 1)
     await client.register("later")
-    await Retention(running.ledger, running.settings.ledger.keep_events, clock).run()
+    await Retention(running.ledger, lambda: running.settings.ledger.keep_events, clock).run()
     rows = await running.ledger.read(
         lambda c: c.execute(text("SELECT id, body, encoding FROM event ORDER BY id")).all()
     )

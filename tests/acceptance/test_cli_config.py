@@ -6,7 +6,8 @@ import aiohttp
 import pytest
 
 from bridge import __version__
-from bridge.app import Bridge, request_timeout
+from bridge.app import Bridge
+from bridge.app.policies import request_timeout
 from bridge.registry import Registry
 from config.load import load
 from tests.acceptance.cli_rig import ask, asked, command, past

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from bridge.app import catalogue_of
+from bridge.app.catalogue import catalogue_of
 from bridge.contract.command import Action, EnrollmentCommand, Item, Learner, Order, Refund
 from bridge.contract.inbound import InboundEvent, Lookup
 from bridge.intake.intake import Intake
@@ -156,5 +156,5 @@ async def _retained(path, days: int) -> None:
     clock = SetClock(datetime.now(UTC) + timedelta(days=days))
     ledger = Ledger(load(path, Registry(), env={}).settings.ledger.url)
     await ledger.open()
-    await Retention(ledger, timedelta(days=400), clock).run()
+    await Retention(ledger, lambda: timedelta(days=400), clock).run()
     await ledger.close()

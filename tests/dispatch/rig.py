@@ -148,7 +148,7 @@ class Rig:
     async def crash(self) -> None:
         """Stop as a killed process would: nothing is drained, nothing settled; then open the ledger again."""
         assert self.dispatcher is not None
-        tasks = [*self.dispatcher._tasks]
+        tasks = [*self.dispatcher._tasks.values()]
         for lane in self.dispatcher.lanes.values():
             lane._draining = True  # a dead process starts nothing more
             tasks += [*lane._tasks, *lane._settler._flushes, *([lane._probe] if lane._probe else [])]

@@ -1,0 +1,184 @@
+"""The composition root: settings in, wired bridge out. Nothing else knows all the parts."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import socket
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import structlog
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_random_exponential
+
+from bridge.actions import Actions
+from bridge.app.catalogue import catalogue_of
+from bridge.app.lanes import LaneShop
+from bridge.app.reload import Reloaded, refuse_what_needs_a_restart, unfinished
+from bridge.app.senders import Senders
+from bridge.contract.errors import LedgerError, LedgerHeld
+from bridge.dispatch.loop import Dispatcher
+from bridge.edge.control import control_application, socket_path
+from bridge.edge.health import Health
+from bridge.edge.schedule import Schedule
+from bridge.edge.serve import Listeners
+from bridge.edge.telemetry import Telemetry
+from bridge.edge.web import admin_application, application
+from bridge.edge.webhooks import Webhooks
+from bridge.intake.intake import Intake
+from bridge.jobs.expiry import Expiry
+from bridge.jobs.retention import Retention
+from bridge.kit.clock import Clock, SystemClock, milliseconds
+from bridge.ledger import given_up
+from bridge.ledger.store import Ledger
+from config.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+_WAIT_FOR_LEDGER = 30.0
+
+
+class Bridge:
+    """One running bridge. :meth:`start` it, then :meth:`stop` it; both once. :meth:`reload` it in between."""
+
+    def __init__(
+        self, settings: Settings, clock: Clock | None = None, reread: Callable[[], Settings] | None = None
+    ) -> None:
+        """Take valid settings; nothing is opened yet. ``reread`` reads the file again when a reload is asked for."""
+        self.settings = settings
+        self.clock = clock or SystemClock()
+        self.ledger = Ledger(settings.ledger.url)
+        self.catalogue = catalogue_of(settings)
+        self.telemetry = Telemetry()
+        self.port = 0
+        self.dispatcher: Dispatcher | None = None
+        self._reread = reread
+        self._reloading = asyncio.Lock()
+        self._owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        self._listeners = Listeners(self.telemetry.unreadable)
+        self._schedule = Schedule()
+        self._intake = Intake(self.ledger, lambda: self.catalogue)
+        self._lanes = LaneShop(self.ledger, lambda: self.catalogue, self.clock, self._owner, self.telemetry.attempted)
+        self._senders = Senders(self.ledger, self._intake, self.clock, self._schedule, self.telemetry.looked_up)
+        self._opened = False
+
+    async def start(self, *, upgrade: bool = True) -> None:
+        """Open the ledger (waiting for a database that is still starting), start the lanes, then listen.
+
+        Raises:
+            LedgerHeld: another process runs on the ledger.
+            LedgerError: the ledger can't be opened.
+            OSError: the address can't be listened on.
+        """
+        await self._open_ledger(upgrade=upgrade)
+        self.ledger.measure_groups(self.telemetry.group_size.observe)
+        await self._give_up(self.settings)
+        lease = self.settings.dispatch.lease.total_seconds()
+        lanes = self._lanes.lanes(self.settings, self.catalogue)
+        self.dispatcher = Dispatcher(self.ledger, lanes, self.clock, self._owner, lease)
+        await self.dispatcher.start()
+        self._schedule.every(lease / 3, "tick", self.dispatcher.tick)
+        self._schedule.every(60, "expiry", Expiry(self.ledger, lambda: self.catalogue, self.clock).run)
+        keep = lambda: self.settings.ledger.keep_events  # noqa: E731 - the newest after a reload
+        self._schedule.every(3600, "retention", Retention(self.ledger, keep, self.clock).run)
+        self._schedule.start()
+        await self._listen(self.dispatcher)
+        log.info(
+            "bridge.started",
+            host=self.settings.server.host,
+            port=self.port,
+            sources=sorted(self.catalogue.sources),
+            targets=sorted(self.catalogue.targets),
+        )
+
+    async def reload(self, settings: Settings) -> Reloaded:
+        """Take over other settings: sources, targets, courses and products, without an event or a delivery lost.
+
+        Everything is built before anything is changed, so that settings that can't be used change nothing. What is under
+        way ends with what it began with; registrations keep the mapping that they were made with.
+
+        Raises:
+            ReloadRefused: it needs a restart, or would leave work behind.
+            LedgerError: the ledger is away. Asked again, or started again, the bridge goes on from wherever it was.
+        """
+        async with self._reloading:
+            assert self.dispatcher is not None  # noqa: S101 - only a started bridge is asked to
+            refuse_what_needs_a_restart(self.settings, settings)
+            await unfinished(self.ledger, self.settings, settings)
+            catalogue = catalogue_of(settings)
+            lanes = self._lanes.lanes(settings, catalogue)
+            try:
+                senders = self._senders.prepare(settings, catalogue)
+            except BaseException:
+                await self._lanes.discard(lanes.values(), self.dispatcher.lanes.values())
+                raise
+            before, self.settings, self.catalogue = self.catalogue, settings, catalogue
+            left = await self.dispatcher.exchange(lanes)
+            await self._lanes.discard(left, lanes.values())
+            await self._senders.exchange(senders)
+            await self._give_up(settings)  # only now that its lane has nothing in flight any more
+            done = Reloaded.between(before, catalogue, changed_targets=[lane.target.name for lane in left])
+            log.info("bridge.reloaded", **done.words())
+            return done
+
+    async def stop(self) -> None:
+        """Stop accepting, finish what is in flight, give leases back, close the ledger."""
+        await self._listeners.close()
+        self._schedule.stop()
+        await self._senders.close()
+        if self.dispatcher is not None:
+            await self.dispatcher.drain()
+        await self._lanes.close()
+        if self._opened:
+            await self.ledger.close()
+        log.info("bridge.stopped")
+
+    async def _open_ledger(self, *, upgrade: bool) -> None:
+        def passing(fault: BaseException) -> bool:
+            return isinstance(fault, LedgerError) and not isinstance(fault, LedgerHeld) and self.ledger.shared
+
+        async for attempt in AsyncRetrying(
+            retry=retry_if_exception(passing),
+            stop=stop_after_delay(_WAIT_FOR_LEDGER),
+            wait=wait_random_exponential(multiplier=0.5, max=5),
+            reraise=True,
+        ):
+            with attempt:
+                await self.ledger.open(upgrade_schema=upgrade)
+        self._opened = True
+
+    async def _give_up(self, settings: Settings) -> None:
+        """End what is open at targets that the operator has given up. Idempotent."""
+        names = [name for name, given in settings.targets.items() if given.drop]
+        now = milliseconds(self.clock.now())
+        for name in names:
+            if ended := await self.ledger.write(partial(given_up.give_up, target=name, now=now)):
+                log.warning("bridge.target_given_up", target=name, deliveries=ended)
+
+    async def _listen(self, dispatcher: Dispatcher) -> None:
+        server, admin = self.settings.server, self.settings.admin
+        await self._senders.exchange(self._senders.prepare(self.settings, self.catalogue))
+        webhooks = Webhooks(self._intake, lambda: self._senders.sources, self.telemetry, self.clock, server.max_body)
+        health = Health(self.ledger, dispatcher, self.telemetry, self.clock, lambda: self._intake.refusing)
+        if self.ledger.file is not None:
+            reload = None if self._reread is None else self.reread
+            actions = Actions(self.ledger, lambda: self.catalogue, self.clock, dispatcher.lanes, reload)
+            await self._listeners.unix(control_application(actions), socket_path(self.ledger.file))
+        if admin.port is not None:
+            await self._listeners.tcp(admin_application(health), admin.host, admin.port)
+        app = application(webhooks, health, lambda: self.catalogue, server.max_body, metrics=admin.port is None)
+        self.port = await self._listeners.tcp(app, server.host, server.port)
+
+    async def reread(self) -> dict[str, Any]:
+        """Read the file again and take it over; return what is different now.
+
+        Raises:
+            ConfigError: the file can't be used; nothing was changed.
+            ReloadRefused: as :meth:`reload`.
+            LedgerError: as :meth:`reload`.
+        """
+        assert self._reread is not None  # noqa: S101 - whoever asks was given it
+        settings = await asyncio.to_thread(self._reread)
+        return (await self.reload(settings)).words()

@@ -1,0 +1,114 @@
+"""From the operator's settings to the mapping in the form that planning reads."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from bridge import registry
+from bridge.contract.catalogue import Catalogue, CourseEntry, ProductEntry, SourceEntry, TargetEntry
+from bridge.contract.settings import MarksTestOrders, Milestone, SourceSettings, TargetSettings
+from config.settings import Course, Settings
+
+
+def catalogue_of(settings: Settings) -> Catalogue:
+    """Return the operator's mapping in the form that planning reads; disabled sources and targets are left out."""
+    scopes = {name: _scope(name, settings.sources) for name, given in settings.sources.items() if given.enabled}
+    shared = Counter(scopes.values())
+    sources = {
+        name: _source(name, settings.sources[name], scope, joined=shared[scope] > 1) for name, scope in scopes.items()
+    }
+    targets = {
+        name: _target(name, given) for name, given in settings.targets.items() if given.enabled and not given.drop
+    }
+    courses = {
+        key: CourseEntry(
+            key=key,
+            title=course.title,
+            product_url=course.product_url,
+            registration_url=course.registration_url,
+            duration=course.access.duration,
+            grace=course.access.grace,
+            full_access=course.access.full_access,
+            tables=course.tables,
+        )
+        for key, course in settings.courses.items()
+    }
+    products = {
+        (source, product.remote_product_id): ProductEntry(product.courses, product.product_url, product.ignore)
+        for product in settings.products
+        for source in product.source
+    }
+    text = orjson.dumps(
+        {
+            "courses": {
+                key: {**course.model_dump(mode="json", exclude_defaults=True), **_tables(course)}
+                for key, course in settings.courses.items()
+            },
+            "products": [product.model_dump(mode="json", exclude_defaults=True) for product in settings.products],
+        },
+        option=orjson.OPT_SORT_KEYS,
+    )
+    return Catalogue(sources, targets, courses, products, hashlib.sha256(text).hexdigest()[:16], text.decode())
+
+
+def _tables(course: Course) -> dict[str, Any]:
+    # Each is of its target's own model, of which a dump of the course would show the base only.
+    return {
+        "tables": {name: table.model_dump(mode="json", exclude_defaults=True) for name, table in course.tables.items()}
+    }
+
+
+def _scope(name: str, sources: Mapping[str, SourceSettings]) -> str:
+    """Return the source that a source's orders are known under: the last of the chain of ``same_orders_as``."""
+    passed: list[str] = []
+    while name not in passed:
+        passed.append(name)
+        name = sources[name].same_orders_as or name
+    return name if passed[-1] == name else min(passed)  # a ring: all of them are one
+
+
+def _source(name: str, settings: SourceSettings, scope: str, *, joined: bool) -> SourceEntry:
+    return SourceEntry(
+        name=name,
+        adapter=settings.adapter,
+        namespace=settings.namespace or name,
+        business_scope=scope,
+        unmapped=settings.unmapped,
+        joined=joined,
+        test_mode=isinstance(settings, MarksTestOrders) and settings.test_mode,
+        echo_of=settings.echo_of,
+        accept_enrollments=settings.accept_enrollments,
+    )
+
+
+def _target(name: str, settings: TargetSettings) -> TargetEntry:
+    kind = registry.connector_class(settings.connector)
+    return TargetEntry(
+        name=name,
+        connector=settings.connector,
+        stage=kind.stage,
+        known_by=kind.known_by,
+        needs_table=kind.needs_table,
+        course_for=kind.course_for,
+        course_model=kind.Course,
+        when=settings.when,
+        only_if=settings.only_if,
+        hears=_hears(settings),
+    )
+
+
+_TOLD_BY_LMS = frozenset({Milestone.STARTED, Milestone.PROGRESS, Milestone.COMPLETED, Milestone.EXPIRED})
+_PATHS_OF_PROGRESS = ("registration.percent", "registration.started_at", "registration.completed_at")
+
+
+def _hears(settings: TargetSettings) -> frozenset[Milestone]:
+    """Return what an LMS tells that the target's actions wait for, or that a template or rule of its looks at."""
+    awaited = {milestone for action in getattr(settings, "actions", ()) for milestone in action.on}
+    text = settings.model_dump_json()  # secrets are masked in it
+    looks = any(path in text for path in _PATHS_OF_PROGRESS)
+    return _TOLD_BY_LMS if looks else frozenset(awaited & _TOLD_BY_LMS)

@@ -1,0 +1,86 @@
+"""Lanes of the configured targets: made anew where the settings differ, kept where they don't."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+
+from bridge import registry
+from bridge.app.policies import lane_policy, request_timeout
+from bridge.contract.catalogue import Catalogue, TargetEntry
+from bridge.contract.settings import TargetSettings
+from bridge.dispatch.attempt import PatientLimiter
+from bridge.dispatch.lane import Lane, LanePolicy, Observer
+from bridge.kit.clock import Clock
+from bridge.kit.http import Http, Windows, open_session
+from bridge.kit.masking import secrets_of
+from bridge.ledger.store import Ledger
+from config.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A lane with all that it was made of."""
+
+    lane: Lane
+    of: tuple[TargetEntry, TargetSettings, LanePolicy, float]
+    session: aiohttp.ClientSession
+
+
+class LaneShop:
+    """Makes lanes, and remembers what each was made of. A lane that stays keeps its breaker, rate and connections."""
+
+    def __init__(
+        self, ledger: Ledger, catalogue: Callable[[], Catalogue], clock: Clock, owner: str, observe: Observer
+    ) -> None:
+        """Make lanes on ``ledger``."""
+        self._ledger = ledger
+        self._catalogue = catalogue
+        self._clock = clock
+        self._owner = owner
+        self._observe = observe
+        self._made: dict[int, _Made] = {}
+
+    def lanes(self, settings: Settings, catalogue: Catalogue) -> Mapping[str, Lane]:
+        """Return the lanes of these settings by target: those that are there already, and new ones that don't run yet."""
+        return {name: self._lane(settings, name, entry) for name, entry in catalogue.targets.items()}
+
+    def _lane(self, settings: Settings, name: str, entry: TargetEntry) -> Lane:
+        given = settings.targets[name]
+        of = (entry, given, lane_policy(settings, given.concurrency), request_timeout(settings, name))
+        for made in self._made.values():
+            if made.of == of:
+                return made.lane
+        kind = registry.connector_class(given.connector)
+        limiter = PatientLimiter(
+            Windows(given.rate_limit or kind.rate_limit, self._clock, fixed=bool(given.rate_limit))
+        )
+        session = open_session(given.concurrency * 2)  # its connections live as long as the lane
+        connector: Any = kind(given, Http(given.base_url, limiter, of[3], session), self._clock)
+        lane = Lane(
+            entry,
+            connector,
+            self._ledger,
+            self._catalogue,
+            of[2],
+            self._clock,
+            self._owner,
+            self._observe,
+            secrets=secrets_of(given),
+        )
+        self._made[id(lane)] = _Made(lane, of, session)
+        return lane
+
+    async def discard(self, lanes: Iterable[Lane], kept: Iterable[Lane]) -> None:
+        """Close the connections of lanes that work no more, but for those that are kept."""
+        stays = {id(lane) for lane in kept}
+        for lane in lanes:
+            if id(lane) not in stays and (made := self._made.pop(id(lane), None)) is not None:
+                await made.session.close()
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self.discard([made.lane for made in self._made.values()], ())

@@ -1,0 +1,35 @@
+"""From the operator's settings to how lanes and lookups work."""
+
+from __future__ import annotations
+
+from bridge.dispatch.breaker import BreakerPolicy
+from bridge.dispatch.lane import LanePolicy
+from bridge.dispatch.retry import RetryPolicy
+from config.settings import Settings
+
+
+def retry_policy(settings: Settings) -> RetryPolicy:
+    """Return when what failed is tried again, from ``[dispatch]``."""
+    given = settings.dispatch
+    return RetryPolicy(given.retry, given.max_age, given.jitter, given.retry_after_max)
+
+
+def lane_policy(settings: Settings, concurrency: int) -> LanePolicy:
+    """Return how a lane works, from ``[dispatch]`` and the target's own concurrency."""
+    given = settings.dispatch
+    return LanePolicy(
+        concurrency=concurrency,
+        deadline=given.deadline.total_seconds(),
+        lease=given.lease.total_seconds(),
+        retry=retry_policy(settings),
+        breaker=BreakerPolicy(
+            given.breaker_failures, given.breaker_probe.total_seconds(), given.breaker_probe_max.total_seconds()
+        ),
+    )
+
+
+def request_timeout(settings: Settings, target: str) -> float:
+    """Return how many seconds one request to a target may take: by its own ``timeout``, else as ``[dispatch]`` says."""
+    given = settings.targets[target]
+    own = "timeout" in given.model_fields_set
+    return (given.timeout if own else settings.dispatch.request_timeout).total_seconds()

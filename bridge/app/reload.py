@@ -1,0 +1,90 @@
+"""What a reload may change, and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from bridge.actions import ActionRefused
+from bridge.contract.catalogue import Catalogue
+from bridge.ledger import given_up
+from bridge.ledger.store import Ledger
+from config.settings import Settings
+
+_AT_START_ONLY = ("server", "admin", "log")
+
+
+class ReloadRefused(ActionRefused):
+    """The settings are valid and can't be taken over while the bridge runs; nothing was changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """What is different now: names of sources, targets and courses, and how many products."""
+
+    added: Mapping[str, list[str]]
+    removed: Mapping[str, list[str]]
+    changed_targets: tuple[str, ...]
+    mapping_changed: bool
+
+    @classmethod
+    def between(cls, before: Catalogue, after: Catalogue, changed_targets: Iterable[str]) -> Self:
+        """Compare two mappings; ``changed_targets`` work with other settings now."""
+        kinds = {
+            kind: (set(getattr(before, kind)), set(getattr(after, kind))) for kind in ("sources", "targets", "courses")
+        }
+        return cls(
+            added={kind: sorted(new - old) for kind, (old, new) in kinds.items() if new - old},
+            removed={kind: sorted(old - new) for kind, (old, new) in kinds.items() if old - new},
+            changed_targets=tuple(sorted(set(changed_targets) & set(after.targets))),
+            mapping_changed=before.digest != after.digest,
+        )
+
+    def words(self) -> dict[str, Any]:
+        """Return it for a log line or as JSON."""
+        return {
+            "added": dict(self.added),
+            "removed": dict(self.removed),
+            "changed_targets": list(self.changed_targets),
+            "mapping_changed": self.mapping_changed,
+        }
+
+
+def refuse_what_needs_a_restart(before: Settings, after: Settings) -> None:
+    """Refuse settings that are read at start-up only.
+
+    Raises:
+        ReloadRefused: naming them.
+    """
+    changed = [
+        f"{section}.{name}"
+        for section in _AT_START_ONLY
+        for name in type(getattr(after, section)).model_fields
+        if getattr(getattr(before, section), name) != getattr(getattr(after, section), name)
+    ]
+    if before.ledger.url != after.ledger.url:
+        changed.append("ledger.url")
+    if before.dispatch.lease != after.dispatch.lease:
+        changed.append("dispatch.lease")
+    if changed:
+        raise ReloadRefused(f"these are read at start-up only: {', '.join(changed)}; restart the bridge for them")
+
+
+async def unfinished(ledger: Ledger, before: Settings, after: Settings) -> None:
+    """Refuse to lose a target that still has something to do.
+
+    Raises:
+        ReloadRefused: naming the targets and how much is open there.
+        LedgerError: the ledger is away.
+    """
+    leaving = sorted(set(before.targets) - set(after.targets))
+    if not leaving:
+        return
+    counts = await ledger.read(lambda connection: given_up.unsettled(connection, leaving))
+    if counts:
+        told = ", ".join(f"{name} ({count} deliveries)" for name, count in sorted(counts.items()))
+        raise ReloadRefused(
+            f"still to be done at targets that are gone from the file: {told}; put them back, or keep them with"
+            " drop = true to give it up"
+        )

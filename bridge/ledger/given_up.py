@@ -1,0 +1,56 @@
+"""Targets that the operator has given up: what is open there ends, and nothing waits for them any more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, bindparam, text
+
+from bridge.ledger import outbox, registrations
+from bridge.ledger.unit import Unit
+
+_UNSETTLED = """
+SELECT target, count(*) AS n FROM delivery WHERE target IN :names AND state IN ('waiting', 'open', 'blocked', 'leased', 'dead')
+GROUP BY target
+"""
+_BEHIND = """
+SELECT DISTINCT t.registration_id FROM "right" w JOIN "grant" t ON t.right_id = w.id
+WHERE w.target = :target AND (w.wanted = 1 OR w.held <> 'no')
+"""
+# The grant lives on without a right, so that its end is still found by date.
+_INSTEAD = """
+INSERT INTO "grant" (registration_id, course, right_id, live, expires_at, full_access)
+SELECT t.registration_id, t.course, NULL, t.live, t.expires_at, t.full_access FROM "right" w JOIN "grant" t ON t.right_id = w.id
+WHERE w.target = :target AND t.live = 1 AND t.superseded = 0
+ON CONFLICT DO NOTHING
+"""
+_ENDED = """
+UPDATE "grant" SET live = 0, superseded = 1 WHERE right_id IN (SELECT id FROM "right" WHERE target = :target) AND superseded = 0
+"""
+_LET_GO = "UPDATE \"right\" SET wanted = 0, held = 'no', held_as = '', updated_at = :now WHERE target = :target"
+_DROPPED = """
+UPDATE delivery SET state = 'done', outcome = 'dropped', why = 'the target was given up', remedy = NULL, updated_at = :now
+WHERE target = :target AND state IN ('waiting', 'open', 'blocked', 'dead')
+"""
+
+
+def unsettled(connection: Connection, names: Sequence[str]) -> dict[str, int]:
+    """Return how many deliveries are not done, by target; targets with none are left out."""
+    statement = text(_UNSETTLED).bindparams(bindparam("names", expanding=True))
+    return {row.target: row.n for row in connection.execute(statement, {"names": list(names)})}
+
+
+def give_up(unit: Unit, target: str, now: int) -> int:
+    """End everything that is open at a target; return how many deliveries that were. Idempotent.
+
+    What the target holds stays as it is there; we count on it no more.
+    """
+    behind = [row.registration_id for row in unit.rows(_BEHIND, target=target)]
+    unit.hold("registration", behind)
+    dropped = unit.run(_DROPPED, target=target, now=now)
+    if behind:
+        unit.run(_INSTEAD, target=target)
+        unit.run(_ENDED, target=target)
+        unit.run(_LET_GO, target=target, now=now)
+    outbox.open_waiting(unit, registrations.derive_states(unit, behind, now), now)
+    return dropped
