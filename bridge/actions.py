@@ -10,12 +10,16 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from bridge.contract.catalogue import Catalogue
 from bridge.contract.errors import BridgeError
+from bridge.contract.inbound import InboundAdapter
 from bridge.dispatch.lane import Lane
 from bridge.intake.release import release
+from bridge.intake.replay import prepare, replay
 from bridge.kit.clock import Clock, milliseconds
-from bridge.ledger import lanes, lookups, quarantine, repairs
+from bridge.ledger import lanes, lookups, quarantine, repairs, replays
 from bridge.ledger.store import Ledger
 from bridge.ledger.unit import Unit
+
+_MOST_EVENTS = 500  # in one transaction
 
 
 class ActionRefused(BridgeError):
@@ -61,6 +65,22 @@ class LaneSwitch(BaseModel):
     why: str = Field(default="", max_length=500)
 
 
+class ReplayEvents(BaseModel):
+    """Understand events anew from their stored bytes: these, or a source's in one state.
+
+    Attributes:
+        state: as in ``bridge events``: ``accepted``, ``unreadable``, ``refused``.
+        dry_run: only say what would come of it.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    ids: tuple[int, ...] = ()
+    source: str | None = None
+    state: str | None = None
+    dry_run: bool = False
+
+
 class Reload(BaseModel):
     """Read the configuration again."""
 
@@ -77,18 +97,30 @@ class Actions:
         clock: Clock,
         by_target: Mapping[str, Lane] | None = None,
         reload: Callable[[], Awaitable[Any]] | None = None,
+        adapter: Callable[[str], InboundAdapter | None] = lambda _source: None,
     ) -> None:
-        """Act on ``ledger``; ``reload`` reads the configuration again, where there is a daemon to do it."""
+        """Act on ``ledger``.
+
+        Args:
+            ledger: open for writing.
+            catalogue: the mapping of today.
+            clock: for the record.
+            by_target: the lanes of the daemon.
+            reload: reads the configuration again, where there is a daemon to do it.
+            adapter: of a source, to read its events again.
+        """
         self._ledger = ledger
         self._catalogue = catalogue
         self._clock = clock
         self._lanes = by_target if by_target is not None else {}
         self._reload = reload
+        self._adapter = adapter
         self._known: dict[str, tuple[type[BaseModel], Callable[[Any, str], Awaitable[Any]]]] = {
             "requeue": (Requeue, self.requeue),
             "release": (ReleaseLines, self.release),
             "pause": (LaneSwitch, self.pause),
             "resume": (LaneSwitch, self.resume),
+            "replay": (ReplayEvents, self.replay),
             "reload": (Reload, self.reload),
         }
 
@@ -193,6 +225,27 @@ class Actions:
         if (lane := self._lanes.get(wanted.target)) is not None:
             lane.resume()
         return {"target": wanted.target, "paused": False, "was_paused": was_paused}
+
+    async def replay(self, wanted: ReplayEvents, operator: str) -> list[dict[str, Any]]:
+        """Understand events anew by today's adapters and mapping; return what became of each, oldest first."""
+        if not (wanted.ids or (wanted.source and wanted.state)):
+            raise ActionRefused("say which: event ids, or --source NAME with --state STATE")
+        now, catalogue = milliseconds(self._clock.now()), self._catalogue()
+        rows = await self._ledger.write(
+            lambda unit: replays.events(unit, wanted.ids, wanted.source, wanted.state, _MOST_EVENTS)
+        )
+        ready = [
+            prepare(row, catalogue.sources.get(row.source), self._adapter(row.source), catalogue, now) for row in rows
+        ]
+
+        def work(unit: Unit) -> list[dict[str, Any]]:
+            done = [replay(unit, one, dry_run=wanted.dry_run) for one in ready]
+            if not wanted.dry_run and done:
+                subject = ",".join(str(item.event_id) for item in done)[:500]
+                repairs.record(unit, operator, "replay", subject, "", now)
+            return [asdict(item) for item in done]
+
+        return await self._ledger.write(work)
 
     async def reload(self, _: Reload, operator: str) -> Any:
         """Let the daemon read its configuration again; return what is different."""

@@ -164,7 +164,9 @@ class Bridge:
         health = Health(self.ledger, dispatcher, self.telemetry, self.clock, lambda: self._intake.refusing)
         if self.ledger.file is not None:
             reload = None if self._reread is None else self.reread
-            actions = Actions(self.ledger, lambda: self.catalogue, self.clock, dispatcher.lanes, reload)
+            actions = Actions(
+                self.ledger, lambda: self.catalogue, self.clock, dispatcher.lanes, reload, self._senders.adapter
+            )
             await self._listeners.unix(control_application(actions), socket_path(self.ledger.file))
         if admin.port is not None:
             await self._listeners.tcp(admin_application(health), admin.host, admin.port)

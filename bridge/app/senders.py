@@ -11,7 +11,7 @@ import aiohttp
 from bridge import registry
 from bridge.app.policies import retry_policy
 from bridge.contract.catalogue import Catalogue, SourceEntry
-from bridge.contract.inbound import Enriches
+from bridge.contract.inbound import Enriches, InboundAdapter
 from bridge.contract.settings import CallsOut
 from bridge.edge.schedule import Schedule
 from bridge.edge.sources import Source, Sources
@@ -83,6 +83,11 @@ class Senders:
                 self._schedule.never(f"lookups {name}")
             for session in before.sessions:
                 await session.close()
+
+    def adapter(self, source: str) -> InboundAdapter | None:
+        """Return the adapter of a source, to read its events again."""
+        found = self.sources.by_name.get(source)
+        return found.adapter if found is not None else None
 
     def _wake(self, names: frozenset[str]) -> None:
         for _, lookups in self._now.lookups if self._now is not None else ():

@@ -1,8 +1,8 @@
-"""``requeue``, ``release``, ``pause``, ``resume``, ``reload``: what an operator may change. Every action is recorded with its author."""
+"""``requeue``, ``release``, ``pause``, ``resume``, ``reload``, ``replay``: what an operator may change. Every action is recorded with its author."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -125,6 +125,70 @@ def release(
     still = [row["quarantine_id"] for row in done if row["became"] == "waiting"] if ids else []
     _stop_at(still, "line {} still waits")
     _stop_at(_missing(ids, done, "quarantine_id"), "line {} does not wait in quarantine, or not under these filters")
+
+
+def replay(
+    ids: Ids = None,
+    *,
+    config: ConfigPath = CONFIG,
+    source: OfSource = None,
+    state: Annotated[
+        str | None, typer.Option("--state", help="With --source: its events in this state, the oldest 500.")
+    ] = None,
+    dry_run: DryRun = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do it without being asked again.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Understand events anew from their stored bytes, by today's adapters and mapping. What would come of it is shown first."""
+    if not ids and not (source and state):
+        raise typer.BadParameter("say which: event ids, or --source NAME with --state STATE")
+    if as_json and not (dry_run or yes):
+        raise typer.BadParameter("--json asks nobody: say --dry-run or --yes")
+    settings = settings_of(config)
+    arguments = {"ids": ids or [], "source": source, "state": state}
+    done = [] if yes and not dry_run else act(settings, "replay", {**arguments, "dry_run": True})
+    if not as_json and done:
+        show(table(_REPLAYED, _replay_rows(done), whole=("event_id", "became")), "")
+    if not dry_run and (yes or any(row["became"] == "replayed" for row in done)):
+        if not yes and not typer.confirm(f"replay {len(done)} events?"):
+            raise typer.Exit(1)
+        done = act(settings, "replay", {**arguments, "dry_run": False})
+    _said_of_replay(done, dry_run=dry_run, as_json=as_json)
+    _stop_at(_missing(ids, done, "event_id"), "there is no event {}" + (f" of source {source}" if source else ""))
+    _stop_at([row["event_id"] for row in done if row["became"] == "impossible"], "event {} can't be replayed")
+
+
+_REPLAYED = {"event_id": "event", "source": "source", "became": "becomes", "what": "what changes", "note": "note"}
+
+
+def _replay_rows(done: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return [{**row, "what": "; ".join(_changes(row)) or "nothing"} for row in done]
+
+
+def _changes(row: Mapping[str, Any]) -> Iterator[str]:
+    for one in row["effects"]:
+        before = f"{one['before']}, now " if one["before"] else ""
+        yield f"registration {one['registration_id']} ({one['remote_product_id']}): {before}{one['after']}"
+    if row["opened"]:
+        yield f"work for {', '.join(row['opened'])}"
+    if row["unmapped"]:
+        yield f"{row['unmapped']} lines wait in quarantine"
+    if row["lookups"]:
+        yield f"{row['lookups']} questions are asked at the sender again"
+
+
+def _said_of_replay(done: Sequence[Mapping[str, Any]], *, dry_run: bool, as_json: bool) -> None:
+    if as_json:
+        show_json(done)
+        return
+    changed = [row for row in done if row["became"] == "replayed"]
+    show(
+        _count(changed, "event", "replayed", dry_run=dry_run)
+        if changed
+        else "nothing would change"
+        if dry_run
+        else "nothing to replay"
+    )
 
 
 def pause(target: Target, *, config: ConfigPath = CONFIG, why: Why = "", as_json: AsJson = False) -> None:

@@ -15,10 +15,12 @@ from pydantic import ValidationError
 from bridge.actions import ActionRefused, Actions
 from bridge.cli.reading import ledger_of
 from bridge.contract.errors import LedgerError
+from bridge.contract.inbound import InboundAdapter
 from bridge.edge.control import socket_path
 from bridge.kit.clock import SystemClock
 from bridge.ledger.hold import holder
 from bridge.ledger.store import Ledger
+from bridge.registry import adapter_class
 from config.settings import Settings
 
 _PATIENCE = aiohttp.ClientTimeout(total=60)
@@ -74,8 +76,14 @@ async def _directly(settings: Settings, ledger: Ledger, name: str, arguments: Ma
     catalogue = catalogue_of(settings)
     await ledger.open(upgrade_schema=False)
     try:
-        return await Actions(ledger, lambda: catalogue, SystemClock()).act(name, arguments, operator())
+        actions = Actions(ledger, lambda: catalogue, SystemClock(), adapter=lambda source: _adapter(settings, source))
+        return await actions.act(name, arguments, operator())
     except ValidationError as fault:
         raise ActionRefused("; ".join(f"{error['loc'][0]}: {error['msg']}" for error in fault.errors())) from None
     finally:
         await ledger.close()
+
+
+def _adapter(settings: Settings, source: str) -> InboundAdapter | None:
+    given = settings.sources.get(source)
+    return adapter_class(given.adapter)(given) if given is not None and given.enabled else None

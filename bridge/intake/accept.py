@@ -56,6 +56,16 @@ def accept_found(unit: Unit, found: Sequence[tuple[Member, int, int]]) -> list[R
     return [one.result for one in accepted]
 
 
+def accept_again(unit: Unit, member: Member, event_id: int) -> Result:
+    """Write what an event that is in the ledger means by now."""
+    accepted = _Accepted(member, event_id)
+    _apply(unit, [accepted])
+    if member.lookups:
+        lookups.ask_again(unit, event_id, member.now)
+    _ask(unit, [accepted])
+    return accepted.result
+
+
 def _ask(unit: Unit, fresh: Sequence[_Accepted]) -> None:
     rows = [
         lookups.LookupRow(accepted.event_id, accepted.member.source.name, lookup.kind, lookup.key)

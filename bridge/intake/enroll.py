@@ -172,6 +172,8 @@ def _effect(line: _Line, *, moved: bool) -> str:
         return "moved"
     if opened.state is State.FAILED:
         return "reopened"  # a newer command supersedes a dead letter
+    if line.entry.member.again and at >= opened.occurred_at:
+        return "reopened"
     return "changed" if _extends(line) or _wider(opened.options, line.row.options) else "repeated"
 
 

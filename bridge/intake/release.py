@@ -40,7 +40,7 @@ def release(
         return _with(found, note=parked.NOTE)
     if row.kind != "unmapped":
         return _with(
-            found, note="an event that could not be read: correct it at the sender, or map it by a generic source"
+            found, note="an event that could not be read: set its source right, then replay the event"
         )
     if source is None:
         return _with(found, note="its source is not configured any more")

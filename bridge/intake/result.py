@@ -22,6 +22,7 @@ class Member:
         unreadable: by row (empty: the whole event) why no adapter could make sense of it, where that is so.
         lookups: what is still to be asked at the sender.
         now: time of receipt, in milliseconds.
+        again: the event is replayed: a purchase that stands becomes what the mapping of today says of it.
     """
 
     source: SourceEntry
@@ -33,6 +34,7 @@ class Member:
     targets: tuple[TargetEntry, ...] = ()
     unreadable: Mapping[str, str] = field(default_factory=dict)
     lookups: tuple[Lookup, ...] = ()
+    again: bool = False
 
 
 @dataclass(slots=True)

@@ -44,6 +44,16 @@ def keep(unit: Unit, rows: Sequence[LookupRow], now: int) -> None:
     unit.wake(wake_name(row.source) for row in rows)
 
 
+def ask_again(unit: Unit, event_id: int, now: int) -> None:
+    """Open the lookups of an event once more, whatever came of them."""
+    unit.run(
+        "UPDATE lookup SET state = 'open', attempts = 0, age = 0, due_at = :now, why = '', remedy = '', updated_at = :now"
+        " WHERE event_id = :event_id",
+        event_id=event_id,
+        now=now,
+    )
+
+
 def claim(unit: Unit, source: str, now: int, lease: int, limit: int) -> list[Any]:
     """Take what is due at a source; each is nobody else's for ``lease`` milliseconds."""
     lock = "FOR NO KEY UPDATE SKIP LOCKED" if unit.dialect.many_writers else ""

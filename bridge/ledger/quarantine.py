@@ -87,6 +87,17 @@ def end(unit: Unit, quarantine_id: int, state: str, registration_id: int | None,
     )
 
 
+def end_of_event(unit: Unit, event_id: int, note: str, now: int) -> None:
+    """End the wait of an event's lines because it is replayed; what still has to wait will wait anew."""
+    unit.run(
+        "UPDATE quarantine SET state = 'superseded', note = :note, updated_at = :now"
+        " WHERE event_id = :event_id AND state = 'waiting' AND kind <> 'early'",
+        event_id=event_id,
+        note=note,
+        now=now,
+    )
+
+
 def supersede(
     unit: Unit,
     source: str,

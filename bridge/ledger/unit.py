@@ -12,7 +12,8 @@ import asyncio
 import os
 import queue
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -55,6 +56,18 @@ class Unit:
     def wake(self, targets: Iterable[str]) -> None:
         """Wake the lanes of these targets once the transaction is committed."""
         self.woken.update(targets)
+
+    @contextmanager
+    def taken_back(self) -> Iterator[None]:
+        """Do what stands in the block, and take it all back at its end: for a look at what would come of it."""
+        woken = set(self.woken)
+        self._connection.exec_driver_sql("SAVEPOINT looked_at")
+        try:
+            yield
+        finally:
+            self._connection.exec_driver_sql("ROLLBACK TO SAVEPOINT looked_at")
+            self._connection.exec_driver_sql("RELEASE SAVEPOINT looked_at")
+            self.woken = woken
 
     def rows(self, statement: str, **values: Any) -> Sequence[Any]:
         """Run one statement and return its rows; ``statement`` must be a constant of the ledger's own."""

@@ -1,0 +1,137 @@
+"""Replaying: an event that is in the ledger is understood anew from its stored bytes, by the adapter and mapping of today.
+
+It never undoes what a newer event did, and a purchase that stands becomes what the mapping of today says of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from bridge.contract.catalogue import Catalogue, SourceEntry
+from bridge.contract.errors import PayloadInvalid
+from bridge.contract.inbound import Enriches, InboundAdapter, Lookup
+from bridge.intake.accept import accept_again
+from bridge.intake.intake import understood
+from bridge.intake.plan import plan
+from bridge.intake.result import Member, Result
+from bridge.intake.stored import event_of
+from bridge.ledger import events, quarantine, replays
+from bridge.ledger.events import placeholder
+from bridge.ledger.unit import Unit
+
+_KEPT = frozenset({"repeated", "noted", "older"})
+"""Effects that say nothing new of a registration: what the event did to it first stays on record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What became of one event.
+
+    Attributes:
+        became: ``replayed``, ``unchanged``, or ``impossible`` with the reason in ``note``.
+        actions: what the event means today, one word a command.
+        effects: registration id, its product, what the event did to it before (or None), what it did now.
+        opened: how many deliveries it opened, by target.
+        unmapped: lines that wait in quarantine because of it. ``lookups``: questions that are asked at the sender again.
+    """
+
+    event_id: int
+    source: str
+    became: str
+    note: str = ""
+    actions: tuple[str, ...] = ()
+    effects: tuple[Mapping[str, Any], ...] = ()
+    opened: Mapping[str, int] = field(default_factory=dict)
+    unmapped: int = 0
+    lookups: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Replayable:
+    """An event of the ledger, understood; ready to be written in one transaction."""
+
+    row: Any
+    member: Member | None
+    note: str = ""
+
+
+def prepare(
+    row: Any, source: SourceEntry | None, adapter: InboundAdapter | None, catalogue: Catalogue, now: int
+) -> Replayable:
+    """Understand a stored event by today's adapter and mapping; nothing is written."""
+    if source is None or adapter is None:
+        return Replayable(row, None, "its source is not configured any more")
+    if row.encoding == "emptied":
+        return Replayable(row, None, "its bytes are older than [ledger] keep_events and were emptied")
+    event = event_of(row)
+    lookups: Sequence[Lookup] = ()
+    try:
+        meanings = adapter.normalise(event)
+        if hasattr(adapter, "lookups"):
+            lookups = cast("Enriches", adapter).lookups(event)
+    except PayloadInvalid as fault:
+        return Replayable(row, None, f"it still can't be read: {fault}")
+    except Exception as fault:  # noqa: BLE001 - one adapter's defect must not stop the other events
+        return Replayable(row, None, f"the adapter failed: {type(fault).__name__}")
+    commands, faults = understood(meanings, source, event.received_at)
+    member = Member(
+        source=source,
+        event=placeholder(source.name, source.adapter, now),
+        plans=tuple(plan(command, source, catalogue) for command in commands),
+        product_url=lambda _product: None,
+        mapping=(catalogue.digest, catalogue.text),
+        now=now,
+        targets=tuple(catalogue.targets.values()),
+        unreadable={where: str(fault) for where, fault in faults.items()},
+        lookups=tuple(lookups),
+        again=True,
+    )
+    return Replayable(row, member)
+
+
+def replay(unit: Unit, ready: Replayable, *, dry_run: bool) -> Replay:
+    """Write an event once more; with ``dry_run`` everything is done, told, and taken back."""
+    if ready.member is None:
+        return Replay(ready.row.id, ready.row.source, "impossible", ready.note)
+    if not dry_run:
+        return _replayed(unit, ready, ready.member)
+    with unit.taken_back():
+        return _replayed(unit, ready, ready.member)
+
+
+def _replayed(unit: Unit, ready: Replayable, member: Member) -> Replay:
+    event_id = ready.row.id
+    before = replays.effects(unit, event_id)
+    open_before = replays.opened(unit, event_id)
+    quarantine.end_of_event(unit, event_id, "replayed", member.now)
+    result: Result = accept_again(unit, member, event_id)
+    if not member.unreadable:
+        replays.understood(unit, event_id)
+    after = replays.effects(unit, event_id)
+    _keep_first(unit, event_id, before, after)
+    effects = [
+        {"registration_id": i, "remote_product_id": product, "before": before.get(i, (None, ""))[0], "after": effect}
+        for i, (effect, product) in after.items()
+    ]
+    opened = {target: n for target, n in replays.opened(unit, event_id).items() if n != open_before.get(target)}
+    changed = opened or result.unmapped or any(one["after"] not in _KEPT for one in effects) or member.lookups
+    return Replay(
+        event_id,
+        ready.row.source,
+        "replayed" if changed else "unchanged",
+        "" if member.plans or member.lookups else "it means nothing to the bridge",
+        actions=tuple(one.command.action.value for one in member.plans),
+        effects=tuple(effects),
+        opened=opened,
+        unmapped=result.unmapped,
+        lookups=len(member.lookups),
+    )
+
+
+def _keep_first(
+    unit: Unit, event_id: int, before: Mapping[int, tuple[str, str]], after: Mapping[int, tuple[str, str]]
+) -> None:
+    lost = [(event_id, i, effect) for i, (effect, _) in before.items() if after[i][0] in _KEPT and effect not in _KEPT]
+    events.record_effects(unit, lost)

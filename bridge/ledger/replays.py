@@ -1,0 +1,51 @@
+"""What an event has done so far, and what may be replayed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from bridge.ledger.unit import Unit
+
+_EVENT = "SELECT id, source, adapter, state, method, path, query, headers, body, encoding, received_at FROM event"
+
+
+def events(unit: Unit, ids: Sequence[int], source: str | None, state: str | None, limit: int) -> list[Any]:
+    """Return events, oldest first: these, or a source's, or those in a state; at most ``limit``."""
+    if ids:
+        found = unit.each(
+            f"{_EVENT} WHERE id IN (SELECT r.id FROM {{rows}}) ORDER BY id", {"id": "int"}, [{"id": i} for i in ids]
+        )
+    else:
+        found = unit.rows(
+            f"{_EVENT} WHERE (:source = '' OR source = :source) AND (:state = '' OR state = :state) ORDER BY id LIMIT :limit",
+            source=source or "",
+            state=state or "",
+            limit=limit,
+        )
+    return [row for row in found if source in (None, row.source) and state in (None, row.state)]
+
+
+def effects(unit: Unit, event_id: int) -> dict[int, tuple[str, str]]:
+    """Return what an event did: registration id -> (effect, product)."""
+    rows = unit.rows(
+        "SELECT f.registration_id, f.effect, g.remote_product_id FROM effect f JOIN registration g ON g.id = f.registration_id"
+        " WHERE f.event_id = :id ORDER BY f.registration_id",
+        id=event_id,
+    )
+    return {row.registration_id: (row.effect, row.remote_product_id) for row in rows}
+
+
+def opened(unit: Unit, event_id: int) -> dict[str, int]:
+    """Return how often work at each target was opened or renewed because of an event and is not done: revisions, summed."""
+    rows = unit.rows(
+        "SELECT d.target, sum(d.revision) AS n FROM effect f JOIN delivery d ON d.registration_id = f.registration_id"
+        " WHERE f.event_id = :id AND d.event_id = :id AND d.state <> 'done' GROUP BY d.target ORDER BY d.target",
+        id=event_id,
+    )
+    return {row.target: int(row.n) for row in rows}
+
+
+def understood(unit: Unit, event_id: int) -> None:
+    """Note that an event is understood by now."""
+    unit.run("UPDATE event SET state = 'accepted', note = NULL WHERE id = :id AND state <> 'accepted'", id=event_id)
