@@ -39,9 +39,7 @@ def release(
     if row.kind == "early":
         return _with(found, note=parked.NOTE)
     if row.kind != "unmapped":
-        return _with(
-            found, note="an event that could not be read: set its source right, then replay the event"
-        )
+        return _with(found, note="an event that could not be read: set its source right, then replay the event")
     if source is None:
         return _with(found, note="its source is not configured any more")
     command = EnrollmentCommand.model_validate_json(row.command)

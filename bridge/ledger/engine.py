@@ -11,6 +11,7 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import NullPool
 
 _BUSY_MS = 2_000
+_PREPARED = 1_024  # statements that the driver keeps: each of ours in the few lengths that lists are padded to
 _EXPECTED = "expected sqlite:///path/to/file.db or postgresql://user@host/database"
 CHANNEL = "bridge_lane"
 
@@ -103,7 +104,9 @@ def writing_engine(url: URL) -> Engine:
         options = f"-c synchronous_commit=on -c lock_timeout={_BUSY_MS}"
         return create_engine(url, poolclass=NullPool, connect_args={"connect_timeout": 5, "options": options})
     engine = create_engine(
-        url, poolclass=NullPool, connect_args={"timeout": _BUSY_MS / 1000, "check_same_thread": False}
+        url,
+        poolclass=NullPool,
+        connect_args={"timeout": _BUSY_MS / 1000, "check_same_thread": False, "cached_statements": _PREPARED},
     )
     event.listen(engine, "connect", _durable_sqlite)
     event.listen(engine, "begin", _begin_immediate)

@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-import orjson
 import structlog
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
@@ -26,6 +25,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from bridge.contract.errors import LedgerError
 from bridge.kit.masking import mask_text
 from bridge.ledger.engine import Dialect, database_file, dialect_of
+from bridge.ledger.rowset import as_json, as_values
 
 log = structlog.get_logger(__name__)
 
@@ -81,15 +81,18 @@ class Unit:
         """Run one set-based statement over ``rows`` and return what it returns.
 
         ``{rows}`` in the statement becomes a table ``r`` with the named columns (``int`` or ``text``) and ``n``, the
-        place in the list. The rows, mappings or dataclasses, travel as one JSON parameter: a group of five hundred is
-        one statement on either dialect.
+        place in the list. The rows are mappings or dataclasses: a group of five hundred is one statement on either
+        dialect (see ``rowset``).
         """
         if not rows:
             return []
-        source = self.dialect.recordset(columns)
-        result = self._connection.execute(
-            _prepared(statement.replace("{rows}", source)), {"rows": packed(rows), **values}
-        )
+        bound = None if self.dialect.many_writers else as_values(statement, columns, rows, values)
+        if bound is not None:
+            result = self._connection.exec_driver_sql(*bound)
+        else:
+            source = self.dialect.recordset(columns)
+            prepared = _prepared(statement.replace("{rows}", source))
+            result = self._connection.execute(prepared, {"rows": as_json(rows), **values})
         return result.all() if result.returns_rows else []
 
     def holding(self, table: str) -> str:
@@ -117,17 +120,6 @@ def _prepared(statement: str) -> Any:
     if prepared is None:
         prepared = _statements[statement] = text(statement)
     return prepared
-
-
-def packed(rows: Sequence[Any]) -> str:
-    """Return rows as JSON text. NUL characters, which PostgreSQL's text can't hold, are left out."""
-    raw = orjson.dumps(rows)
-    if b"\\u0000" in raw:
-        plain = orjson.loads(raw)
-        raw = orjson.dumps(
-            [{k: v.replace("\0", "") if isinstance(v, str) else v for k, v in row.items()} for row in plain]
-        )
-    return raw.decode()
 
 
 @dataclass(slots=True)

@@ -1,0 +1,86 @@
+"""How the rows of a set-based statement travel: on SQLite as bound values, on PostgreSQL as one JSON parameter.
+
+SQLite unpacks JSON column by column and reads the text anew for each: measured, 17 microseconds for a row of thirteen
+columns, against 4 to 8 for bound ones. The lists are padded to a few lengths, so that each statement is prepared once for
+each of them and found in the driver's cache ever after.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from operator import attrgetter, itemgetter
+from typing import Any
+
+import orjson
+
+LENGTHS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
+_MOST_VALUES = 2_500  # of one statement; where there are more, parsing it costs more than unpacking does
+_NAMED = re.compile(r"(?<![:\w]):(\w+)")
+
+
+def as_json(rows: Sequence[Any]) -> str:
+    """Return rows as JSON text. NUL characters, which PostgreSQL's text can't hold, are left out."""
+    raw = orjson.dumps(rows)
+    if b"\\u0000" in raw:
+        plain = orjson.loads(raw)
+        raw = orjson.dumps([{k: _without_nul(v) for k, v in row.items()} for row in plain])
+    return raw.decode()
+
+
+def as_values(
+    statement: str, columns: Mapping[str, str], rows: Sequence[Any], values: Mapping[str, Any]
+) -> tuple[str, tuple[Any, ...]] | None:
+    """Return a statement with its values bound in order, for SQLite's driver; None where JSON is the better way.
+
+    Padding is told by its first column, so that one must not be NULL in any row.
+    """
+    length = next((size for size in LENGTHS if size >= len(rows)), 0)
+    names = tuple(columns)
+    if not length or length * len(names) > _MOST_VALUES:
+        return None
+    sql, named = _bound(statement, names, length)
+    take = _getter(names, mapping=isinstance(rows[0], Mapping))
+    flat: list[Any] = []
+    for row in rows:
+        flat += take(row)
+    if None in flat[:: len(names)]:
+        return None
+    if any(type(value) is str and "\0" in value for value in flat):
+        flat = [_without_nul(value) for value in flat]
+    flat += [None] * ((length - len(rows)) * len(names))
+    flat += [values[name] for name in named]
+    return sql, tuple(flat)
+
+
+@lru_cache(maxsize=2_048)
+def _bound(statement: str, names: tuple[str, ...], length: int) -> tuple[str, tuple[str, ...]]:
+    width = len(names)
+    head, *rest = [f"column{place} AS {name}" for place, name in enumerate(names, start=1)]
+    place = f", column{width + 1} AS n" if "r.n" in statement else ""
+    rows = ", ".join(_row(width, number, numbered=bool(place)) for number in range(length))
+    source = f"(SELECT {', '.join([head, *rest])}{place} FROM (VALUES {rows}) WHERE column1 IS NOT NULL) AS r"
+    named: dict[str, int] = {}
+
+    def numbered(match: re.Match[str]) -> str:
+        return f"?{named.setdefault(match[1], width * length + len(named) + 1)}"
+
+    return _NAMED.sub(numbered, statement).replace("{rows}", source), tuple(named)
+
+
+def _row(width: int, number: int, *, numbered: bool) -> str:
+    marks = [f"?{number * width + column}" for column in range(1, width + 1)]
+    return f"({', '.join([*marks, str(number)] if numbered else marks)})"
+
+
+@lru_cache(maxsize=256)
+def _getter(names: tuple[str, ...], *, mapping: bool) -> Any:
+    if len(names) == 1:
+        one: Any = itemgetter(*names) if mapping else attrgetter(*names)
+        return lambda row: (one(row),)
+    return itemgetter(*names) if mapping else attrgetter(*names)
+
+
+def _without_nul(value: Any) -> Any:
+    return value.replace("\0", "") if isinstance(value, str) else value
