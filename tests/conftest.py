@@ -10,6 +10,7 @@ import pytest
 from bridge.kit.sandbox import Emulator, Recorded
 from connectors.sandbox.hubspot import EMULATOR as HUBSPOT
 from connectors.sandbox.mailchimp import EMULATOR as MAILCHIMP
+from connectors.sandbox.mailchimp import RESULTS
 from tests.suites.specification import Specification
 
 SPECIFIED: tuple[tuple[type[Emulator], tuple[str, ...]], ...] = (
@@ -28,6 +29,9 @@ SPECIFIED: tuple[tuple[type[Emulator], tuple[str, ...]], ...] = (
     (MAILCHIMP, ("mailchimp-marketing-trimmed.json",)),
 )
 
+ELSEWHERE: tuple[str, ...] = (RESULTS,)
+"""What an emulator answers in place of another host: no address of the vendor's API. Results of a Mailchimp batch lie there."""
+
 
 @cache
 def specification(names: tuple[str, ...]) -> Specification:
@@ -42,6 +46,8 @@ def vendors_specifications() -> Iterator[None]:
 
     def witness(kind: type[Emulator], names: tuple[str, ...]) -> None:
         def watch(seen: Recorded, status: int, body: bytes) -> None:
+            if seen.path.startswith(ELSEWHERE):
+                return
             faults.extend(f"{kind.__name__}: {fault}" for fault in specification(names).faults(seen, status, body))
 
         kind.witness = watch

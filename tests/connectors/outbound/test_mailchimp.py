@@ -2,55 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import aiohttp
 import pytest
-from pydantic import ValidationError
 
 from bridge.contract.command import Learner
 from bridge.contract.errors import AnswerLost
-from bridge.contract.outbound import NeedsOperator, Operation, Outcome, Receipt, Refs, Refused, TryLater
-from connectors.outbound.mailchimp import Mailchimp, MailchimpSettings, subscriber_hash
-from connectors.sandbox.mailchimp import KEY, LIST, Member
+from bridge.contract.outbound import Operation, Receipt, Refs, Refused, TryLater
+from connectors.outbound.mailchimp.plan import subscriber_hash
+from connectors.sandbox.mailchimp import LIST, Member
+from tests.connectors.outbound.mailchimp_rig import (
+    ADAS,
+    PATH,
+    AtMailchimp,
+    contact,
+    problem,
+    requests_of,
+    reset,
+)
 from tests.suites.outbound import ADA, BOB, OutboundSuite, Rig
-
-ADAS = subscriber_hash(str(ADA.email))
-PATH = f"/3.0/lists/{LIST}/members/{ADAS}"
-REQUEST_ID = "995c5cb0-3280-4a6e-808b-3b096d0bb219"
-
-
-def settings(**given: Any) -> MailchimpSettings:
-    return MailchimpSettings.model_validate(
-        {"connector": "mailchimp", "api_key": "0123456789abcdef-us19", "list_id": LIST, **given}
-    )
-
-
-def reset(rig: Rig, **changes: Any) -> None:
-    """Give the rig's connector other settings."""
-    before = rig.connector
-    after = before._settings.model_copy(update=changes)
-    rig.connector = Mailchimp(after, before._http, None)
-
-
-def problem(title: str, status: int = 400, detail: str = "", **more: Any) -> dict[str, Any]:
-    return {
-        "type": "https://mailchimp.com/developer/marketing/docs/errors/",
-        "title": title,
-        "status": status,
-        "detail": detail,
-        "instance": REQUEST_ID,
-        **more,
-    }
-
-
-def requests_of(rig: Rig) -> list[tuple[str, str]]:
-    return [(seen.method, seen.path) for seen in rig.emulator.journal]
-
-
-async def contact(rig: Rig, learner: Learner = ADA, **changes: Any) -> Outcome:
-    return await rig.do(Operation.CONTACT, learner, **changes)
 
 
 class TestMailchimp(OutboundSuite):
@@ -61,6 +31,7 @@ class TestMailchimp(OutboundSuite):
     course: ClassVar = {"tags": ["ce"]}
     first = Operation.CONTACT
     requests = 2
+    missing: ClassVar = {"tags": ["ce"], "list_id": "nolist"}
 
     async def test_sends_the_documented_requests(self, rig: Rig) -> None:
         """A PUT on the hash of the address, then the tags; nothing else."""
@@ -123,13 +94,8 @@ class TestMailchimp(OutboundSuite):
         assert rig.emulator.journal == []
 
 
-class TestTags:
+class TestTags(AtMailchimp):
     """Tags follow the enrollments."""
-
-    rig = TestMailchimp.rig
-    type = "mailchimp"
-    target = TestMailchimp.target
-    course = TestMailchimp.course
 
     async def test_a_course_without_tags_makes_no_tags_call(self, rig: Rig) -> None:
         """Nothing to say, nothing sent."""
@@ -198,13 +164,8 @@ class TestTags:
         assert outcome.cause == "outage"
 
 
-class TestConsent:
+class TestConsent(AtMailchimp):
     """Nobody is brought back who left."""
-
-    rig = TestMailchimp.rig
-    type = "mailchimp"
-    target = TestMailchimp.target
-    course = TestMailchimp.course
 
     @pytest.mark.parametrize("status", ["unsubscribed", "cleaned", "archived"])
     async def test_who_left_stays_away_and_the_receipt_says_so(self, rig: Rig, status: str) -> None:
@@ -244,13 +205,9 @@ class TestConsent:
         assert rig.emulator.members[LIST][ADAS].status == "pending"
 
 
-class TestChangedAddress:
+class TestChangedAddress(AtMailchimp):
     """A changed address moves the member."""
 
-    rig = TestMailchimp.rig
-    type = "mailchimp"
-    target = TestMailchimp.target
-    course = TestMailchimp.course
     moved = ADA.model_copy(update={"email": "ada.king@example.org"})
     news = subscriber_hash("ada.king@example.org")
 
@@ -312,246 +269,3 @@ class TestChangedAddress:
         outcome = await contact(rig, self.moved, refs=first.refs, unknown=True)
         assert outcome == Receipt(Refs(person={"member": self.news}))
         assert list(rig.emulator.members[LIST]) == [self.news]
-
-
-class TestTable:
-    """Every row of the vendor's table of errors."""
-
-    rig = TestMailchimp.rig
-    type = "mailchimp"
-    target = TestMailchimp.target
-    course = TestMailchimp.course
-
-    @pytest.mark.parametrize(
-        ("kind", "words"),
-        [
-            ("compliance", "Member In Compliance State: not subscribed"),
-            ("forgotten", "Forgotten Email Not Subscribed: not subscribed"),
-            ("fake", "looks fake or invalid"),
-        ],
-    )
-    async def test_an_unwelcome_address_is_refused_for_good(self, rig: Rig, kind: str, words: str) -> None:
-        """The reason is told, the address is not."""
-        getattr(rig.emulator, kind).add(str(ADA.email).lower())
-        outcome = await contact(rig)
-        assert isinstance(outcome, Refused)
-        assert words in outcome.why
-        assert "Lovelace" not in outcome.why
-        assert outcome.remedy
-        assert len(rig.emulator.journal) == 1
-
-    async def test_a_busy_signer_up_waits_for_hours_twice_at_most(self, rig: Rig) -> None:
-        """It is this address's own trouble, and the third time it is the operator's."""
-        rig.emulator.crowded.add(str(ADA.email).lower())
-        steps: frozenset[str] = frozenset()
-        for attempt in (4, 5):  # earlier tries met an outage, which says nothing of the address
-            outcome = await contact(rig, attempt=attempt, steps=steps)
-            assert isinstance(outcome, TryLater)
-            assert (outcome.scope, outcome.cause, outcome.applied) == ("delivery", "busy", "no")
-            assert outcome.after is not None
-            assert outcome.after >= 3600
-            steps |= outcome.steps
-        assert isinstance(await contact(rig, attempt=6, steps=steps), Refused)
-        assert isinstance(await contact(rig, attempt=1, steps=steps), TryLater)  # requeued
-
-    async def test_an_invalid_resource_names_its_fields(self, rig: Rig) -> None:
-        """The operator knows what to correct."""
-        errors = [{"field": "COURSE", "message": "Value must be a number"}, {"field": "", "message": "Odd"}]
-        rig.emulator.now_fails("status", status=400, body=problem("Invalid Resource", errors=errors))
-        outcome = await contact(rig)
-        assert isinstance(outcome, Refused)
-        assert "COURSE: Value must be a number, resource: Odd" in outcome.why
-
-    @pytest.mark.parametrize(
-        ("status", "body"),
-        [(400, problem("Bad Request")), (400, "<html></html>"), (405, {}), (414, {}), (422, {})],
-    )
-    async def test_any_other_4xx_is_refused(self, rig: Rig, status: int, body: Any) -> None:
-        """Repeating it would change nothing."""
-        rig.emulator.now_fails("status", status=status, body=body)
-        assert isinstance(await contact(rig), Refused)
-
-    async def test_403_without_json_throttles_the_lane(self, rig: Rig) -> None:
-        """The edge refuses that way at high volume."""
-        rig.emulator.now_fails("status", status=403, body="<html>Request Blocked</html>")
-        outcome = await contact(rig)
-        assert isinstance(outcome, TryLater)
-        assert (outcome.scope, outcome.cause, outcome.applied) == ("lane", "throttled", "no")
-
-    @pytest.mark.parametrize("status", [401, 403])
-    async def test_a_refused_key_stops_the_lane(self, rig: Rig, status: int) -> None:
-        """401 with anything, 403 with JSON."""
-        rig.emulator.now_fails("status", status=status, body=problem("User Does Not Have Permission", status))
-        outcome = await contact(rig)
-        assert isinstance(outcome, NeedsOperator)
-        assert outcome.scope == "lane"
-        assert "User Does Not Have Permission" in outcome.why
-        assert "api_key" in outcome.remedy
-
-    async def test_a_wrong_key_is_told_by_the_ping(self, rig: Rig) -> None:
-        """``bridge doctor`` says it before the first learner comes."""
-        reset(rig, api_key=settings().api_key)
-        outcome = await rig.connector.check()
-        assert isinstance(outcome, NeedsOperator)
-        assert "API Key Invalid" in outcome.why
-
-    async def test_a_ping_that_answers_html_is_an_outage(self, rig: Rig) -> None:
-        """A captive proxy is not Mailchimp."""
-        rig.emulator.now_fails("garbage")
-        outcome = await rig.connector.check()
-        assert isinstance(outcome, TryLater)
-        assert outcome.cause == "outage"
-
-    async def test_a_wrong_list_of_the_target_stops_the_lane(self, rig: Rig) -> None:
-        """No learner would fare better."""
-        rig.emulator.lists = {"other"}
-        outcome = await contact(rig)
-        assert isinstance(outcome, NeedsOperator)
-        assert outcome.scope == "lane"
-        assert LIST in outcome.why
-
-    async def test_a_wrong_list_of_a_course_concerns_its_own_learners(self, rig: Rig) -> None:
-        """The target's list and later lists are served all the same."""
-        rig.emulator.lists = {LIST, "ghi789"}
-        wrong = rig.enrollment("law", table={"list_id": "def456", "tags": ["law"]})
-        right = rig.enrollment("art", table={"list_id": "ghi789", "tags": ["art"]})
-        outcome = await contact(rig, enrollments=[wrong, right])
-        assert isinstance(outcome, NeedsOperator)
-        assert outcome.scope == "delivery"
-        assert "def456" in outcome.why
-        assert rig.emulator.members["ghi789"][ADAS].tags == ["art"]
-
-    async def test_a_list_that_may_yet_take_the_person_is_not_given_up(self, rig: Rig) -> None:
-        """One list refuses for good, the other for hours: the delivery is tried again."""
-        forgotten = problem("Forgotten Email Not Subscribed")
-        crowded = problem("Invalid Resource", detail="has signed up to a lot of lists very recently")
-        rig.emulator.now_fails("status", status=400, body=forgotten, path=LIST)
-        rig.emulator.now_fails("status", status=400, body=crowded, path="def456")
-        other = rig.enrollment("law", table={"list_id": "def456"})
-        assert isinstance(await contact(rig, enrollments=[other]), TryLater)
-
-    async def test_the_id_of_the_request_is_kept(self, rig: Rig) -> None:
-        """Mailchimp's support asks for it: from the header, or from the body."""
-        rig.emulator.now_fails("status", status=500, body={}, headers={"X-Request-Id": "from-the-header"}, times=1)
-        rig.emulator.now_fails("status", status=503, body=problem("Service Unavailable", 503), times=1)
-        first, second = await contact(rig), await contact(rig)
-        assert isinstance(first, TryLater)
-        assert isinstance(second, TryLater)
-        assert "from-the-header" in first.why
-        assert REQUEST_ID in second.why
-
-    async def test_an_eleventh_connection_is_throttled(self, rig: Rig) -> None:
-        """Ten at a time is the vendor's limit."""
-        rig.emulator.latency = 0.3
-        outcomes = await asyncio.gather(*(rig.connector.check() for _ in range(11)))
-        throttled = [outcome for outcome in outcomes if not isinstance(outcome, Receipt)]
-        assert len(throttled) == 1
-        assert isinstance(throttled[0], TryLater)
-        assert (throttled[0].scope, throttled[0].cause) == ("lane", "throttled")
-
-
-class TestSettings:
-    """What the operator may write."""
-
-    def test_the_address_follows_from_the_key(self) -> None:
-        """The data centre is what follows the last hyphen."""
-        assert settings().base_url == "https://us19.api.mailchimp.com/3.0"
-        assert settings(api_key="odd-key-eu2").base_url == "https://eu2.api.mailchimp.com/3.0"
-
-    @pytest.mark.parametrize("address", ["http://localhost:9", "http://localhost:9/3.0", "http://localhost:9/3.0/"])
-    def test_a_given_address_wins_and_gets_the_version(self, address: str) -> None:
-        """Once, however it is written."""
-        assert settings(base_url=address, api_key="token").base_url == "http://localhost:9/3.0"
-
-    @pytest.mark.parametrize("key", ["0123456789abcdef", "key-", "key-evil.example/us1"])
-    def test_a_key_without_a_data_centre_needs_an_address(self, key: str) -> None:
-        """The fault says what to do, and doesn't repeat the key."""
-        with pytest.raises(ValidationError, match="or set base_url") as caught:
-            settings(api_key=key)
-        assert key not in str(caught.value)
-
-    @pytest.mark.parametrize("template", ["{lerner.email}", "{course}", "{item.quantity}"])
-    def test_a_template_that_names_nothing_is_a_fault(self, template: str) -> None:
-        """A merge field that is always empty is found before the first learner."""
-        with pytest.raises(ValidationError, match="names nothing"):
-            settings(merge_fields={"COURSE": template})
-
-    def test_a_template_with_half_a_placeholder_is_a_fault(self) -> None:
-        """Else every member of the list would carry the template itself."""
-        with pytest.raises(ValidationError, match="FNAME has a brace too many or too few"):
-            settings(merge_fields={"FNAME": "{learner.first_name"})
-
-    def test_the_vendors_connections_are_not_exceeded(self) -> None:
-        """Four by default, ten at most."""
-        assert settings().concurrency == 4
-        with pytest.raises(ValidationError):
-            settings(concurrency=11)
-
-    def test_hashes_as_the_vendor_documents(self) -> None:
-        """The vendor's own example; case and white space don't count."""
-        assert subscriber_hash("Urist.McVankab@freddiesjokes.com") == "62eeb292278cc15f5817cb78f7790b08"
-        assert subscriber_hash(" urist.mcvankab@freddiesjokes.com ") == "62eeb292278cc15f5817cb78f7790b08"
-
-
-class TestOfficialClient:
-    """What the vendor's own client sends and accepts."""
-
-    rig = TestMailchimp.rig
-    type = "mailchimp"
-    target = TestMailchimp.target
-    course = TestMailchimp.course
-
-    @pytest.mark.filterwarnings("ignore")  # the client's own: it is generated for older Pythons
-    async def test_agrees_with_connector_and_emulator(self, rig: Rig) -> None:
-        """The same requests, and each reads what the other wrote."""
-        import mailchimp_marketing  # noqa: PLC0415 - its import warns, which only this test forgives
-
-        client = mailchimp_marketing.Client({"api_key": KEY})
-        client.api_client.host = f"{rig.emulator.base_url}/3.0"
-        await contact(rig)
-        ours = list(rig.emulator.journal)
-        lists = client.lists
-
-        def speak() -> tuple[Any, Any, Any]:
-            lists.set_list_member(LIST, ADAS, ours[0].json, skip_merge_validation=True)
-            lists.update_list_member_tags(LIST, ADAS, ours[1].json)
-            return client.ping.get(), lists.get_list_member(LIST, ADAS), lists.get_list_member_tags(LIST, ADAS)
-
-        ping, member, tags = await asyncio.to_thread(speak)
-        theirs = rig.emulator.journal[len(ours) :]
-        assert [(seen.method, seen.path, seen.json) for seen in theirs[:2]] == [
-            (seen.method, seen.path, seen.json) for seen in ours
-        ]
-        assert theirs[0].query.keys() == ours[0].query.keys()
-        assert ping == {"health_status": "Everything's Chimpy!"}
-        assert (member["id"], member["status"]) == (ADAS, "transactional")
-        assert member["merge_fields"] == {"FNAME": "Ada", "LNAME": "Lovelace"}
-        assert [tag["name"] for tag in tags["tags"]] == ["ce"]
-        assert len(rig.emulator.holdings()) == 1
-
-    @pytest.mark.filterwarnings("ignore")  # as above
-    async def test_reads_the_emulators_problems_and_archives(self, rig: Rig) -> None:
-        """A bearer token is taken as well; an archived member is refused a second time."""
-        import mailchimp_marketing  # noqa: PLC0415 - as above
-        from mailchimp_marketing.api_client import ApiClientError  # noqa: PLC0415 - as above
-
-        client = mailchimp_marketing.Client({"access_token": KEY, "server": "us1"})
-        client.api_client.host = rig.emulator.base_url
-        await contact(rig)
-        await asyncio.to_thread(client.lists.delete_list_member, LIST, ADAS)
-        with pytest.raises(ApiClientError) as again:
-            await asyncio.to_thread(client.lists.delete_list_member, LIST, ADAS)
-        assert again.value.status_code == 405
-        with pytest.raises(ApiClientError) as missing:
-            await asyncio.to_thread(client.lists.get_list_member, LIST, subscriber_hash(str(BOB.email)))
-        assert missing.value.status_code == 404
-
-    async def test_the_emulator_takes_no_other_credential(self, rig: Rig) -> None:
-        """Basic or bearer, and the right key."""
-        async with aiohttp.ClientSession() as session:
-            for header in ("", "Basic !", f"Digest {KEY}", "Bearer wrong"):
-                sent = {"Authorization": header} if header else {}
-                async with session.get(f"{rig.emulator.base_url}/ping", headers=sent) as response:
-                    assert response.status == 401
-                    assert response.content_type == "application/problem+json"
-                    assert response.headers["X-Request-Id"] == (await response.json())["instance"]
