@@ -63,6 +63,11 @@ class Task:
         return self.work.refs.person.get("pending", "")
 
     @property
+    def brought(self) -> bool:
+        """Whether a batch has brought just this, now or as a former call noted."""
+        return self.written or f"{_WRITTEN}{self.given.fingerprint}" in self.work.steps
+
+    @property
     def given(self) -> Plan:
         """The plan of a task that has one: everybody with an address."""
         assert self.plan is not None  # noqa: S101 - a task without a plan has its outcome from the start
@@ -123,7 +128,7 @@ class Delivery:
             await self._tried([task], self._bring(task))
 
     async def _bring(self, task: Task) -> None:
-        if task.written or f"{_WRITTEN}{task.given.fingerprint}" in task.work.steps:
+        if task.brought:
             outcome = await self._singly.tell(task.work, task.given, task.notes, task.told)
         else:
             outcome = await self._singly.bring(task.work, task.given, task.told)
@@ -266,7 +271,7 @@ class Delivery:
 
 def _goes_alone(task: Task) -> bool:
     # The former address has to be changed before the new one is written, and a batch's order is nobody's promise.
-    return task.written or task.given.former is not None or _BATCHED_AGAIN in task.work.steps
+    return task.brought or task.given.former is not None or _BATCHED_AGAIN in task.work.steps
 
 
 def _fitting(tasks: Sequence[Task]) -> Sequence[Task]:

@@ -151,7 +151,7 @@ def _events(work: Work, settings: MailchimpSettings, now: datetime) -> tuple[tup
         ref = f"event:{one.action.name}:{one.occurrence}"
         if ref in work.refs.person or ref in found:
             continue
-        if one.at + one.action.within < now:
+        if now - one.at > one.action.within:
             silent += 1
             continue
         properties = {name: render(template, one.roots) for name, template in one.action.properties.items()}
