@@ -112,7 +112,9 @@ class Delivery:
         alone = [task for task in tasks if id(task) not in joined]
         _put_off(alone[_SINGLES:])
         limit = asyncio.Semaphore(self._settings.concurrency)
-        await asyncio.gather(*(self._alone(task, limit) for task in alone[:_SINGLES]))
+        async with asyncio.TaskGroup() as group:
+            for task in alone[:_SINGLES]:
+                group.create_task(self._alone(task, limit))
         if together and self._shut is None:
             fitting = _fitting(together)
             _put_off(together[len(fitting) :])
@@ -236,12 +238,11 @@ class Delivery:
     def _settle(self, task: Task, found: Mapping[str, Answer]) -> None:
         """Judge what the batch made of one person; what it did not take is done again, by itself.
 
-        So it is with one whose plan has changed since: the batch brought what was wanted then.
+        So it is with one whose plan has changed since, and whose answers are not found by its fingerprint: the batch
+        brought what was wanted then.
         """
         plan = task.given
         task.ended = True
-        if task.handle.partition(":")[2] != plan.fingerprint:
-            return
         for place, call in enumerate(plan.calls):
             answer = found.get(f"{plan.fingerprint}.{place}")
             if answer is None:

@@ -14,7 +14,8 @@ import tarfile
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, ClassVar, Literal
 from urllib.parse import unquote
 
@@ -33,7 +34,6 @@ RESULTS = "/batch-results/"
 _VERSION = "/3.0"
 _CONNECTIONS = 10
 _MOST_OPERATIONS = 1_000
-_SUBMITTED = "2026-11-22T10:00:00+00:00"
 
 
 @dataclass(slots=True)
@@ -45,6 +45,7 @@ class Batch:
     due: float
     results: list[dict[str, Any]] | None = None
     looks: int = 0
+    submitted: datetime = field(default_factory=lambda: datetime.now(UTC).replace(microsecond=0))
 
     @property
     def errors(self) -> int:
@@ -95,7 +96,7 @@ class Mailchimp(Account):
             if not _authorised(request.headers.get("Authorization", "")):
                 detail = "Your API key may be invalid, or you've attempted to access the wrong datacenter."
                 return _sent(problem(401, "API Key Invalid", detail))
-            path = unquote(request.path.removeprefix(_VERSION))
+            path = request.path.removeprefix(_VERSION)
             body = read(await request.read())
             return _sent(self._answer(Ask(request.method, path, dict(request.query), body)))
         finally:
@@ -130,7 +131,7 @@ class Mailchimp(Account):
         for operation in batch.operations if self.batch_order == "given" else reversed(batch.operations):
             query = dict(operation.get("params", {})) if self.batch_params else {}
             text = operation.get("body", "")
-            ask = Ask(operation["method"], operation["path"], query, read(text))
+            ask = Ask(operation["method"], unquote(operation["path"]), query, read(text))
             reply = self.act(ask)
             said = orjson.dumps(_identified(reply, str(uuid.uuid4()))) if reply.body is not None else b""
             if (witness := type(self).witness) is not None:
@@ -143,7 +144,8 @@ class Mailchimp(Account):
         done = batch.results is not None
         status = "finished" if done else "started" if batch.looks else "pending"
         url = self.results_url or f"{self.base_url}{RESULTS}{batch.id}.tar.gz?X-Amz-Signature={uuid.uuid4().hex}"
-        finished = {"completed_at": _SUBMITTED, "response_body_url": url} if done else {"response_body_url": ""}
+        at = batch.submitted.isoformat()
+        finished = {"completed_at": at, "response_body_url": url} if done else {"response_body_url": ""}
         return Reply(
             200,
             {
@@ -152,7 +154,7 @@ class Mailchimp(Account):
                 "total_operations": len(batch.operations),
                 "finished_operations": len(batch.results or ()),
                 "errored_operations": batch.errors,
-                "submitted_at": _SUBMITTED,
+                "submitted_at": at,
                 **finished,
                 "_links": [],
             },

@@ -206,3 +206,15 @@ class TestSettings:
         """The vendor's own example; case and white space don't count."""
         assert subscriber_hash("Urist.McVankab@freddiesjokes.com") == "62eeb292278cc15f5817cb78f7790b08"
         assert subscriber_hash(" urist.mcvankab@freddiesjokes.com ") == "62eeb292278cc15f5817cb78f7790b08"
+
+    def test_a_key_of_another_data_centre_than_the_address_is_a_fault(self) -> None:
+        """Mailchimp would only say that the key is invalid."""
+        with pytest.raises(ValidationError, match="base_url names data centre us6 and api_key another one, us19"):
+            settings(base_url="https://us6.api.mailchimp.com/3.0")
+        assert settings(base_url="https://us19.api.mailchimp.com").base_url == "https://us19.api.mailchimp.com/3.0"
+
+    def test_batches_have_a_threshold(self) -> None:
+        """Twenty by default; below zero means nothing."""
+        assert settings().batch_from == 20
+        with pytest.raises(ValidationError):
+            settings(batch_from=-1)
