@@ -79,6 +79,7 @@ def test_a_header_that_claims_more_than_there_is_is_refused() -> None:
 @pytest.mark.parametrize(
     "body",
     [b"", b"<html></html>", b"\x1f\x8b", b"\x1f\x8bnonsense", packed([ROW])[:-20], gzip.compress(b"x" * 2_000)],
+    ids=["nothing", "page", "beginning", "nonsense", "cut", "other"],  # an archive has its time in it
 )
 def test_what_is_no_archive_is_refused(body: bytes) -> None:
     """A proxy's page, a cut transfer, or something else that is compressed."""
