@@ -365,6 +365,7 @@ def _kept(value: Any, body: bytes) -> Any:
     if value is not None and len(body) <= _LARGEST:
         masked = mask(value)
         return masked if len(body) <= _EXCERPT else orjson.dumps(masked).decode()[:_EXCERPT]
-    if body[:1] in (b"{", b"["):  # fields that can't be told apart can't be masked
+    # Fields that can't be told apart can't be masked, and of an archive nobody reads the beginning.
+    if body[:1] in (b"{", b"[") or b"\0" in body[: _EXCERPT * 4]:
         return f"{len(body)} bytes"
     return excerpt(body[: _EXCERPT * 4].decode("utf-8", "replace"), _EXCERPT) if body else None
