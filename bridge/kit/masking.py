@@ -36,6 +36,7 @@ _SECRET_PAIR = re.compile(
     r"(?:\"((?:\\.|[^\"\\])+)(?:\"|$)|'((?:\\.|[^'\\])+)(?:'|$)|[\"']?[^&\s\"']*[^&\s\"',}\])])",
     re.IGNORECASE,
 )
+_SECRET_WORDS = ("key", "secret", "token", "passw", "assertion", "signature")  # one of them stands in every such pair
 # "Basic" is also a word of course titles: only what looks encoded counts as a credential after it.
 _BEARER = re.compile(r"\b((?i:bearer)|(?i:basic)(?=\s+[A-Za-z0-9+/=_-]*(?:[0-9=]|[a-z][A-Z])))\s+[^\s\"',;<>]{6,}")
 _PERSONAL = re.compile(
@@ -47,6 +48,7 @@ _LONG = 6  # characters from which on a value is hidden inside of longer words, 
 _MAY_BE_CUT = 200  # characters: a shorter quotation was not cut
 _BEFORE_WORD = r"(?:(?<![^\W_])|(?<=%[0-9a-f]{2})|(?<=\\[nrt]))"
 _AFTER_WORD = r"(?![^\W_])"
+_PLAIN = re.compile(r"[A-Za-z0-9@._-]+")
 _PIECES = re.compile(r"[\s\"'=:&,;]+")
 _LAST_WORD = re.compile(r"[^\s\"'&,;<>]*$")
 
@@ -60,8 +62,12 @@ def mask_text(text: str) -> str:
         return text
     if "@" in text or "%40" in text:
         text = _EMAIL.sub(_masked_address, text)
-    text = _BEARER.sub(lambda match: f"{match[1]} {BLANK}", text)
-    return _SECRET_PAIR.sub(_masked_pair, text) if ("=" in text or ":" in text) else text
+    low = text.lower()  # a look for the words first: most texts have none of them, and the patterns are slow
+    if "bearer" in low or "basic" in low:
+        text = _BEARER.sub(_masked_credential, text)
+    if ("=" in text or ":" in text) and any(word in low for word in _SECRET_WORDS):
+        text = _SECRET_PAIR.sub(_masked_pair, text)
+    return text
 
 
 def excerpt(text: str, most: int) -> str:
@@ -155,7 +161,9 @@ def spellings(values: Iterable[str]) -> tuple[str, ...]:
         if len(value) < _SHORTEST_HIDDEN:
             continue
         found.add(value)
-        if not (value.isascii() and value.isalnum()):
+        if _PLAIN.fullmatch(value):  # as nearly all addresses are: only the @ is ever spelt otherwise
+            found.add(value.replace("@", "%40"))
+        else:
             found |= {json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1], " ".join(value.split())}
             found |= {quote(value), quote(value, safe=""), quote_plus(value), html.escape(value)}
     return tuple(sorted(found, key=len, reverse=True))
@@ -242,6 +250,10 @@ def _masked_address(match: re.Match[str]) -> str:
     _, dot, last = domain.rpartition(".")
     first = "" if local[0] == BLANK[0] else local[0]  # it was masked before
     return f"{first}{BLANK}@{BLANK}{dot}{last if dot else ''}"
+
+
+def _masked_credential(match: re.Match[str]) -> str:
+    return f"{match[1]} {BLANK}"
 
 
 def _masked_pair(match: re.Match[str]) -> str:
