@@ -47,7 +47,7 @@ def as_values(
         flat += take(row)
     if None in flat[:: len(names)]:
         return None
-    if any(type(value) is str and "\0" in value for value in flat):
+    if "\0" in "".join([value for value in flat if value.__class__ is str]):
         flat = [_without_nul(value) for value in flat]
     flat += [None] * ((length - len(rows)) * len(names))
     flat += [values[name] for name in named]
