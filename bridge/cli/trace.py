@@ -171,7 +171,8 @@ def _step(step: Row) -> str:
         return f"{what} is a dead letter{why}.{remedy} Then: bridge requeue {step['delivery_id']}"
     if step["paused_by"] and step["state"] != "leased":
         reason = f": {step['paused_why']}" if step["paused_why"] else ""
-        return f"{what} waits: the lane was paused by {step['paused_by']}{reason}. Then: bridge resume {step['target']}"
+        remedy = f" {step['paused_remedy']}" if step["paused_remedy"] else ""
+        return f"{what} waits: the lane was paused by {step['paused_by']}{reason.rstrip('.')}.{remedy} Then: bridge resume {step['target']}"
     texts = {
         "waiting": "waits until the learner is in",
         "blocked": "waits for another delivery of this person",

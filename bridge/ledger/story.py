@@ -252,6 +252,7 @@ def _next(deliveries: Iterable[dict[str, Any]], paused: dict[str, dict[str, Any]
             **{name: row[name] for name in ("delivery_id", "target", "state", "due_at", "why", "remedy")},
             "paused_by": paused[row["target"]]["paused_by"] if row["target"] in paused else None,
             "paused_why": paused[row["target"]]["why"] if row["target"] in paused else None,
+            "paused_remedy": paused[row["target"]]["remedy"] if row["target"] in paused else None,
         }
         for row in deliveries
         if row["state"] != "done"
