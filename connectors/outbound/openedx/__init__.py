@@ -26,8 +26,6 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 from urllib.parse import quote
 
-from pydantic import Field, SecretStr, field_validator
-
 from bridge.contract.errors import AnswerLost, TransportFault
 from bridge.contract.outbound import (
     Explanation,
@@ -44,102 +42,14 @@ from bridge.contract.outbound import (
     Work,
 )
 from bridge.contract.settings import CourseTable, Rate, TargetSettings
-from bridge.kit.answers import ERRORS, judge
 from bridge.kit.clock import Clock
 from bridge.kit.fields import as_text, value_at
 from bridge.kit.http import Answer, Http
-from bridge.kit.masking import excerpt
 from bridge.kit.tokens import TokenKeeper
+from connectors.outbound.openedx.answers import ERRORS, NO_END, Member, failed, garbled, given, rows_of, said, taken
+from connectors.outbound.openedx.settings import OpenEdxCourse, OpenEdxSettings
 
-_COURSE = re.compile(r"(?:course|ccx)-v1:[^\s,+/]+(?:\+[^\s,+/]+)+|[^\s,+/]+/[^\s,+/]+/[^\s,+/]+")
-_FIELD = re.compile(r"learner\.[a-z_]+(?:\.\w+)?")
 _SPLITS = re.compile(r"[\s,]")  # signs at which the target takes a list of people apart
-
-_NO_ACCOUNT = "no account yet: the person is enrolled as soon as they register with this address"
-_INACTIVE = "the account is not activated yet: the person is enrolled as soon as it is"
-_NO_END = "Open edX knows no end of an enrolment: the bridge ends access itself"
-_EARLIER = "the earlier address stays enrolled until access ends"
-
-_ERRORS: Mapping[str, Explanation] = {
-    **ERRORS,
-    "redirected": Explanation(
-        "Open edX redirects the call to another address, and credentials are not carried to where a redirect points.",
-        "Set base_url to the address of the LMS itself, or turn final_slash round if only the slash at the end differs, then resume the lane.",
-    ),
-    "client-refused": Explanation(
-        "Open edX does not accept client_id and client_secret.",
-        "Compare both with the application in the LMS's admin under Django OAuth Toolkit (grant type: client credentials), then resume the lane.",
-    ),
-    "not-staff": Explanation(
-        "The user behind client_id may not enroll other people.",
-        "Make the user of the OAuth application global staff in the LMS's admin, then resume the lane.",
-    ),
-    "no-bulk-view": Explanation(
-        "The address of the bulk enrolment API does not exist at Open edX.",
-        "Check base_url and final_slash, have ENABLE_BULK_ENROLLMENT_VIEW set to true in the LMS's settings, then resume the lane.",
-    ),
-    "no-such-course": Explanation(
-        "The course that the mapping names does not exist at Open edX.",
-        "Correct course_id in [courses.*] (it looks like course-v1:Org+Number+Run), then requeue the delivery.",
-    ),
-    "no-such-user": Explanation(
-        "Open edX knows no such person.",
-        "Have the person register at Open edX or correct their address or user name at the source, then requeue the delivery.",
-    ),
-    "bad-identifier": Explanation(
-        "Open edX takes the person's identifier neither for an e-mail address nor for the user name of an account.",
-        "Correct the address (or the field that user_name names) at the source; the delivery then goes out by itself.",
-    ),
-    "not-taken": Explanation(
-        "Open edX took the call, but neither enrolled the person nor keeps the enrolment for them.",
-        "See in the LMS's admin whether the account was retired or its enrolment is blocked, then requeue the delivery.",
-    ),
-}
-
-
-class OpenEdxSettings(TargetSettings):
-    """``[targets.NAME]`` with ``connector = "openedx"``.
-
-    Attributes:
-        base_url: address of the LMS (not of Studio), such as ``https://courses.example.org``.
-        client_id: of the OAuth application with the grant type client credentials.
-        client_secret: its secret.
-        user_name: field path of the Open edX user name, such as ``learner.remote_user_id``; where it is empty, and by
-            default, people are named by their e-mail address.
-        final_slash: whether the address of the bulk enrolment API ends in a slash.
-    """
-
-    base_url: str
-    client_id: str = Field(min_length=1)
-    client_secret: SecretStr = Field(min_length=1)
-    user_name: str | None = None
-    final_slash: bool = True
-
-    @field_validator("user_name")
-    @classmethod
-    def _of_the_learner(cls, value: str | None) -> str | None:
-        if value is not None and not _FIELD.fullmatch(value):
-            msg = 'expected a field of the learner, such as "learner.remote_user_id" or "learner.attributes.edx_name"'
-            raise ValueError(msg)
-        return value
-
-
-class OpenEdxCourse(CourseTable):
-    """``[courses.*.NAME]``.
-
-    Attributes:
-        course_id: the course's key with its run, such as ``course-v1:Org+PY101+2026``.
-    """
-
-    course_id: str
-
-    @field_validator("course_id")
-    @classmethod
-    def _a_key(cls, value: str) -> str:
-        if not _COURSE.fullmatch(value):
-            msg = "expected the key of one course with its run, such as course-v1:Org+PY101+2026"
-            raise ValueError(msg)
-        return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,15 +59,6 @@ class _Call:
     course_id: str
     action: Literal["enroll", "unenroll"]
     email: bool | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Member:
-    """One piece of work; ``identifiers`` are what the person is called, the present one first."""
-
-    place: int
-    work: Work
-    identifiers: tuple[str, ...]
 
 
 class _Ended(Exception):
@@ -183,7 +84,7 @@ class OpenEdx:
     }
     batch_size: ClassVar[int] = 25
     rate_limit: ClassVar[Sequence[Rate]] = (Rate(40, 60.0),)
-    errors: ClassVar[Mapping[str, Explanation]] = _ERRORS
+    errors: ClassVar[Mapping[str, Explanation]] = ERRORS
 
     def __init__(self, settings: OpenEdxSettings, http: Http, clock: Clock) -> None:
         """Take the settings of one target; the token is fetched with the first call."""
@@ -206,7 +107,7 @@ class OpenEdx:
             return ended.outcome
         if answer.status == 405 and answer.json is not None:
             return Receipt(note="the client is accepted, and its user is staff")
-        return _failed(answer, what)
+        return failed(answer, what)
 
     async def examine(self, courses: Sequence[CourseTable], *, fix: bool) -> Sequence[Finding]:
         """Look whether people can be enrolled at all, and whether each course exists."""
@@ -217,13 +118,13 @@ class OpenEdx:
     async def deliver(self, batch: Sequence[Work]) -> Sequence[Outcome]:
         """Make one call for all people of one course, action and mail flag, and settle each of them on their own."""
         settled: dict[int, Outcome] = {}
-        groups: dict[_Call, list[_Member]] = {}
+        groups: dict[_Call, list[Member]] = {}
         for place, work in enumerate(batch):
             identifiers = self._identifiers(work)
             if (outcome := _without_call(work, self._name(work), identifiers)) is not None:
                 settled[place] = outcome
             else:
-                groups.setdefault(_call_for(work), []).append(_Member(place, work, identifiers))
+                groups.setdefault(_call_for(work), []).append(Member(place, work, identifiers))
         stop: Outcome | None = None
         for call, members in groups.items():
             if stop is None:
@@ -247,7 +148,7 @@ class OpenEdx:
                 found.setdefault(name.casefold(), name)
         return tuple(found.values())
 
-    async def _settle(self, call: _Call, members: Sequence[_Member], settled: dict[int, Outcome]) -> Outcome | None:
+    async def _settle(self, call: _Call, members: Sequence[Member], settled: dict[int, Outcome]) -> Outcome | None:
         """Settle everybody of one group; return what stands in the way of the groups that follow, if anything does."""
         try:
             outcomes = await self._together(call, members)
@@ -261,24 +162,24 @@ class OpenEdx:
         settled |= {member.place: outcome for member, outcome in zip(members, outcomes, strict=True)}
         return _in_the_way(outcomes[-1])
 
-    async def _together(self, call: _Call, members: Sequence[_Member]) -> list[Outcome]:
+    async def _together(self, call: _Call, members: Sequence[Member]) -> list[Outcome]:
         try:
             answer = await self._enroll(call, members)
         except _Ended as ended:
             return [ended.outcome] * len(members)
         what = f"{call.action} in {call.course_id}"
         if not answer.ok:
-            outcome = _failed(answer, what)
+            outcome = failed(answer, what)
             if not isinstance(outcome, Refused) or len(members) == 1:
                 return [outcome] * len(members)
             return await self._one_by_one(call, members)
-        rows = _rows(answer, call.course_id)
+        rows = rows_of(answer, call.course_id)
         if rows is None:
-            return [_garbled(answer, what)] * len(members)
-        read = _given if call.action == "enroll" else _taken
+            return [garbled(answer, what)] * len(members)
+        read = given if call.action == "enroll" else taken
         return [read(member, rows, what) for member in members]
 
-    async def _one_by_one(self, call: _Call, members: Sequence[_Member]) -> list[Outcome]:
+    async def _one_by_one(self, call: _Call, members: Sequence[Member]) -> list[Outcome]:
         """Make a call for each, because one of them may have spoilt it for all."""
         outcomes: list[Outcome] = []
         for member in members:
@@ -286,7 +187,7 @@ class OpenEdx:
             outcomes += [stop] if stop is not None else await self._together(call, [member])
         return outcomes
 
-    async def _enroll(self, call: _Call, members: Sequence[_Member]) -> Answer:
+    async def _enroll(self, call: _Call, members: Sequence[Member]) -> Answer:
         names = dict.fromkeys(
             name
             for member in members
@@ -309,10 +210,10 @@ class OpenEdx:
         except _Ended as ended:
             return ended.outcome
         if answer.ok:
-            return Receipt(note="it exists") if isinstance(answer.json, dict) else _garbled(answer, what)
+            return Receipt(note="it exists") if isinstance(answer.json, dict) else garbled(answer, what)
         if answer.status in (400, 404) and isinstance(answer.json, dict):
-            return _ERRORS["no-such-course"].needs_operator(_said(answer, what))
-        return _failed(answer, what)
+            return ERRORS["no-such-course"].needs_operator(said(answer, what))
+        return failed(answer, what)
 
     async def _call(self, method: str, path: str, body: Any = None) -> Answer:
         """Make one call; a refused token is renewed and the call repeated, once."""
@@ -335,16 +236,16 @@ class OpenEdx:
             "token_type": "jwt",
         }
         answer = await self._http.send("POST", "/oauth2/access_token", form=form)
-        said = answer.json if isinstance(answer.json, dict) else {}
-        token = said.get("access_token")
+        body = answer.json if isinstance(answer.json, dict) else {}
+        token = body.get("access_token")
         if answer.ok and isinstance(token, str) and token:
-            kind = "JWT" if str(said.get("token_type", "jwt")).casefold() == "jwt" else "Bearer"
+            kind = "JWT" if str(body.get("token_type", "jwt")).casefold() == "jwt" else "Bearer"
             return f"{kind} {token}"
         if answer.ok:
             raise _Ended(TryLater(f"{what}: HTTP {answer.status} without a token", cause="outage"))
         if answer.status in (400, 401, 403):
-            raise _Ended(_ERRORS["client-refused"].needs_operator(_said(answer, what), "lane"))
-        raise _Ended(_failed(answer, what))
+            raise _Ended(ERRORS["client-refused"].needs_operator(said(answer, what), "lane"))
+        raise _Ended(failed(answer, what))
 
 
 def _call_for(work: Work) -> _Call:
@@ -361,68 +262,16 @@ def _without_call(work: Work, name: str, identifiers: tuple[str, ...]) -> Outcom
     if work.operation is Operation.REVOKE and identifiers:
         return None
     if not name:
-        return _ERRORS["no-email"].refused("")
+        return ERRORS["no-email"].refused("")
     if _SPLITS.search(name):
         if work.operation is Operation.REVOKE:
             return Receipt(note="nobody can have been enrolled under this name")
-        return _ERRORS["bad-identifier"].refused("it holds a comma or a space, at which Open edX takes a list apart")
+        return ERRORS["bad-identifier"].refused("it holds a comma or a space, at which Open edX takes a list apart")
     same = work.refs.right.get("identifier", "").casefold() == name.casefold()
     if work.operation is Operation.UPDATE and same and not work.unknown:
         # Name and end of access are not kept there, and whoever left the course by themselves is not put back.
-        return Receipt(work.refs, _NO_END if work.terms.expires_at else "")
+        return Receipt(work.refs, NO_END if work.terms.expires_at else "")
     return None
-
-
-def _rows(answer: Answer, course_id: str) -> dict[str, dict[str, Any]] | None:
-    """Return the answer's rows by identifier; None when it is not one of this API."""
-    body: Any = answer.json
-    for name in ("courses", course_id, "results"):
-        body = body.get(name) if isinstance(body, dict) else None
-    if not isinstance(body, list):
-        return None
-    return {str(row.get("identifier", row.get("email"))).casefold(): row for row in body if isinstance(row, dict)}
-
-
-def _given(member: _Member, rows: Mapping[str, dict[str, Any]], what: str) -> Outcome:
-    row = rows.get(member.identifiers[0].casefold())
-    if (outcome := _no_state(row, what)) is not None:
-        return outcome
-    after = row["after"] if row else {}
-    notes = [_NO_END] if member.work.terms.expires_at else []
-    notes += [_EARLIER] if member.identifiers[1:] else []
-    if after.get("enrollment") is not True:
-        if after.get("allowed") is not True:
-            return _ERRORS["not-taken"].refused(what)
-        notes.insert(0, _INACTIVE if after.get("user") is True else _NO_ACCOUNT)
-    return Receipt(_refs(member), "; ".join(notes))
-
-
-def _taken(member: _Member, rows: Mapping[str, dict[str, Any]], what: str) -> Outcome:
-    for name in member.identifiers:
-        row = rows.get(name.casefold())
-        if row is not None and row.get("invalidIdentifier") is True:
-            continue  # there is nobody of this name, so nothing to take away
-        if (outcome := _no_state(row, what)) is not None:
-            return outcome
-        after = row["after"] if row else {}
-        if after.get("enrollment") is not False or after.get("allowed") is True:
-            return TryLater(f"{what}: the person is still enrolled", applied="unknown", cause="busy")
-    return Receipt(Refs(right={"identifier": member.identifiers[0], "former": ""}))
-
-
-def _no_state(row: Mapping[str, Any] | None, what: str) -> Outcome | None:
-    """Return what a row means that does not tell how things are now."""
-    if row is None:
-        return TryLater(f"{what}: the answer leaves this person out", applied="unknown", cause="outage")
-    if row.get("invalidIdentifier") is True:
-        return _ERRORS["bad-identifier"].refused(what)
-    if not isinstance(row.get("after"), dict):
-        return TryLater(f"{what}: Open edX met an error with this person", applied="unknown", cause="busy")
-    return None
-
-
-def _refs(member: _Member) -> Refs:
-    return Refs(right={"identifier": member.identifiers[0], "former": ",".join(member.identifiers[1:])})
 
 
 def _in_the_way(outcome: Outcome) -> Outcome | None:
@@ -430,32 +279,6 @@ def _in_the_way(outcome: Outcome) -> Outcome | None:
     if isinstance(outcome, TryLater) and outcome.scope == "lane":
         return replace(outcome, applied="no", refs=Refs(), steps=frozenset())
     return outcome if isinstance(outcome, NeedsOperator) and outcome.scope == "lane" else None
-
-
-def _failed(answer: Answer, what: str) -> Outcome:
-    said, status = _said(answer, what), answer.status
-    if answer.ok:
-        return _garbled(answer, what)
-    if 300 <= status < 400:
-        return _ERRORS["redirected"].needs_operator(said, "lane")
-    if status == 403:
-        return _ERRORS["not-staff"].needs_operator(said, "lane")
-    if status == 404 and not isinstance(answer.json, dict):  # Django's own page: the address itself is unknown
-        return _ERRORS["no-bulk-view"].needs_operator(said, "lane")
-    if status == 404 or (status == 400 and isinstance(answer.json, dict) and "courses" in answer.json):
-        return _ERRORS["no-such-course"].needs_operator(said)
-    if status == 406:
-        return _ERRORS["no-such-user"].refused(said)
-    return judge(answer, what)
-
-
-def _garbled(answer: Answer, what: str) -> Outcome:
-    why = f"{what}: HTTP {answer.status} without the expected fields"
-    return TryLater(why, applied="unknown", cause="outage")
-
-
-def _said(answer: Answer, what: str) -> str:
-    return f"{what}: HTTP {answer.status}, {' '.join(excerpt(answer.text[:4_000], 300).split())}"
 
 
 def _finding(what: str, outcome: Outcome) -> Finding:
