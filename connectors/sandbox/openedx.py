@@ -37,6 +37,7 @@ class OpenEdx(Emulator):
     """
 
     credentials: ClassVar[Mapping[str, Any]] = {"client_id": CLIENT, "client_secret": SECRET}
+    course: ClassVar[Mapping[str, Any]] = {"course_id": "course-v1:Org+PY101+2026"}
 
     def __init__(self) -> None:
         """Start with two courses and nobody in them."""

@@ -46,7 +46,7 @@ class OpenEdxCourse(CourseTable):
         course_id: the course's key with its run, such as ``course-v1:Org+PY101+2026``.
     """
 
-    course_id: str
+    course_id: str = Field(examples=["course-v1:Org+PY101+2026"])
 
     @field_validator("course_id")
     @classmethod

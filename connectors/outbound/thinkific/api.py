@@ -31,7 +31,7 @@ ERRORS: Mapping[str, Explanation] = {
     **KIT_ERRORS,
     "credentials": Explanation(
         "Thinkific does not accept our credentials, or they lack a right that this needs.",
-        "Check api_key and subdomain (or access_token) of the target, then resume the lane.",
+        "Check api_key, subdomain and auth of the target, then resume the lane.",
     ),
     "plan": Explanation(
         "The plan of this Thinkific site has no access to the API.",
@@ -86,11 +86,11 @@ class Api:
         self._http = http
         self._clock = clock
         self._headers = {"Accept": "application/json"}
-        if settings.access_token is not None:
-            self._headers["Authorization"] = f"Bearer {settings.access_token.get_secret_value()}"
-        elif settings.api_key is not None and settings.subdomain is not None:
-            self._headers["X-Auth-API-Key"] = settings.api_key.get_secret_value()
-            self._headers["X-Auth-Subdomain"] = settings.subdomain
+        key = settings.api_key.get_secret_value()
+        if settings.auth == "oauth":
+            self._headers["Authorization"] = f"Bearer {key}"
+        else:
+            self._headers |= {"X-Auth-API-Key": key, "X-Auth-Subdomain": settings.subdomain}
 
     async def list_one_course(self) -> None:
         """Ask for the first course: harmless, and only good credentials are answered."""

@@ -134,6 +134,28 @@ class TestOpenEdx(LmsSuite):
         rig.emulator.now_fails("status", status=200, path="bulk", body=body)
         assert isinstance(await rig.do(Operation.REVOKE), TryLater)
 
+    @pytest.mark.parametrize("operation", [Operation.GRANT, Operation.REVOKE])
+    async def test_half_an_answer_is_no_receipt(self, rig: Rig, operation: Operation) -> None:
+        """A page, a body without the course, or a person at whom the site met an error: all are asked for again."""
+        assert isinstance(await rig.do(Operation.GRANT, BOB), Receipt)
+        rows = {"results": [{"identifier": ADDRESS, "error": True}]}
+        for body in ("<html>", {"courses": {}}, {"courses": {PY101: rows}}):
+            fault = rig.emulator.now_fails("status", status=200, path="bulk", body=body)
+            outcome = await rig.do(operation)
+            assert isinstance(outcome, TryLater)
+            assert outcome.applied == "unknown"
+            rig.emulator.recovers(fault)
+
+    async def test_the_check_asks_for_more_than_an_address(self, rig: Rig) -> None:
+        """A page where 405 is expected is some proxy's, and a token that can't be had is told as what it is."""
+        rig.emulator.now_fails("status", status=200, path="bulk", body="<html>", times=1)
+        assert isinstance(await rig.connector.check(), TryLater)
+        rig.forget()
+        rig.emulator.now_fails("status", status=401, path="access_token", body={"error": "invalid_client"})
+        findings = await rig.connector.examine(rig.tables(), fix=False)
+        assert [one.ok for one in findings] == [False, False]
+        assert all("client_id" in one.said for one in findings)
+
     async def test_one_login_serves_every_call(self, rig: Rig) -> None:
         """A token is not fetched per request."""
         for who in (ADA, BOB):

@@ -229,6 +229,30 @@ class TestTeachable(LmsSuite):
         assert isinstance(await rig.do(Operation.REVOKE, nameless, refs=granted.refs), Receipt)
         assert rig.live() == []
 
+    @pytest.mark.parametrize(
+        ("method", "path", "body"),
+        [
+            ("GET", "/users", {"items": []}),
+            ("POST", "/users", {"user": {"email": "ada@example.org"}}),
+            ("POST", "/users", {"id": 1}),
+            ("GET", "/users", None),
+        ],
+    )
+    async def test_half_an_answer_is_no_receipt(self, rig: Rig, method: str, path: str, body: object) -> None:
+        """It is tried again later, and nobody knows whether it had its effect."""
+        rig.emulator.now_fails("status", status=200, method=method, path=path, body=body)
+        outcome = await rig.do(Operation.GRANT)
+        assert isinstance(outcome, TryLater)
+        assert (outcome.cause, outcome.applied) == ("outage", "unknown")
+
+    async def test_a_user_who_vanishes_in_between_is_tried_again(self, rig: Rig) -> None:
+        """The next try finds or makes the person anew."""
+        rig.emulator.add_user(ADDRESS)
+        rig.emulator.now_fails("status", status=404, method="PATCH", body={"message": "User not found"})
+        outcome = await rig.do(Operation.UPDATE)
+        assert isinstance(outcome, TryLater)
+        assert outcome.cause == "busy"
+
     async def test_the_limit_pauses_the_lane_until_it_is_reset(self, rig: Rig) -> None:
         """Another program of the school used it up; ours could not have known."""
         rig.emulator.limit = (1, 40.0)
