@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
@@ -157,9 +158,9 @@ class TestOpenEdx(LmsSuite):
         assert all("client_id" in one.said for one in findings)
 
     async def test_one_login_serves_every_call(self, rig: Rig) -> None:
-        """A token is not fetched per request."""
-        for who in (ADA, BOB):
-            await rig.do(Operation.GRANT, who)
+        """A token is fetched neither per request nor by each of those who need the first one at the same time."""
+        await asyncio.gather(*(rig.do(Operation.GRANT, who) for who in (ADA, BOB)))
+        assert isinstance(await rig.do(Operation.REVOKE), Receipt)
         assert rig.emulator.fetched == 1
 
     async def test_an_expired_token_is_renewed_once(self, rig: Rig) -> None:
