@@ -63,7 +63,7 @@ def example_course(model: type[CourseTable]) -> dict[str, Any]:
         except ValidationError:
             continue
         return table
-    return {name: "42" for name, field in model.model_fields.items() if field.is_required()}
+    return {name: (field.examples or ["42"])[0] for name, field in model.model_fields.items() if field.is_required()}
 
 
 def _shared(what: str, model: type[BaseModel], kind: str) -> list[str]:
