@@ -105,7 +105,7 @@ def _bridge(name: str, emulator: Emulator) -> AbstractAsyncContextManager[Bridge
 def _settings(name: str, emulator: Emulator) -> Settings:
     kind = registry.connector_class(name)
     target = kind.Settings.model_validate(
-        {"connector": name, "base_url": emulator.base_url, **emulator.credentials, **emulator.shown}
+        {"connector": name, "base_url": emulator.base_url, **emulator.credentials, **emulator.featured}
     )
     tables = (
         {}

@@ -90,14 +90,14 @@ class Emulator:
     Class attributes:
         credentials: settings of a target that this emulator accepts, without ``connector`` and ``base_url``.
         course: the table of a course that a new emulator knows, where not any will do.
-        shown: further settings that show what the connector can do.
+        featured: further settings that show what the connector can do.
         witness: told of every request with the status and body of its answer, but for those that a fault hit. Tests hold
             them against the vendor's specification.
     """
 
     credentials: ClassVar[Mapping[str, Any]] = {}
     course: ClassVar[Mapping[str, Any]] = {}
-    shown: ClassVar[Mapping[str, Any]] = {}
+    featured: ClassVar[Mapping[str, Any]] = {}
     witness: ClassVar[Callable[[Recorded, int, bytes], None] | None] = None
 
     def __init__(self) -> None:
