@@ -5,7 +5,17 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, SecretStr, StrictInt, StrictStr, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    StrictInt,
+    StrictStr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from bridge.contract.settings import CourseTable, SettingsModel, TargetSettings
 
@@ -23,17 +33,30 @@ class AcademyOfMineRoutes(SettingsModel):
     create_user: str = "POST /api/v1/users"
     read_user: str = "GET /api/v1/users/{id}"
     update_user: str = "PUT /api/v1/users/{id}"
+    edit_users: str = "POST /api/v1/users/quick-edit"
     resend_email: str = "POST /api/v1/users/resend-new-account-email"
     enrolled_courses: str = "GET /api/v1/users/enrolled-courses"
+    list_courses: str = "GET /api/v1/courses"
     enroll: str = "POST /api/v1/courses/{id}/enroll"
     remove: str = "POST /api/v1/courses/{id}/remove-learners"
     revoke_access: str = "POST /api/v1/courses/{id}/revoke-access"
     grant_access: str = "POST /api/v1/courses/{id}/grant-access"
     set_expiry: str = "POST /api/v1/courses/{id}/set-expiry"
+    reset_progress: str = "POST /api/v1/courses/{id}/reset-progress"
+    list_learning_paths: str = "GET /api/v1/learning-paths"
     learning_path_students: str = "GET /api/v1/learning-paths/enrolled-students"
     learning_path_enroll: str = "POST /api/v1/learning-paths/{id}/enroll"
     learning_path_remove: str = "POST /api/v1/learning-paths/{id}/remove-learners"
+    list_memberships: str = "GET /api/v1/memberships"
     update_membership: str = "POST /api/v1/users/{id}/membership"
+    read_portal: str = "GET /api/v1/portals/details"
+    add_to_portal: str = "POST /api/v1/portals/add-learners"
+    list_products: str = "GET /api/v1/products"
+    list_orders: str = "GET /api/v1/orders"
+    read_order: str = "GET /api/v1/orders/details"
+    create_order: str = "POST /api/v1/orders"
+    order_status: str = "POST /api/v1/orders/{id}/status"
+    refund_order: str = "POST /api/v1/orders/refund"
 
     @field_validator("*")
     @classmethod
@@ -59,6 +82,37 @@ class AcademyOfMineAuth(SettingsModel):
         return self
 
 
+def _text_keys(given: object) -> object:
+    return {str(key): value for key, value in given.items()} if isinstance(given, dict) else given
+
+
+class AcademyOfMineOrders(SettingsModel):
+    """``[targets.NAME.orders]``: purchases as orders of the school's own shop, so that its sales reports are right.
+
+    Without ``products`` there are none. An order never keeps a learner out: what could not be done about it stands in
+    the delivery's note.
+
+    Attributes:
+        products: remote_product_id = id of the shop's product; what is not here makes no order.
+        currency: of the shop; a purchase in another one makes no order.
+        status: of a new order.
+        refund: which revocations refund the order: those that came with a ``cancellation`` of the source's, ``every`` one
+            (also at the end of access), or ``never``.
+    """
+
+    products: Annotated[dict[str, StrictInt], BeforeValidator(_text_keys)] = Field(default_factory=dict)
+    currency: Annotated[str, Field(pattern="^([A-Z]{3})?$")] = ""
+    status: Literal["PENDING_PAYMENT", "COMPLETED"] = "COMPLETED"
+    refund: Literal["cancellation", "every", "never"] = "cancellation"
+
+    @model_validator(mode="after")
+    def _in_a_currency(self) -> Self:
+        if self.products and not self.currency:
+            msg = 'expected currency, the one of the school\'s shop, such as "USD": a sum says little without it'
+            raise ValueError(msg)
+        return self
+
+
 class AcademyOfMineSettings(TargetSettings):
     """``[targets.NAME]`` with ``connector = "academy_of_mine"``.
 
@@ -66,16 +120,26 @@ class AcademyOfMineSettings(TargetSettings):
         api_key: the key that the vendor gave you.
         auth: which header carries it; default: ``Authorization: Bearer KEY``.
         routes: addresses of the API, where yours differ from the assumed ones.
-        portal_id: the portal to enroll into; default: none.
+        portal_id: the portal whose learners these are; default: none. For several portals, write one target each, with
+            ``only_if``.
+        join_portal: whether somebody who is not in the portal is added to its learners, which takes a seat.
         revoke: ``revoke`` takes access to a course away and keeps the progress; ``remove`` removes the learner.
+        after_expiry: what a purchase after the end of access does with the progress: ``keep`` or ``reset``.
+        disable_user: whether an account is disabled when nothing is left that it gives access to; the next purchase
+            enables it again. A learning path whose courses the account does not show is not seen.
+        orders: purchases as orders of the school's own shop.
     """
 
     base_url: str
     api_key: SecretStr
     auth: AcademyOfMineAuth = AcademyOfMineAuth()
     routes: AcademyOfMineRoutes = AcademyOfMineRoutes()
-    portal_id: int | None = None
+    portal_id: Annotated[int, Field(gt=0)] | None = None
+    join_portal: bool = True
     revoke: Literal["revoke", "remove"] = "revoke"
+    after_expiry: Literal["keep", "reset"] = "keep"
+    disable_user: bool = False
+    orders: AcademyOfMineOrders = AcademyOfMineOrders()
 
 
 def _one_spelling(value: int | str) -> str:

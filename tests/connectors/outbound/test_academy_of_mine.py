@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
 from typing import ClassVar
 
 import aiohttp
@@ -15,15 +14,13 @@ from connectors.sandbox.academy_of_mine import KEY, AcademyOfMine
 from tests.connectors.outbound.academy_of_mine_rig import CYD, calls, receipt, rig_for
 from tests.suites.outbound import ADA, BOB, LmsSuite, Rig
 
-END = datetime(2031, 10, 3, 23, 59, 59, tzinfo=UTC)
-LATER = Terms(expires_at=END)
-
 
 class TestCourse(LmsSuite):
     """A course: search, create, enroll, look up the enrollment."""
 
     type = "academy_of_mine"
     course: ClassVar = {"course_id": 42}
+    missing: ClassVar = {"course_id": 199}
     requests = 4
 
 
@@ -41,6 +38,7 @@ class TestLearningPath(LmsSuite):
 
     type = "academy_of_mine"
     course: ClassVar = {"learning_path_id": 7}
+    missing: ClassVar = {"learning_path_id": "199"}
     requests = 4
 
 
@@ -49,7 +47,27 @@ class TestMembership(LmsSuite):
 
     type = "academy_of_mine"
     course: ClassVar = {"membership_id": 3}
+    missing: ClassVar = {"membership_id": 199}
     requests = 3
+
+
+class TestPortal(LmsSuite):
+    """A portal's learner: search, create, add to the portal, enroll, look up the enrollment."""
+
+    type = "academy_of_mine"
+    target: ClassVar = {"portal_id": 5}
+    course: ClassVar = {"course_id": 42}
+    requests = 5
+
+
+class TestOrders(LmsSuite):
+    """With an order for each purchase: search, create, enroll, look up, look for the order, make it."""
+
+    type = "academy_of_mine"
+    target: ClassVar = {"orders": {"products": {"ABCD1234": 7}, "currency": "EUR"}, "disable_user": True}
+    course: ClassVar = {"course_id": 42}
+    missing: ClassVar = {"course_id": 199}
+    requests = 6
 
 
 @pytest.fixture
@@ -221,36 +239,6 @@ async def test_an_enrollment_that_was_made_anew_at_the_target_is_the_one_that_is
     assert rig.live() == []
 
 
-async def test_the_end_of_access_is_set_and_moved(school, rig) -> None:
-    """Set Expiry, in UTC; without an end the course's own rule stands."""
-    granted = receipt(await rig.do(Operation.GRANT, terms=LATER))
-    assert school.journal[-1].path.endswith("/courses/42/set-expiry")
-    assert school.journal[-1].json == {"enrollmentIds": [9001], "expiryDate": "2031-10-03 23:59:59"}
-    more = Terms(expires_at=END + timedelta(days=1))
-    receipt(await rig.do(Operation.UPDATE, refs=granted.refs, terms=more))
-    assert school.enrollments[9001].expires == END + timedelta(days=1)
-
-
-async def test_of_several_enrollments_the_one_that_gives_access_counts(school, rig) -> None:
-    """Neither an expired nor a revoked one beside it needs anything, and a cancellation leaves none."""
-    ada = school.add_user(str(ADA.email))
-    expired, revoked, good = (school.add_enrollment(ada, 42) for _ in range(3))
-    expired.expires, revoked.allowed = datetime(2020, 1, 1, tzinfo=UTC), False
-    assert receipt(await rig.do(Operation.GRANT)).refs.right == {"enrollment": str(good.id)}
-    receipt(await rig.do(Operation.REVOKE))
-    assert rig.live() == []
-    assert school.journal[-1].json == {"enrollmentIds": [expired.id, good.id]}
-
-
-async def test_a_purchase_after_expiry_extends_or_asks(school, rig) -> None:
-    """An expired enrollment gives nobody access, so it is no receipt."""
-    row = school.add_enrollment(school.add_user(str(ADA.email)), 42)
-    row.expires = datetime(2020, 1, 1, tzinfo=UTC)
-    assert isinstance(await rig.do(Operation.GRANT), NeedsOperator)
-    receipt(await rig.do(Operation.GRANT, terms=LATER))
-    assert rig.live() == [("ada.lovelace@example.org", "course:42")]
-
-
 async def test_a_changed_address_changes_the_user_and_leaves_the_rest_as_it_was(school, rig) -> None:
     """By id; ``disabled`` goes back as it was read."""
     granted = receipt(await rig.do(Operation.GRANT))
@@ -290,28 +278,6 @@ async def test_a_mail_that_fails_does_not_make_the_grant_fail(school, rig, mode)
     granted = receipt(await rig.do(Operation.GRANT, terms=Terms(send_email=True)))
     assert "mail" in granted.note
     assert len(rig.live()) == 1
-
-
-async def test_a_membership_ends_with_a_past_date_and_only_if_it_is_the_one_held(school, rig) -> None:
-    """Who moved on to another membership keeps it."""
-    table = {"membership_id": 3}
-    granted = receipt(await rig.do(Operation.GRANT, table=table, terms=LATER))
-    assert school.journal[-1].json == {"id": "3", "expired_at": "2031-10-03 23:59:59"}
-    assert granted.refs == Refs({"user": "501"}, {"membership": "3"})
-    upgraded = receipt(await rig.do(Operation.GRANT, table={"membership_id": 4}))
-    assert "membership 3" in upgraded.note
-    assert receipt(await rig.do(Operation.REVOKE, table=table)).note == "not a member"
-    assert rig.live() == [("ada.lovelace@example.org", "membership:4")]
-    receipt(await rig.do(Operation.REVOKE, table={"membership_id": 4}))
-    assert rig.live() == []
-    assert school.journal[-1].json["expired_at"] < datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
-
-
-async def test_a_learning_path_takes_no_date_and_says_so(school, rig) -> None:
-    """The bridge ends access itself."""
-    granted = receipt(await rig.do(Operation.GRANT, table={"learning_path_id": 7}, terms=LATER))
-    assert "the bridge ends access itself" in granted.note
-    assert rig.live() == [("ada.lovelace@example.org", "learning_path:7")]
 
 
 async def test_a_learning_path_is_taken_away_though_the_target_has_an_older_address(school, rig) -> None:
