@@ -21,7 +21,6 @@ from pydantic import Field, SecretStr
 from bridge.contract.outbound import (
     Explanation,
     Finding,
-    NeedsOperator,
     Operation,
     OutboundConnector,
     Outcome,
@@ -37,6 +36,29 @@ from bridge.kit.answers import ERRORS, judge
 from bridge.kit.clock import Clock
 from bridge.kit.fields import as_text, value_at
 from bridge.kit.http import Answer, Http
+
+_ERRORS: Mapping[str, Explanation] = {
+    **ERRORS,
+    "wrong-key": Explanation(
+        "Elevate does not accept the API key.",
+        "Set `api_key` to the key that stands in Elevate's settings for the Registration API, then resume the lane.",
+    ),
+    "no-such-product": Explanation(
+        "Elevate has no product with this Remote Product ID.",
+        "Enter the id in the product's Remote Product ID field at Elevate, or set `remote_product_id` in the course's table"
+        " to what stands there; then requeue the delivery.",
+    ),
+    "learner-refused": Explanation(
+        "Elevate does not take the learner's data as they are.",
+        "Have the source send the person again with the field corrected, then requeue the delivery.",
+    ),
+}
+_FIELDS: Mapping[str, str] = {
+    "product": "no-such-product",
+    "remote_product_id": "no-such-product",
+    **dict.fromkeys(("email", "firstname", "lastname", "remote_user_id"), "learner-refused"),
+}
+"""Of a field that Elevate complains of, which error it is."""
 
 
 class ElevateSettings(TargetSettings):
@@ -77,7 +99,7 @@ class Elevate:
     }
     batch_size: ClassVar[int] = 1
     rate_limit: ClassVar[Sequence[Rate]] = ()
-    errors: ClassVar[Mapping[str, Explanation]] = ERRORS
+    errors: ClassVar[Mapping[str, Explanation]] = _ERRORS
 
     def __init__(self, settings: ElevateSettings, http: Http, clock: Clock) -> None:
         """Take the settings of one target."""
@@ -107,15 +129,13 @@ class Elevate:
         return Receipt(note="the key is accepted") if problems and isinstance(outcome, Refused) else outcome
 
     async def examine(self, courses: Sequence[CourseTable], *, fix: bool) -> Sequence[Finding]:
-        """Look at nothing else."""
+        """Return nothing more: Elevate shows its products to nobody, and a registration to find one would be a real one."""
         return []
 
     async def _register(self, work: Work) -> Outcome:
         learner = work.learner
         if learner.email is None:
-            return Refused(
-                "the learner has no e-mail address, and Elevate needs one", "Send an update with the address."
-            )
+            return _ERRORS["no-email"].refused("")
         body: dict[str, Any] = {
             "remote_user_id": self._user_id(work),
             "firstname": learner.first_name,
@@ -200,8 +220,9 @@ def _failed(answer: Answer, problems: Mapping[str, Any], what: str) -> Outcome:
         return judge(answer, what)
     told = "; ".join(f"{field}: {text}" for field, text in problems.items())
     if "api_key" in problems or answer.status in (401, 403):
-        return NeedsOperator(f"{what}: {told}", "Set the API key that Elevate expects, then resume the lane.", "lane")
-    return Refused(f"{what}: {told}", "Correct the mapping or the learner, then requeue the delivery.")
+        return _ERRORS["wrong-key"].needs_operator(f"{what}: {told}", "lane")
+    named = next((name for field, name in _FIELDS.items() if field in problems), "refused")
+    return _ERRORS[named].refused(f"{what}: {told}")
 
 
 CONNECTOR: type[OutboundConnector] = Elevate
