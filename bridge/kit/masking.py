@@ -227,6 +227,8 @@ def _without_cut_value(text: str, hidden: tuple[str, ...]) -> str:
     low = text.lower()
     for value in hidden:
         start = value.lower()
+        if start[:_SHORTEST_HIDDEN] not in low[-len(start) :]:
+            continue
         for length in range(min(len(start) - 1, len(low)), _SHORTEST_HIDDEN - 1, -1):
             before = low[-length - 1 : -length]
             if low.endswith(start[:length]) and not before.isalnum():

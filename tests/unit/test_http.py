@@ -380,6 +380,22 @@ async def test_nothing_is_kept_outside_an_attempt(http: Http) -> None:
     assert exchanges.get() is None
 
 
+async def test_of_a_long_list_the_first_members_are_kept(echo: Echo, session: aiohttp.ClientSession) -> None:
+    """A batch of a hundred is not read to its end by anybody; how much more there was is told."""
+    http = Http(echo.base_url, FREE, 2.0, session)
+    story: list[Exchange] = []
+    token = exchanges.set(story)
+    try:
+        await http.send("POST", "/echo", json={"inputs": [{"place": n, "note": "x" * 60} for n in range(100)]})
+        await http.send("POST", "/echo", json={"inputs": list(range(100))})
+    finally:
+        exchanges.reset(token)
+    assert '{"place":9,' in story[0].sent
+    assert '{"place":10,' not in story[0].sent
+    assert "and 90 more" in story[0].sent
+    assert story[1].sent == {"inputs": list(range(100))}, "a short body is kept whole"
+
+
 async def test_a_token_is_taken_for_every_request(echo: Echo, session: aiohttp.ClientSession) -> None:
     """Also for one that fails; and it is given back when there is an answer, or none will come."""
     taken, given_back = [], []
