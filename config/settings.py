@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
+from datetime import date, timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -224,11 +224,14 @@ class Access(SettingsModel):
 
     Attributes:
         duration: from the purchase on; None is without end.
+        until: the last day of access for everybody, in UTC; the earlier of the two ends counts. Who buys after it gets in all
+            the same, for the duration or without end.
         full_access: everything at once, where a target can release content bit by bit.
         grace: how much longer access stays after its end.
     """
 
     duration: Span | None = None
+    until: date | None = None
     full_access: bool = False
     grace: Duration = timedelta(0)
 

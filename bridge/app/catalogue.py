@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 import orjson
@@ -32,6 +33,7 @@ def catalogue_of(settings: Settings) -> Catalogue:
             product_url=course.product_url,
             registration_url=course.registration_url,
             duration=course.access.duration,
+            until=_end_of(course.access.until),
             grace=course.access.grace,
             full_access=course.access.full_access,
             tables=course.tables,
@@ -54,6 +56,10 @@ def catalogue_of(settings: Settings) -> Catalogue:
         option=orjson.OPT_SORT_KEYS,
     )
     return Catalogue(sources, targets, courses, products, hashlib.sha256(text).hexdigest()[:16], text.decode())
+
+
+def _end_of(day: date | None) -> datetime | None:
+    return None if day is None else datetime.combine(day + timedelta(days=1), time(), UTC)
 
 
 def _tables(course: Course) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import typer
@@ -13,6 +13,7 @@ from bridge.cli.reading import LedgerMissing, ask
 from bridge.cli.shown import complain, show, show_json, table
 from bridge.contract.errors import ConfigError, Fault, LedgerError
 from bridge.contract.settings import SourceSettings
+from bridge.kit.clock import SystemClock
 from bridge.ledger import reports
 from config.load import Loaded
 from config.settings import Settings
@@ -45,7 +46,7 @@ def _report(found: Loaded) -> dict[str, Any]:
     return {
         "ok": True,
         "faults": [],
-        "warnings": [_fault(item) for item in found.warnings],
+        "warnings": [_fault(item) for item in (*found.warnings, *_over(settings))],
         "address": settings.server.public_url or f"http://{settings.server.host}:{settings.server.port}",
         "sources": [
             {"name": name, "adapter": given.adapter, "enabled": given.enabled, "addresses": _addresses(name, given)}
@@ -78,6 +79,14 @@ def _report(found: Loaded) -> dict[str, Any]:
         "ledger": "readable",
         "unmapped": [],
     }
+
+
+def _over(settings: Settings) -> Iterator[Fault]:
+    today = SystemClock().now().date()
+    for name, course in settings.courses.items():
+        if course.access.until is not None and course.access.until < today:
+            said = "the day is over: who buys now gets in without this end"
+            yield Fault(f"courses.{name}.access.until", said)
 
 
 def _addresses(name: str, given: SourceSettings) -> list[str]:

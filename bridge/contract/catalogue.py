@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from bridge.contract.command import email_key
@@ -22,6 +22,7 @@ class CourseEntry:
     Attributes:
         tables: what each target needs to know of it, by the target's name.
         duration: how long access lasts from the registration; None is without end.
+        until: end of access for everybody who bought before it; None is without.
         grace: how much longer before access is taken away.
     """
 
@@ -30,6 +31,7 @@ class CourseEntry:
     product_url: str | None = None
     registration_url: str | None = None
     duration: timedelta | None = None
+    until: datetime | None = None
     grace: timedelta = timedelta()
     full_access: bool = False
     tables: Mapping[str, CourseTable] = field(default_factory=dict)

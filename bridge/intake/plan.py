@@ -123,8 +123,8 @@ def _grant(
     command: EnrollmentCommand, item: Item, course: CourseEntry, catalogue: Catalogue, roots: dict[str, Any]
 ) -> GrantPlan:
     expires_at = command.options.expires_at
-    if expires_at is None and course.duration is not None:
-        expires_at = command.occurred_at + course.duration
+    if expires_at is None:
+        expires_at = _end(command.occurred_at, course)
     if expires_at is not None:
         expires_at += course.grace
     return GrantPlan(
@@ -139,6 +139,14 @@ def _grant(
             and (not target.only_if or all_hold(target.only_if, roots))
         ),
     )
+
+
+def _end(bought: datetime, course: CourseEntry) -> datetime | None:
+    """Return the earlier of the course's ends; a day that was over when somebody paid keeps nobody out."""
+    ends = [bought + course.duration] if course.duration is not None else []
+    if course.until is not None and course.until > bought:
+        ends.append(course.until)
+    return min(ends, default=None)
 
 
 def _right(target: TargetEntry, table: CourseTable, remote_product_id: str) -> RightPlan:

@@ -91,6 +91,14 @@ def test_check_shows_what_to_give_to_senders(tmp_path) -> None:
     assert not list(tmp_path.glob("*.db*"))
 
 
+def test_check_warns_of_an_end_that_is_over(tmp_path) -> None:
+    """Who buys now would be in for good, and nobody would notice."""
+    config = configuration(tmp_path, {}, extra="\n[courses.old]\naccess = { until = 2020-06-30 }\n")
+    said = ask("check", "--config", config)
+    assert said.code == 0
+    assert "courses.old.access.until: the day is over: who buys now gets in without this end" in said.err
+
+
 def test_check_lists_products_that_wait_for_a_mapping(tmp_path) -> None:
     """The unmapped product, its source, how many and since when; and whether it is mapped by now."""
     known = past(tmp_path)

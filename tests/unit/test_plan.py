@@ -84,6 +84,25 @@ def test_access_ends_as_the_sender_says_or_else_the_course(options: Options, end
     assert planned("YEAR", options=options).lines[0].grants[0].expires_at == end
 
 
+@pytest.mark.parametrize(
+    ("until", "days", "end"),
+    [
+        (at(60), None, at(60)),
+        (at(60), 365, at(60)),
+        (at(60 * 24 * 400), 365, at(60 * 24 * 365)),
+        (at(-60), 365, at(60 * 24 * 365)),
+        (at(-60), None, None),
+    ],
+    ids=["alone", "before the duration", "after the duration", "over already", "over already, and no duration"],
+)
+def test_a_day_may_end_access_for_everybody_who_bought_before_it(until, days, end):
+    """The earlier end counts, and nobody pays for a day that is over."""
+    duration = None if days is None else timedelta(days=days)
+    year = CourseEntry("year", "A year", duration=duration, until=until, tables={"lms": Course(course_id=9)})
+    found = planned("YEAR", catalogue=mapping(courses={**mapping().courses, "year": year}))
+    assert found.lines[0].grants[0].expires_at == end
+
+
 def test_grace_is_added_to_the_end():
     """Whoever renews a day late is not locked out."""
     year = CourseEntry(
