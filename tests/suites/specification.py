@@ -19,6 +19,7 @@ from bridge.kit.sandbox import Recorded
 
 FOLDER = Path(__file__).resolve().parents[1] / "payloads" / "specifications"
 _FREE_FORM = re.compile(r"\{[^}]*\}")
+_DATED = re.compile(r"/crm/(objects|properties|pipelines|associations)/\d{4}-\d{2}/(.+)")
 _METHODS = ("get", "put", "post", "delete", "patch")
 
 
@@ -129,13 +130,25 @@ class Specification:
 
     def faults(self, seen: Recorded, status: int, body: bytes) -> list[str]:
         """Say what is wrong with an exchange; a refused request need not be right, but its refusal has to be."""
-        operation = self.operation(seen.method, seen.path)
+        operation = self.operation(seen.method, undated(seen.path))
         if operation is None:
             return [f"{seen.method} {seen.path}: no such address"]
         asked = operation.request_faults(seen) if status < 400 else []
         return [
             f"{seen.method} {operation.path}: {fault}" for fault in [*asked, *operation.answer_faults(status, body)]
         ]
+
+
+def undated(path: str) -> str:
+    """Return an address of HubSpot's date versions as the version with a number, which the files are of, spells it.
+
+    Only the addresses differ (facts ``outbound/hubspot.md``, section 0); whatever else is held against the same schema.
+    """
+    dated = _DATED.fullmatch(path)
+    if dated is None:
+        return path
+    version = "v4" if dated[1] == "associations" or "/associations/" in dated[2] else "v3"
+    return f"/crm/{version}/{dated[1]}/{dated[2]}"
 
 
 @lru_cache

@@ -12,11 +12,10 @@ from pydantic import ValidationError
 from bridge.contract.command import Learner, email_key
 from bridge.contract.outbound import NeedsOperator, Operation, Outcome, Receipt, Refs, Refused, TryLater, Work
 from bridge.kit.clock import SetClock, SystemClock
-from connectors.outbound.hubspot import Hubspot, HubspotSettings
+from connectors.outbound.hubspot import HubspotSettings
 from connectors.sandbox.hubspot import TOKEN
+from tests.connectors.outbound.hubspot_rig import CONTACTS, OnTheRig, configured, paths, problem
 from tests.suites.outbound import ADA, BOB, OutboundSuite, Rig
-
-CONTACTS = "/crm/v3/objects/contacts"
 
 
 def people(count: int) -> list[Learner]:
@@ -25,22 +24,6 @@ def people(count: int) -> list[Learner]:
 
 def batch_of(rig: Rig, learners: list[Learner]) -> list[Work]:
     return [rig.work(Operation.CONTACT, one, key=f"contact-{n}") for n, one in enumerate(learners)]
-
-
-def paths(rig: Rig) -> list[tuple[str, str]]:
-    return [(seen.method, seen.path.removeprefix(CONTACTS)) for seen in rig.emulator.journal]
-
-
-def problem(category: str, message: str = "no", **more: Any) -> dict[str, Any]:
-    return {"status": "error", "message": message, "correlationId": "c033cdaa-2c40", "category": category, **more}
-
-
-def configured(rig: Rig, **settings: Any) -> Rig:
-    """The same rig with other settings of the target."""
-    known = rig.connector._settings.model_dump()
-    model = HubspotSettings.model_validate({**known, **settings})
-    rig.connector = Hubspot(model, rig.connector._http, SystemClock())
-    return rig
 
 
 class TestHubspot(OutboundSuite):
@@ -84,7 +67,7 @@ class TestHubspot(OutboundSuite):
         assert held == {"last_course_state": "active"}
         held["phone"] = "+33100000000"
         bare = replace(rig.work(Operation.CONTACT), enrollments=())
-        await rig.connector.deliver([bare])
+        await rig.deliver([bare])
         assert held == {"phone": "+33100000000"}
 
     @pytest.mark.parametrize(
@@ -108,7 +91,7 @@ class TestHubspot(OutboundSuite):
     async def test_a_learner_without_address_is_refused(self, rig: Rig) -> None:
         """HubSpot knows people by e-mail; the others of the batch go through."""
         nobody = Learner(remote_user_id="9", first_name="No", last_name="Address")
-        outcomes = await rig.connector.deliver(batch_of(rig, [nobody, BOB]))
+        outcomes = await rig.deliver(batch_of(rig, [nobody, BOB]))
         assert isinstance(outcomes[0], Refused)
         assert "e-mail" in outcomes[0].why
         assert isinstance(outcomes[1], Receipt)
@@ -130,21 +113,14 @@ class Ticking(SetClock):
         return super().monotonic()
 
 
-class OnTheRig:
-    """The suite's rig, without running the suite once more."""
-
-    type, target, course = "hubspot", {}, None
-    rig = OutboundSuite.rig
-
-
 class TestBatches(OnTheRig):
     """Up to a hundred contacts in one request, and what happens when one of them is bad."""
 
     async def test_a_hundred_contacts_are_one_request(self, rig: Rig) -> None:
         """Each gets its own id, though HubSpot answers in another order."""
         learners = people(100)
-        outcomes = await rig.connector.deliver(batch_of(rig, learners))
-        assert paths(rig) == [("POST", "/batch/upsert")]
+        outcomes = await rig.deliver(batch_of(rig, learners))
+        assert paths(rig) == [("POST", "/contacts/batch/upsert")]
         for learner, outcome in zip(learners, outcomes, strict=True):
             held = rig.emulator.by_email(str(learner.email))
             assert isinstance(outcome, Receipt)
@@ -156,14 +132,14 @@ class TestBatches(OnTheRig):
         bob = {"id": "bob", "properties": {"email": "bob@Example.org"}}
         results = [bob, {"id": "ada", "properties": {"email": "x@king.example"}, "objectWriteTraceId": "contact-0"}]
         rig.emulator.now_fails("status", status=200, body={"status": "COMPLETE", "results": results})
-        outcomes = await rig.connector.deliver(batch_of(rig, [Learner(email="Ada@example.org"), BOB]))
+        outcomes = await rig.deliver(batch_of(rig, [Learner(email="Ada@example.org"), BOB]))
         assert [outcome.refs.person["contact"] for outcome in outcomes] == ["ada", "bob"]
         assert len(rig.emulator.journal) == 1
 
     async def test_one_bad_member_of_a_207_is_isolated(self, rig: Rig) -> None:
         """The others have their receipts from the first request; the bad one is asked about once more, alone."""
         rig.emulator.invalid = {"learner3@example.org"}
-        outcomes = await rig.connector.deliver(batch_of(rig, people(5)))
+        outcomes = await rig.deliver(batch_of(rig, people(5)))
         assert [type(outcome) for outcome in outcomes] == [Receipt, Receipt, Receipt, Refused, Receipt]
         assert [len(seen.json["inputs"]) for seen in rig.emulator.journal] == [5, 1]
         assert "INVALID_EMAIL" in outcomes[3].why
@@ -175,7 +151,7 @@ class TestBatches(OnTheRig):
         """HubSpot does not say which one it was."""
         rig.emulator.now_fails("status", times=1, status=status, body=problem("VALIDATION_ERROR"))
         rig.emulator.invalid = {"learner1@example.org"}
-        outcomes = await rig.connector.deliver(batch_of(rig, people(3)))
+        outcomes = await rig.deliver(batch_of(rig, people(3)))
         assert [type(outcome) for outcome in outcomes] == [Receipt, Refused, Receipt]
         assert [len(seen.json["inputs"]) for seen in rig.emulator.journal] == [3, 1, 1, 1]
 
@@ -183,7 +159,7 @@ class TestBatches(OnTheRig):
         """Whoever has not had a turn shares that outcome, without another request."""
         rig.emulator.now_fails("status", times=1, status=400, body=problem("VALIDATION_ERROR"))
         rig.emulator.now_fails("status", after=1, status=429, body=problem("RATE_LIMITS", policyName="SECONDLY"))
-        outcomes = await rig.connector.deliver(batch_of(rig, people(4)))
+        outcomes = await rig.deliver(batch_of(rig, people(4)))
         assert [type(outcome) for outcome in outcomes] == [Receipt, TryLater, TryLater, TryLater]
         assert len(rig.emulator.journal) == 3
 
@@ -191,7 +167,7 @@ class TestBatches(OnTheRig):
         """A hundred single calls may take longer than a delivery may; the rest has its turn next time."""
         rig.connector._clock = Ticking(SystemClock().now())
         rig.emulator.now_fails("status", times=1, status=400, body=problem("VALIDATION_ERROR"))
-        outcomes = await rig.connector.deliver(batch_of(rig, people(6)))
+        outcomes = await rig.deliver(batch_of(rig, people(6)))
         assert [type(outcome) for outcome in outcomes] == [Receipt] * 2 + [TryLater] * 4
         assert {outcome.scope for outcome in outcomes[2:]} == {"delivery"}
 
@@ -199,8 +175,8 @@ class TestBatches(OnTheRig):
     async def test_one_address_twice_is_sent_once(self, rig: Rig, other: str) -> None:
         """HubSpot refuses a batch that names one address twice; the later work wins and both get its outcome."""
         later = Learner(email=other, first_name="Augusta", last_name="King")
-        outcomes = await rig.connector.deliver(batch_of(rig, [ADA, BOB, later]))
-        assert paths(rig) == [("POST", "/batch/upsert")]
+        outcomes = await rig.deliver(batch_of(rig, [ADA, BOB, later]))
+        assert paths(rig) == [("POST", "/contacts/batch/upsert")]
         assert len(rig.emulator.contacts) == 2
         assert rig.emulator.by_email(other).properties == {"firstname": "Augusta", "lastname": "King"}
         assert isinstance(outcomes[0], Receipt)
@@ -217,7 +193,7 @@ class TestChangedAddress(OnTheRig):
 
     async def moved(self, rig: Rig, refs: Refs, *others: Work) -> Sequence[Outcome]:
         married = ADA.model_copy(update={"email": "ada@king.example"})
-        return await rig.connector.deliver([rig.work(Operation.CONTACT, married, refs=refs), *others])
+        return await rig.deliver([rig.work(Operation.CONTACT, married, refs=refs), *others])
 
     async def test_the_known_contact_gets_the_new_address(self, rig: Rig) -> None:
         """No second contact; the refs remember the new address."""
@@ -225,7 +201,7 @@ class TestChangedAddress(OnTheRig):
         (outcome,) = await self.moved(rig, refs)
         assert isinstance(outcome, Receipt), outcome
         assert outcome.refs.person == {"contact": "512", "email": "ada@king.example"}
-        assert paths(rig) == [("PATCH", "/512")]
+        assert paths(rig) == [("PATCH", "/contacts/512")]
         assert [one.email for one in rig.emulator.contacts.values()] == ["ada@king.example"]
 
     async def test_another_spelling_is_no_change(self, rig: Rig) -> None:
@@ -234,7 +210,7 @@ class TestChangedAddress(OnTheRig):
         shouting = ADA.model_copy(update={"email": str(ADA.email).upper()})
         outcome = await rig.do(Operation.CONTACT, shouting, refs=refs)
         assert isinstance(outcome, Receipt)
-        assert paths(rig) == [("POST", "/batch/upsert")]
+        assert paths(rig) == [("POST", "/contacts/batch/upsert")]
 
     async def test_a_contact_that_is_gone_is_made_again(self, rig: Rig) -> None:
         """Somebody deleted it at HubSpot."""
@@ -271,7 +247,7 @@ class TestChangedAddress(OnTheRig):
         rig.emulator.now_fails("status", status=429, body=problem("RATE_LIMITS", policyName="DAILY"))
         outcomes = await self.moved(rig, refs, rig.work(Operation.CONTACT, BOB))
         assert outcomes[0] == outcomes[1]
-        assert paths(rig) == [("PATCH", "/512")]
+        assert paths(rig) == [("PATCH", "/contacts/512")]
 
 
 class TestAnswers(OnTheRig):
@@ -318,8 +294,8 @@ class TestAnswers(OnTheRig):
         outcome = await rig.do(Operation.CONTACT)
         assert isinstance(outcome, NeedsOperator)
         assert outcome.scope == "lane"
-        assert "crm.objects.contacts.write" in outcome.remedy
-        assert "contacts.read" not in outcome.remedy
+        assert "crm.objects.contacts.write" in outcome.why
+        assert "contacts.read" not in outcome.why
 
     async def test_a_wrong_token_stops_the_lane(self, rig: Rig) -> None:
         """HubSpot's own words and the correlation id are kept; the token is not."""
@@ -343,7 +319,7 @@ class TestAnswers(OnTheRig):
         outcome = await self.answered(rig, 400, problem("VALIDATION_ERROR", "Ada: bad", errors=nested))
         assert isinstance(outcome, Refused)
         assert outcome.why == (
-            "upsert the contact: HTTP 400 VALIDATION_ERROR: •••: bad; '•••' was not one of the options for •••"
+            "HubSpot does not take the values as they are. Upsert the contact: HTTP 400 VALIDATION_ERROR: •••: bad; '•••' was not one of the options for •••"
             " (correlation id c033cdaa-2c40)"
         )
 
