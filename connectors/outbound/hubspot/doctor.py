@@ -198,7 +198,7 @@ def _options(kind: Kind, row: Row, values: Iterable[str]) -> Iterator[Finding]:
 
 
 def _stage(stage: Stage, pipelines: Mapping[str, Row]) -> Finding:
-    if stage.pipeline not in pipelines:
+    if stage.pipeline is None or stage.pipeline not in pipelines:
         everywhere = [one for row in pipelines.values() for one in dicts(row.get("stages"))]
         return _listed(f"deal stage {stage.name}", stage.name, everywhere, "what names it")
     what = f"deal stage {stage.name} of pipeline {stage.pipeline}"

@@ -98,7 +98,7 @@ class Hubspot(Emulator):
         for kind, records in self._records.items():
             read, write = f"crm.objects.{kind}.read", f"crm.objects.{kind}.write"
             for prefix in (f"{one}/{kind}" for one in _OBJECTS):
-                yield web.get(prefix, self._guarded(records.list, read))
+                yield web.get(prefix, self._guarded(records.show_page, read))
                 yield web.post(prefix, self._guarded(records.create, write))
                 yield web.post(f"{prefix}/search", self._guarded(records.search, read, counted=False))
                 yield web.post(f"{prefix}/batch/upsert", self._guarded(records.batch_upsert, write))
@@ -125,7 +125,7 @@ class Hubspot(Emulator):
             yield web.post(f"{prefix}/batch/associate/default", self._guarded(joins.batch_join, write))
         for prefix in _JOINED:
             yield web.put(f"{prefix}/default/contacts/{{contact}}", self._guarded(joins.join, write))
-            yield web.get(f"{prefix}/contacts", self._guarded(joins.list, read))
+            yield web.get(f"{prefix}/contacts", self._guarded(joins.show_joined, read))
 
     def holdings(self) -> list[Holding]:
         """Return every contact, with its properties other than the e-mail."""

@@ -92,7 +92,7 @@ class Records:
         found = self.held.get(self._ids.get((name, value), ""))
         return found if found is not None and found.value(name) == value else None
 
-    async def list(self, request: web.Request) -> web.Response:
+    async def show_page(self, request: web.Request) -> web.Response:
         """Show a page of them."""
         start, limit = int(request.query.get("after", "0")), int(request.query.get("limit", "10"))
         rows = list(self.held.values())[start : start + limit]
@@ -251,7 +251,8 @@ class Associations:
 
     async def batch_join(self, request: web.Request) -> web.Response:
         """Join many."""
-        done, errors = [], []
+        done: list[dict[str, Any]] = []
+        errors: list[dict[str, Any]] = []
         for one in await inputs_of(request):
             try:
                 done += self._joined(str(one["from"]["id"]), str(one["to"]["id"]))
@@ -259,7 +260,7 @@ class Associations:
                 errors.append(one_error(refusal, fromObjectId=[str(one["from"]["id"])]))
         return batch(done, errors, partly=200)
 
-    async def list(self, request: web.Request) -> web.Response:
+    async def show_joined(self, request: web.Request) -> web.Response:
         """Show the contacts of a deal."""
         types = [{"category": "HUBSPOT_DEFINED", "typeId": 3}]
         found = [contact for deal, contact in sorted(self.held) if deal == request.match_info["deal"]]

@@ -10,7 +10,7 @@ from typing import Any
 from bridge.contract.command import Learner
 from bridge.contract.outbound import Enrollment, Operation, Outcome, Receipt, Refs
 from bridge.contract.settings import Milestone
-from bridge.kit.clock import SystemClock
+from bridge.kit.clock import SetClock, SystemClock
 from connectors.outbound.hubspot import Hubspot, HubspotSettings
 from connectors.outbound.hubspot.settings import HubspotCourse
 from connectors.sandbox.hubspot import Hubspot as Sandbox
@@ -27,6 +27,14 @@ class OnTheRig:
 
     type, target, course = "hubspot", {}, None
     rig = OutboundSuite.rig
+
+
+class Ticking(SetClock):
+    """A clock on which five seconds pass from one look to the next."""
+
+    def monotonic(self) -> float:
+        self.move(5.0)
+        return super().monotonic()
 
 
 def sandbox(rig: Rig) -> Sandbox:

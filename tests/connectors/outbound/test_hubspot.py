@@ -10,11 +10,12 @@ import pytest
 from pydantic import ValidationError
 
 from bridge.contract.command import Learner, email_key
-from bridge.contract.outbound import NeedsOperator, Operation, Outcome, Receipt, Refs, Refused, TryLater, Work
-from bridge.kit.clock import SetClock, SystemClock
+from bridge.contract.outbound import NeedsOperator, Operation, Outcome, Receipt, Refs, Refused, Repeat, TryLater, Work
+from bridge.dispatch.retry import RetryPolicy, decide
+from bridge.kit.clock import SystemClock
 from connectors.outbound.hubspot import HubspotSettings
 from connectors.sandbox.hubspot import TOKEN
-from tests.connectors.outbound.hubspot_rig import CONTACTS, OnTheRig, configured, paths, problem
+from tests.connectors.outbound.hubspot_rig import CONTACTS, OnTheRig, Ticking, configured, paths, problem
 from tests.suites.outbound import ADA, BOB, OutboundSuite, Rig
 
 
@@ -103,14 +104,6 @@ class TestHubspot(OutboundSuite):
         assert isinstance(await rig.connector.check(), Receipt)
         seen = [recorded.path for recorded in rig.emulator.journal]
         assert seen == ["/crm/objects/2026-03/contacts/batch/upsert", "/crm/objects/2026-03/contacts"]
-
-
-class Ticking(SetClock):
-    """A clock on which five seconds pass from one look to the next."""
-
-    def monotonic(self) -> float:
-        self.move(5.0)
-        return super().monotonic()
 
 
 class TestBatches(OnTheRig):
@@ -250,6 +243,49 @@ class TestChangedAddress(OnTheRig):
         assert paths(rig) == [("PATCH", "/contacts/512")]
 
 
+class TestLimits(OnTheRig):
+    """The lane learns HubSpot's limit from HubSpot."""
+
+    def windows(self, rig: Rig) -> list[tuple[int, float]]:
+        return [tuple(one.rate) for one in rig.connector._http._limiter._windows]
+
+    async def test_the_limit_of_the_account_is_learnt(self, rig: Rig) -> None:
+        """From the first answer on, and what other programs used of it counts too."""
+        rig.emulator.limit = 190
+        assert self.windows(rig) == []
+        await rig.do(Operation.CONTACT)
+        assert self.windows(rig) == [(190, 10.0)]
+        window = rig.connector._http._limiter._windows[0]
+        assert len(window.used) == 1
+        rig.emulator._calls.extend([rig.emulator._calls[0]] * 40)
+        await rig.do(Operation.CONTACT)
+        assert len(window.used) == 42
+
+    @pytest.mark.parametrize(
+        "told",
+        [
+            {},
+            {"X-HubSpot-RateLimit-Max": "190"},
+            {"X-HubSpot-RateLimit-Max": "many", "X-HubSpot-RateLimit-Interval-Milliseconds": "10000"},
+            {"X-HubSpot-RateLimit-Max": "0", "X-HubSpot-RateLimit-Interval-Milliseconds": "10000"},
+        ],
+    )
+    async def test_what_is_no_limit_is_not_learnt(self, rig: Rig, told: dict[str, str]) -> None:
+        """A search's answer has none of the headers, and a proxy may drop one."""
+        rig.emulator.now_fails("status", status=503, body=problem("OUTAGE"), headers=told)
+        await rig.do(Operation.CONTACT)
+        assert self.windows(rig) == []
+
+    async def test_the_daily_limit_parks_the_lane_for_an_hour(self, rig: Rig) -> None:
+        """It ends at midnight of the account's own time zone, so it is asked again every hour."""
+        rig.emulator.daily = 1
+        assert isinstance(await rig.do(Operation.CONTACT), Receipt)
+        outcome = await rig.do(Operation.CONTACT)
+        assert isinstance(outcome, TryLater)
+        assert (outcome.scope, outcome.cause, outcome.after) == ("lane", "throttled", 3600.0)
+        assert self.windows(rig) == [(100_000, 10.0)]
+
+
 class TestAnswers(OnTheRig):
     """HubSpot's table of answers."""
 
@@ -269,10 +305,12 @@ class TestAnswers(OnTheRig):
         assert hinted.after == 33.0
 
     async def test_an_account_in_migration_waits_up_to_a_day(self, rig: Rig) -> None:
-        """477 concerns the whole account and says for how long."""
+        """477 concerns the whole account and says for how long; dispatch asks again within the hour, and counts nothing."""
         outcome = await self.answered(rig, 477, problem("MIGRATION_IN_PROGRESS"), **{"Retry-After": "86400"})
         assert isinstance(outcome, TryLater)
         assert (outcome.scope, outcome.after, outcome.applied) == ("lane", 86_400.0, "no")
+        next_ = decide(outcome, 3, 60.0, Repeat.KEYED, RetryPolicy(), 0.5)
+        assert (next_.result, next_.delay, next_.attempts, next_.age) == ("later", 3600.0, 3, 60.0)
 
     @pytest.mark.parametrize(("hint", "after"), [({}, 2.0), ({"Retry-After": "1"}, 2.0), ({"Retry-After": "9"}, 9.0)])
     async def test_a_locked_record_waits_two_seconds_at_least(self, rig: Rig, hint: Any, after: float) -> None:
@@ -322,6 +360,31 @@ class TestAnswers(OnTheRig):
             "HubSpot does not take the values as they are. Upsert the contact: HTTP 400 VALIDATION_ERROR: •••: bad; '•••' was not one of the options for •••"
             " (correlation id c033cdaa-2c40)"
         )
+
+    @pytest.mark.parametrize(
+        ("message", "name"),
+        [
+            ('[{"error":"PROPERTY_DOESNT_EXIST","name":"shoe_size"}]', "no-such-property"),
+            ('[{"error":"READ_ONLY_VALUE","name":"createdate"}]', "read-only-property"),
+            ('[{"error":"INVALID_OPTION","name":"lifecyclestage"}]', "no-such-option"),
+            ('[{"error":"INVALID_EMAIL","name":"email"}]', "bad-address"),
+            ("Unable to parse value", "refused"),
+        ],
+    )
+    async def test_a_refusal_says_which_of_the_known_ones_it_is(self, rig: Rig, message: str, name: str) -> None:
+        """Each with what to do about it; HubSpot's category is the same for all."""
+        outcome = await self.answered(
+            rig, 400, problem("VALIDATION_ERROR", f"Property values were not valid: {message}")
+        )
+        assert isinstance(outcome, Refused)
+        known = rig.connector.errors[name]
+        assert (outcome.why.startswith(known.sentence), outcome.remedy) == (True, known.next_step)
+
+    async def test_a_property_that_nobody_may_write_is_told(self, rig: Rig) -> None:
+        """As the emulator refuses it."""
+        outcome = await configured(rig, contact={"createdate": "{registration.registered_at}"}).do(Operation.CONTACT)
+        assert isinstance(outcome, Refused)
+        assert outcome.why.startswith("HubSpot lets nobody write a property")
 
     async def test_a_wrong_address_is_the_lanes_trouble(self, rig: Rig) -> None:
         """An upsert finds no 404 but that of a wrong path, and then every delivery would."""
