@@ -48,6 +48,10 @@ class Hubspot(Emulator):
 
     credentials: ClassVar[Mapping[str, Any]] = {"token": TOKEN}
     course: ClassVar[Mapping[str, Any]] = {"deal": {"pipeline": "education", "dealstage": "enrolled"}}
+    featured: ClassVar[Mapping[str, Any]] = {
+        "deal": {"dealname": "{course.title}", "amount": "{registration.amount_paid}"},
+        "actions": [{"on": "completed", "object": "deal", "fields": {"dealstage": "finished"}}],
+    }
 
     def __init__(self) -> None:
         """Start without records."""

@@ -50,7 +50,7 @@ class Schema:
     """
 
     def __init__(self) -> None:
-        """Start with what a new account has, and a few properties that an operator has made."""
+        """Start with what a new account has, and with what `bridge doctor --fix` has made for deals."""
         self.defined: dict[Kind, dict[str, dict[str, Any]]] = {"contacts": {}, "deals": {}}
         self.deleted: dict[Kind, set[str]] = {"contacts": set(), "deals": set()}
         self.groups: dict[Kind, dict[str, str]] = {
@@ -73,6 +73,7 @@ class Schema:
             ("description", "string"),
         ):
             self.define("deals", name, sort)
+        self.define("deals", "bridge_registration_key", unique=True)
         self.define("deals", "pipeline", "enumeration")
         self.define("deals", "dealstage", "enumeration")
         self.define("deals", "dealtype", "enumeration", options=options("newbusiness", "existingbusiness"))

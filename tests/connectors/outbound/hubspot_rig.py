@@ -52,9 +52,14 @@ def configured(rig: Rig, **settings: Any) -> Rig:
 
 
 def with_deals(rig: Rig, **settings: Any) -> Rig:
-    """The same rig with a mapping of deals, in an account whose operator has run the doctor."""
-    sandbox(rig).schema.define("deals", KEY, unique=True)
+    """The same rig with a mapping of deals."""
     return configured(rig, **{"deal": DEAL, **settings})
+
+
+def without_key(rig: Rig) -> Rig:
+    """The same rig with a mapping of deals, in an account where the doctor has not been yet."""
+    del sandbox(rig).schema.defined["deals"][KEY]
+    return with_deals(rig)
 
 
 def enrolled(

@@ -27,6 +27,7 @@ from tests.connectors.outbound.hubspot_rig import (
     receipt,
     sandbox,
     with_deals,
+    without_key,
 )
 from tests.suites.outbound import ADA, BOB, Rig
 
@@ -375,9 +376,10 @@ class TestTrouble(OnTheRig):
     @pytest.mark.parametrize("there", [False, True])
     async def test_without_the_unique_property_no_deal_is_made(self, rig: Rig, there: bool) -> None:
         """Not one that could not be found again; the operator learns how to get the property."""
+        rig = without_key(rig)
         if there:
             sandbox(rig).schema.define("deals", KEY)
-        outcome = await brought(configured(rig, deal={"dealname": "x"}), enrolled(rig))
+        outcome = await brought(rig, enrolled(rig))
         assert isinstance(outcome, NeedsOperator)
         assert outcome.scope == "lane"
         assert outcome.why.startswith("HubSpot can't tell our deals apart")

@@ -22,6 +22,7 @@ from tests.connectors.outbound.hubspot_rig import (
     problem,
     sandbox,
     with_deals,
+    without_key,
 )
 from tests.suites.outbound import Rig
 
@@ -188,7 +189,7 @@ class TestFixing(OnTheRig):
     async def test_missing_properties_are_made_with_their_group(self, rig: Rig) -> None:
         """Each with a type that fits what is mapped to it; the group is made once for each kind of record."""
         contact = {"course_status": "{registration.state}", "completed_on": "{registration.completed_at}"}
-        rig = configured(rig, contact=contact, deal={**DEAL, "progress_percent": "{registration.percent}"})
+        rig = configured(without_key(rig), contact=contact, deal={**DEAL, "progress_percent": "{registration.percent}"})
         found = await examined(rig, fix=True)
         assert all(one.ok for one in found.values())
         made = {one.what: one.said for one in found.values() if one.fixable}
@@ -213,14 +214,14 @@ class TestFixing(OnTheRig):
     async def test_after_the_fix_everything_goes_through(self, rig: Rig) -> None:
         """What the doctor made is what delivering needs."""
         sandbox(rig).schema.defined["contacts"].pop("last_course")
-        rig = configured(rig, contact={"last_course": "{course.title}"}, deal=DEAL)
+        rig = configured(without_key(rig), contact={"last_course": "{course.title}"})
         await examined(rig, fix=True)
         assert isinstance(await brought(rig, enrolled(rig, 7, Milestone.STARTED)), Receipt)
         assert await wrong(rig) == []
 
     async def test_fixing_twice_changes_nothing(self, rig: Rig) -> None:
         """The second time there is nothing to make."""
-        rig = configured(rig, deal=DEAL)
+        rig = without_key(rig)
         await examined(rig, fix=True)
         rig.emulator.journal.clear()
         found = await examined(rig, fix=True)
