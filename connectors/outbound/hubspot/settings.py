@@ -76,7 +76,7 @@ class HubspotSettings(TargetSettings):
         deal: property = template, of one deal for every registration that was ever enrolled; a course's table adds to
             it. Empty: no deals but those of actions.
         deal_key: name of the deal property that tells our deals apart. It has to hold unique values; `bridge doctor
-            --fix` makes it. Two bridges at one HubSpot account need two names.
+            --fix` makes it. Two bridges at one HubSpot account need two names; another name makes new deals.
         actions: at these milestones of an enrollment, under these rules, set properties of a ``contact`` or a ``deal``.
     """
 
