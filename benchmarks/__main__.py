@@ -18,7 +18,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=4.0, help="of each accept measurement")
     parser.add_argument("--deliveries", type=int, default=3000, help="of each delivery measurement")
-    parser.add_argument("--backlog", type=int, default=25_000, help="contacts that wait for HubSpot; 0 leaves it out")
+    parser.add_argument("--backlog", type=int, default=30_000, help="contacts that wait for HubSpot; 0 leaves it out")
     parser.add_argument("--json", action="store_true")
     chosen = parser.parse_args()
     with Progress(
@@ -43,7 +43,7 @@ _NAMES = {
 }
 
 
-def _show(accepts: dict[str, dict[str, float]], deliveries: dict[str, float]) -> None:
+def _show(accepts: dict[str, dict[str, float]], deliveries: dict[str, float], drained: dict[str, float]) -> None:
     console = Console()
     table = _table(f"Accepts: {accept.CONNECTIONS} connections, server on one core, medians")
     for name in ("per second", "p50 ms", "p99 ms", "µs CPU", "of no ledger", "of bare"):
@@ -65,6 +65,13 @@ def _show(accepts: dict[str, dict[str, float]], deliveries: dict[str, float]) ->
     for way, name in (("bare", "bare client loop, same calls"), ("lane", "a lane: claim, deliver, settle")):
         table.add_row(name, f"{deliveries[way]:.0f}", f"{deliveries[way] / deliveries['bare']:.0%}")
     console.print(table)
+    if drained:
+        table = _table("A backlog of contacts, under a limit of 100 requests in 10 s that the vendor enforces")
+        for name in ("contacts", "requests", "refused", "seconds", "of limit x batch"):
+            table.add_column(name, justify="right")
+        counts = [f"{drained[name]:.0f}" for name in ("contacts", "requests", "refused", "seconds")]
+        table.add_row("HubSpot, 100 a request", *counts, f"{drained['share']:.1%}")
+        console.print(table)
 
 
 def _table(title: str) -> Table:

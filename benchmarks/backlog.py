@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -37,10 +37,7 @@ LIMIT = Rate(100, 10.0)
 
 
 def measure(contacts: int, advance: Callable[[str], None]) -> dict[str, float]:
-    """Drain a backlog; return what was used of the limit, and how many answers were 429.
-
-    The first window is a burst that the limit allows; it is left out of the share.
-    """
+    """Drain a backlog; return what was used of limit times batch size in every whole window, and how many answers were 429."""
     cores = allowed()
     logs.configure("error")
     tune_collector()
@@ -62,16 +59,22 @@ def measure(contacts: int, advance: Callable[[str], None]) -> dict[str, float]:
         vendor.wait()
         if cores:
             os.sched_setaffinity(0, cores)
-    size = connector_class("hubspot").batch_size
-    allowed_per_second = LIMIT.requests / LIMIT.seconds * size
-    first = LIMIT.requests * size
     return {
         "contacts": told["held"],
         "seconds": took,
         "requests": sum(told["answered"].values()),
         "refused": told["answered"].get("429", 0),
-        "share": (told["held"] - first) / took / allowed_per_second,
+        "share": _share(told["taken"]),
     }
+
+
+def _share(taken: Sequence[tuple[float, int]]) -> float:
+    """Return the share of what the vendor allows in whole windows that it was sent in them; 0 where there was none."""
+    begun = taken[0][0]
+    windows = int((taken[-1][0] - begun) // LIMIT.seconds)
+    sent = sum(contacts for at, contacts in taken if at - begun < windows * LIMIT.seconds)
+    most = windows * LIMIT.requests * connector_class("hubspot").batch_size
+    return sent / most if most else 0.0
 
 
 def _mapping() -> Catalogue:
