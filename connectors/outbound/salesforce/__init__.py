@@ -1,71 +1,60 @@
-"""Salesforce: one Contact for each learner, by the REST API (version 60.0 unless the settings name another).
+"""Salesforce: one Contact for each learner and a record for each registration, by the REST API (version 60.0 by default).
 
-Authentication: OAuth 2.0 client credentials on the My Domain host; ``login.salesforce.com`` and ``test.salesforce.com``
-refuse that flow. The token answer names the ``instance_url`` where the API is. A session has no announced life: a 401
-renews it once.
+Authentication: OAuth 2.0, client credentials on the My Domain host (``login.salesforce.com`` and ``test.salesforce.com``
+refuse that flow), or a signed assertion (JWT bearer). The token answer names the ``instance_url`` where the API is. A
+session has no announced life: a 401 renews it once.
 
-Idempotency: every write is an upsert by an external id field of Contact (text, *External ID* and *Unique*), whose value
-is the bridge's own name of the person, so it may be repeated at any time. A plain create is never sent.
+Idempotency: every write is an upsert by an external id field (text, *External ID* and *Unique*), whose value is the
+bridge's own name of the person or the registration, so it may be repeated at any time. A plain create is never sent. A
+contact that is there without our external id is looked for by e-mail, once for each learner, and adopted.
 
-Fields that turn out empty are left out, so that a sender that knows less does not wipe what the CRM holds. ``LastName``
-is required of a new contact: where Salesforce misses it, the upsert is sent once more with the part of the e-mail before
-the ``@``, or ``-``.
+Registrations name their contact by its external id, after it was written. One is sent only when its content differs from
+what Salesforce confirmed last (a hash, kept as a ref of the person), so a colleague's own changes stay.
 
-Limits: requests a day by licence (100 000 and more), no ``Retry-After``; 200 records in one collections call. Errors
-are an array, those of the token endpoint an object; over the limit is 403, a locked row is 400.
+Fields that turn out empty are left out, so that a sender that knows less does not wipe what the CRM holds; but a
+template that names the registration's state clears its field. ``LastName`` is required of a new contact: where
+Salesforce misses it, the upsert is sent once more with the part of the e-mail before the ``@``, or ``-``.
+
+Limits: requests a day by licence (100 000 and more), told with every answer (``Sforce-Limit-Info``), no ``Retry-After``;
+200 records in one collections call. At ``stop_at`` per cent of the day the bridge lets one delivery through every quarter
+of an hour and leaves the rest to others. Errors are an array, those of the token endpoint an object; over the limit is
+403, a locked row is 400.
+
+Not confirmed by any source we have: the text and status of an unknown parent, the error code of two records of one
+external id within a collections call, the shape of ``limits``, the message of REQUEST_LIMIT_EXCEEDED, whether every
+refused token has status 400, updating by ``id`` in a collections call, and that numbers and checkboxes take text.
 
 Source: Salesforce's REST API guide ("Upsert a Record Using an External ID", "sObject Collections Upsert", "Status Codes
-and Error Responses", "Duplicate Rule Header") and its help on the client credentials flow.
+and Error Responses", "Duplicate Rule Header", "sObject Describe") and its help on both flows; facts
+``outbound/salesforce.md``.
 
-Map: settings (what the operator writes), session (log in and call), outcomes (the table of answers); here: the work.
+Map: settings (what the operator writes), errors (faults in words), login and session (calling), outcomes (the table of
+answers), writer (records by one call or several), people (what is to stand there), contacts, doctor; here: the work.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
-from urllib.parse import quote
+from typing import ClassVar, Literal
 
-from bridge.contract.outbound import (
-    Explanation,
-    Finding,
-    NeedsOperator,
-    Operation,
-    OutboundConnector,
-    Outcome,
-    Receipt,
-    Repeat,
-    TryLater,
-    Work,
-)
+from bridge.contract.outbound import Explanation, Finding, Operation, OutboundConnector, Outcome, Receipt, Repeat, Work
 from bridge.contract.settings import CourseTable, Rate, TargetSettings
-from bridge.kit.answers import ERRORS
 from bridge.kit.clock import Clock
-from bridge.kit.fields import render
-from bridge.kit.http import Answer, Http
-from connectors.outbound.salesforce.outcomes import (
-    Problem,
-    Table,
-    only_match,
-    problem_of,
-    problem_of_item,
-    stops_the_lane,
-    unreadable,
-    worth_splitting,
-)
-from connectors.outbound.salesforce.session import NoSession, Session
-from connectors.outbound.salesforce.settings import SalesforceSettings
+from bridge.kit.http import Http
+from connectors.outbound.salesforce import doctor
+from connectors.outbound.salesforce.contacts import Contacts
+from connectors.outbound.salesforce.errors import ERRORS
+from connectors.outbound.salesforce.login import NoSession
+from connectors.outbound.salesforce.people import Person, people_of, registrations_of, settle
+from connectors.outbound.salesforce.session import Session
+from connectors.outbound.salesforce.settings import RegistrationMapping, SalesforceSettings
+from connectors.outbound.salesforce.writer import Kind, Writer
 
-_UPSERT, _LINK = "upsert the contact", "link the contact that matches"
-_NAME = "LastName"
-_COLLECTIONS_SINCE = 46.0  # API version
-_AT_ONCE = 5  # single calls under way when a batch had to be split; more would queue up at the org's row locks
-_SINGLES_SECONDS = 12.0  # then no further ones are begun: a delivery has 25 s in all
+_SECONDS = 12.0  # then no further calls are begun: a delivery has 25 s in all
 
 
 class Salesforce:
-    """Keeps one Contact for each learner."""
+    """Keeps one Contact for each learner, and a record for each registration."""
 
     Settings: ClassVar[type[TargetSettings]] = SalesforceSettings
     Course: ClassVar[type[CourseTable] | None] = None
@@ -82,9 +71,12 @@ class Salesforce:
         self._settings = settings
         self._http = http
         self._clock = clock
-        self._session = Session(settings, http)
-        self._external_id = settings.contact.external_id
-        self._table = Table(self._external_id)
+        self._session = Session(settings, http, clock)
+        contact = Kind("Contact", settings.contact.external_id, "contact")
+        self._contact = Writer(contact, self._session, settings.api_version, clock)
+        self._contacts = Contacts(
+            self._contact, self._session, adopt=settings.adopt, link=settings.duplicates == "link"
+        )
 
     @classmethod
     def course_for(cls, table: CourseTable, remote_product_id: str) -> CourseTable:
@@ -92,15 +84,21 @@ class Salesforce:
         return CourseTable()
 
     async def deliver(self, batch: Sequence[Work]) -> Sequence[Outcome]:
-        """Upsert one contact, or up to 200 by one call; of two with one external id the later one is sent, for both."""
+        """Write contacts, then registrations; of two works for one external id the later one is sent, for both."""
+        if (parked := self._session.parked) is not None:
+            return [parked] * len(batch)
+        until = self._clock.monotonic() + _SECONDS
+        people = people_of(batch, self._settings)
+        everybody = [*people.values()]
         try:
-            if len(batch) == 1:
-                return [await self._upsert(batch[0])]
-            people = {work.person.casefold(): work for work in batch}  # external ids compare without case
-            outcomes = dict(zip(people, await self._upsert_all([*people.values()]), strict=True))
+            await self._contacts.bring(everybody, until)
+            if (mapping := self._settings.registration) is not None:
+                await self._register([one for one in everybody if one.outcome is None], mapping, until)
         except NoSession as none:
-            return [none.outcome] * len(batch)
-        return [outcomes[work.person.casefold()] for work in batch]
+            for person in everybody:
+                person.outcome = person.outcome or none.outcome
+        ended = {name: person.ended() for name, person in people.items()}
+        return [ended[work.person.casefold()] for work in batch]
 
     async def check(self) -> Outcome:
         """Ask for the org's limits: a good session may always see them."""
@@ -112,109 +110,28 @@ class Salesforce:
             daily = limits.get("DailyApiRequests")
             left = daily if isinstance(daily, dict) else {}
             return Receipt(note=f"{left.get('Remaining')} of {left.get('Max')} API requests are left today")
-        return self._table.of_call(answer, "read the limits")
+        return self._contact.table.of_call(answer, "read the limits")
 
     async def examine(self, courses: Sequence[CourseTable], *, fix: bool) -> Sequence[Finding]:
-        """Look at nothing else."""
-        return []
+        """Look at the objects and fields that are mapped, and at what is left of the day's requests."""
+        try:
+            return await doctor.examined(self._settings, self._session)
+        except NoSession as none:
+            said = none.outcome
+            return [Finding("login", ok=False, said=getattr(said, "why", ""), remedy=getattr(said, "remedy", ""))]
 
-    async def _upsert(self, work: Work) -> Outcome:
-        answer = await self._patch(work)
-        if self._lacks_name(problem_of(answer.json), work):
-            answer = await self._patch(work, made_up=True)
-        problem = problem_of(answer.json)
-        if self._links(problem):
-            return await self._link(work, problem)
-        return self._table.of_call(answer, _UPSERT, work)
-
-    async def _patch(self, work: Work, *, made_up: bool = False) -> Answer:
-        # The value stands in the path only: Salesforce refuses an upsert that repeats it in the body.
-        path = f"/sobjects/Contact/{self._external_id}/{quote(work.person, safe='')}"
-        return await self._session.call("PATCH", path, self._fields(work, made_up=made_up))
-
-    def _lacks_name(self, problem: Problem, work: Work) -> bool:
-        """Say whether the contact is a new one, and nobody told its last name."""
-        return problem.code == "REQUIRED_FIELD_MISSING" and _NAME in problem.fields and _NAME not in self._fields(work)
-
-    def _links(self, problem: Problem) -> bool:
-        return self._settings.duplicates == "link" and problem.code == "DUPLICATES_DETECTED"
-
-    async def _link(self, work: Work, problem: Problem) -> Outcome:
-        """Write our external id on the one contact that the duplicate rule matched, then upsert again."""
-        found, key = only_match(problem.duplicates), self._external_id
-        if found is None:
-            return NeedsOperator(
-                f"{_LINK}: a duplicate rule found no single contact with certainty",
-                f"Merge the contacts, or set {key} on the right one, then requeue the delivery.",
-            )
-        held = await self._session.call("GET", f"/sobjects/Contact/{found}?fields=Id,{key}")
-        if held.ok and isinstance(record := held.json, dict):
-            if record.get(key) and str(record[key]).casefold() != work.person.casefold():
-                return NeedsOperator(  # adopting it would take the record away from another learner
-                    f"{_LINK}: {found} is the contact of another person already",
-                    f"Merge the two people, or give this one a contact with its own {key}, then requeue the delivery.",
-                )
-            held = await self._session.call("PATCH", f"/sobjects/Contact/{found}", {key: work.person})
-            if held.ok:
-                return self._table.of_call(await self._patch(work), _UPSERT, work)
-        if held.status == 404:
-            return TryLater(f"{_LINK}: {found} is no longer there; the next try sees what matches now", cause="busy")
-        return unreadable(held, _LINK) if held.ok else self._table.of_call(held, _LINK, work)
-
-    async def _upsert_all(self, works: Sequence[Work], *, made_up: bool = False) -> Sequence[Outcome]:
-        if float(self._settings.api_version) < _COLLECTIONS_SINCE:
-            return await self._one_by_one(works)
-        key = self._external_id
-        about = {"attributes": {"type": "Contact"}}
-        records = [{**about, key: work.person, **self._fields(work, made_up=made_up)} for work in works]
-        answer = await self._session.call(
-            "PATCH", f"/composite/sobjects/Contact/{key}", {"allOrNone": False, "records": records}
-        )
-        results = answer.json
-        if answer.ok and isinstance(results, list) and len(results) == len(works):
-            return await self._settled(works, results, made_up=made_up)
-        if answer.ok:
-            return [unreadable(answer, "upsert the contacts")] * len(works)
-        common = self._table.of_call(answer, "upsert the contacts")
-        return await self._one_by_one(works) if worth_splitting(answer, common) else [common] * len(works)
-
-    async def _settled(self, works: Sequence[Work], results: Sequence[Any], *, made_up: bool) -> Sequence[Outcome]:
-        # A result need not say which contact matched: what is to be linked is asked once more, by itself.
-        pairs = [(work, result, problem_of_item(result)) for work, result in zip(works, results, strict=True)]
-        linked = [work for work, _, problem in pairs if self._links(problem)]
-        nameless = [] if made_up else [work for work, _, problem in pairs if self._lacks_name(problem, work)]
-        outcomes = [*await self._one_by_one(linked)]
-        if nameless:
-            outcomes += await self._upsert_all(nameless, made_up=True)
-        again = dict(zip((work.person for work in [*linked, *nameless]), outcomes, strict=True))
-        return [again.get(work.person) or self._table.of_item(result, _UPSERT, work) for work, result, _ in pairs]
-
-    async def _one_by_one(self, works: Sequence[Work]) -> Sequence[Outcome]:
-        """Upsert by single calls, a few at once, until the time is up or one says that the others would fail too."""
-        until = self._clock.monotonic() + _SINGLES_SECONDS
-        outcomes: list[Outcome] = []
-        while len(outcomes) < len(works):
-            some = works[len(outcomes) : len(outcomes) + _AT_ONCE]
-            rest: Outcome | None = None
-            for done in await asyncio.gather(*map(self._upsert, some), return_exceptions=True):
-                if isinstance(done, BaseException):
-                    raise done
-                outcomes.append(done)
-                rest = done if rest is None and stops_the_lane(done) else rest
-            if rest is None and self._clock.monotonic() > until:
-                rest = TryLater(f"{_UPSERT}: not begun, the batch was sent in single calls and its time was up")
-            if rest is not None:
-                outcomes += [rest] * (len(works) - len(outcomes))
-        return outcomes
-
-    def _fields(self, work: Work, *, made_up: bool = False) -> dict[str, str]:
-        latest = work.enrollments[-1] if work.enrollments else None
-        roots: dict[str, Any] = {"learner": work.learner, "registration": latest}
-        if latest is not None:
-            roots |= {"course": latest.course, "order": latest.order}
-        rendered = {name: render(text, roots).strip() for name, text in self._settings.contact.templates.items()}
-        filled = {name: text for name, text in rendered.items() if text}
-        return {_NAME: (work.learner.email or "").rpartition("@")[0] or "-", **filled} if made_up else filled
+    async def _register(self, people: Sequence[Person], mapping: RegistrationMapping, until: float) -> None:
+        kind = Kind(mapping.object, mapping.external_id, "registration")
+        writer = Writer(kind, self._session, self._settings.api_version, self._clock)
+        theirs = {one.work.person: registrations_of(one, mapping, self._settings) for one in people}
+        try:
+            told = iter(await writer.write([record for records in theirs.values() for record in records], until))
+        except NoSession as none:  # whoever has nothing to be sent is done
+            for person in people:
+                person.outcome = none.outcome if theirs[person.work.person] else None
+            return
+        for person in people:
+            settle(person, [(record, next(told)) for record in theirs[person.work.person]], mapping.object)
 
 
 CONNECTOR: type[OutboundConnector] = Salesforce

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from bridge.contract.command import Learner
-from bridge.contract.outbound import NeedsOperator, Outcome, Receipt, Refs, Refused, TryLater, Work
+from bridge.contract.outbound import NeedsOperator, Outcome, TryLater, Work
 from bridge.kit.answers import judge
 from bridge.kit.http import Answer
 from bridge.kit.masking import BLANK, mask_text
-from connectors.outbound.salesforce.session import LIMIT_PAUSE
+from connectors.outbound.salesforce.errors import BY_CODE, ERRORS
 
 _UNEXPLAINED_TRIES = 3
 _RECORD_ID = re.compile(r"[A-Za-z0-9]{15}(?:[A-Za-z0-9]{3})?")
 _CLASHING_FIELD = re.compile(r"duplicate value found: (\w+) duplicates")
 _CONFIGURATION = ("API_DISABLED_FOR_ORG", "API_CURRENTLY_DISABLED", "FORBIDDEN")
+_FOREIGN_KEY = ("INVALID_FIELD", "INVALID_CROSS_REFERENCE_KEY")
 _REPEATING_VALUES = (  # their messages quote what was sent, so only code and fields are shown
     "INVALID_EMAIL_ADDRESS",
     "STRING_TOO_LONG",
     "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST",
-    "INVALID_TYPE",
+    "INVALID_TYPE_ON_FIELD_IN_RECORD",
     "JSON_PARSER_ERROR",
 )
 
@@ -36,11 +37,41 @@ class Problem(NamedTuple):
     duplicates: Mapping[str, Any] = {}
 
 
+NO_PROBLEM = Problem()
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record to be written: by external id ``key``, or by Salesforce's own id ``at`` (an adoption).
+
+    Attributes:
+        mark: which of the person's records it is: nothing for the contact, ``-7`` for registration 7.
+        link: the parent, as a relationship with an external id.
+    """
+
+    key: str
+    fields: Mapping[str, Any]
+    work: Work
+    at: str = ""
+    mark: str = ""
+    link: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What was said of one record. ``outcome`` is None when it was written; ``id`` is empty where none was told."""
+
+    outcome: Outcome | None = None
+    id: str = ""
+    created: bool = False
+    problem: Problem = NO_PROBLEM
+
+
 def problem_of(errors: Any) -> Problem:
     """Return the first member of an error array; an empty problem when ``errors`` is none."""
     first = errors[0] if isinstance(errors, list) and errors else None
     if not isinstance(first, dict):
-        return Problem()
+        return NO_PROBLEM
     fields = first.get("fields")
     found = first.get("duplicateResut") or first.get("duplicateResult")  # the vendor's own spelling comes first
     return Problem(
@@ -49,11 +80,6 @@ def problem_of(errors: Any) -> Problem:
         tuple(map(str, fields)) if isinstance(fields, list) else (),
         found if isinstance(found, dict) else {},
     )
-
-
-def problem_of_item(result: Any) -> Problem:
-    """Return the first error of one result of a collections call."""
-    return problem_of(result.get("errors")) if isinstance(result, dict) else Problem()
 
 
 def only_match(duplicates: Mapping[str, Any]) -> str | None:
@@ -67,17 +93,22 @@ def only_match(duplicates: Mapping[str, Any]) -> str | None:
     if len(found) != 1:
         return None
     ((only, sure),) = found.items()
-    return only if sure and _RECORD_ID.fullmatch(only) else None
+    return only if sure and is_id(only) else None
 
 
-def stops_the_lane(outcome: Outcome) -> bool:
+def is_id(text: str) -> bool:
+    """Say whether a text may be an id of Salesforce's, and so may stand in an address."""
+    return _RECORD_ID.fullmatch(text) is not None
+
+
+def stops_the_lane(outcome: Outcome | None) -> bool:
     """Say whether the next call would surely fare no better."""
     if isinstance(outcome, TryLater):
         return outcome.scope == "lane" or outcome.cause == "outage"
     return isinstance(outcome, NeedsOperator) and outcome.scope == "lane"
 
 
-def worth_splitting(answer: Answer, outcome: Outcome) -> bool:
+def worth_splitting(answer: Answer, outcome: Outcome | None) -> bool:
     """Say whether single calls would fare better than the collections call did: its fault may be one record's."""
     if answer.status == 404 or problem_of(answer.json).code == "UNKNOWN_EXCEPTION":
         return True
@@ -91,102 +122,113 @@ def unreadable(answer: Answer, what: str) -> Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The table of outcomes, for an org whose contacts are found by ``external_id``."""
+    """The table of outcomes for records whose external id is ``external_id``.
+
+    ``spent_pause``: seconds to wait at a limit, as far as the day's usage is known.
+    """
 
     external_id: str
+    spent_pause: Callable[[], float]
 
-    def of_call(self, answer: Answer, what: str, work: Work | None = None) -> Outcome:
-        """Return the outcome of a call that writes one record, or of any call that failed."""
-        if answer.status == 204:  # an update, before API version 46
-            return Receipt(note="updated")
+    def of_record(self, answer: Answer, what: str, record: Record) -> Told:
+        """Return what a call that wrote one record came to."""
+        if answer.status == 204:  # by id, or an upsert before API version 46
+            return Told(id=record.at)
         if answer.ok:
-            return _written(answer.json) or unreadable(answer, what)
+            return _written(answer.json) or Told(unreadable(answer, what))
+        return Told(self.of_call(answer, what, record), problem=problem_of(answer.json))
+
+    def of_item(self, result: Any, what: str, record: Record) -> Told:
+        """Return what one result of a collections call says."""
+        if (written := _written(result)) is not None:
+            return written
+        problem = problem_of(result.get("errors")) if isinstance(result, dict) else NO_PROBLEM
+        if not problem.code:
+            return Told(
+                TryLater(f"{what}: a result without success or error", applied="unknown", cause="outage"),
+                problem=problem,
+            )
+        said = f"{what}: {_told(problem, record.work)}"
+        if problem.code == "DUPLICATE_EXTERNAL_ID":  # what a single call says by its status 300
+            return Told(ERRORS["same-external-id"].needs_operator(what), problem=problem)
+        return Told(self._by_code(problem, record, said, None) or _refused(problem, said), problem=problem)
+
+    def of_call(self, answer: Answer, what: str, record: Record | None = None) -> Outcome:
+        """Return the outcome of a call that failed."""
         problem = problem_of(answer.json)
-        said = f"{what}: HTTP {answer.status}" + (f", {_told(problem, work)}" if problem.code else "")
-        by_code = self._by_code(problem, work, said, answer.retry_after)
+        told = _told(problem, record.work if record else None)
+        said = f"{what}: HTTP {answer.status}" + (f", {told}" if problem.code else "")
+        by_code = self._by_code(problem, record, said, answer.retry_after)
         return by_code or self._by_status(answer, problem, what, said)
 
-    def of_item(self, result: Any, what: str, work: Work) -> Outcome:
-        """Return the outcome of one result of a collections call."""
-        if (receipt := _written(result)) is not None:
-            return receipt
-        problem = problem_of_item(result)
-        if not problem.code:
-            return TryLater(f"{what}: a result without success or error", applied="unknown", cause="outage")
-        said = f"{what}: {_told(problem, work)}"
-        if problem.code == "DUPLICATE_EXTERNAL_ID":  # what a single call says by its status 300
-            return self._several(what)
-        return self._by_code(problem, work, said, None) or _refused(said)
-
-    def _by_code(self, problem: Problem, work: Work | None, said: str, after: float | None) -> Outcome | None:
+    def _by_code(self, problem: Problem, record: Record | None, said: str, after: float | None) -> Outcome | None:
         code = problem.code
         if code == "REQUEST_LIMIT_EXCEEDED":
-            return TryLater(said, after or LIMIT_PAUSE, scope="lane", cause="throttled")
+            return TryLater(said, after or self.spent_pause(), scope="lane", cause="throttled")
         if code == "UNABLE_TO_LOCK_ROW" or (
             code == "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY" and "UNABLE_TO_LOCK_ROW" in problem.message
         ):
             return TryLater(said, after, cause="busy")
         if code == "DUPLICATE_VALUE":
-            return self._raced(problem, work, said)
-        if code == "DUPLICATES_DETECTED":
-            return Refused(said, f"Merge the contacts, or set {self.external_id} on the right one, then requeue.")
+            return self._raced(problem, record, said)
         if code == "UNKNOWN_EXCEPTION":
-            return _unexplained(work, said)
+            return _unexplained(record, said)
+        if record is not None and record.link and code in _FOREIGN_KEY and "oreign key" in problem.message:
+            return _once(record, "orphan", said) or ERRORS["parent-missing"].refused(said)
         if code in _CONFIGURATION:
-            return NeedsOperator(said, "Give the app's run-as user access to the API, then resume the lane.", "lane")
+            return ERRORS["api-disabled"].needs_operator(said, "lane")
         if code.startswith("INSUFFICIENT_ACCESS"):  # may be this one record's sharing: no reason to stop the others
-            return NeedsOperator(said, "Let the app's run-as user edit the contact, then requeue the delivery.")
+            return ERRORS["no-access"].needs_operator(said)
         return None
 
-    def _raced(self, problem: Problem, work: Work | None, said: str) -> Outcome:
-        # Two upserts of one person at once: the repeat will update. Twice, or on another field, it never will.
+    def _raced(self, problem: Problem, record: Record | None, said: str) -> Outcome:
+        # Two upserts of one record at once: the repeat will update. Twice, or on another field, it never will.
         clash = _CLASHING_FIELD.search(problem.message)
         ours = clash is None or clash[1].casefold() == self.external_id.casefold()
-        steps = work.steps if work is not None else frozenset()
-        if ours and "raced" not in steps:
-            return TryLater(said, cause="busy", steps=steps | {"raced"})
-        return Refused(said, "Find the contact that holds the value already and merge the two, then requeue.")
+        again = _once(record, "raced", said) if ours and record is not None else None
+        return again or ERRORS["value-taken"].refused(said)
 
     def _by_status(self, answer: Answer, problem: Problem, what: str, said: str) -> Outcome:
-        status, key = answer.status, self.external_id
+        status = answer.status
         if status == 300:
-            return self._several(what)
+            return ERRORS["same-external-id"].needs_operator(what)
         if status == 401:
-            remedy = "Check base_url, the app and its run-as user's access to the API, then resume the lane."
-            return NeedsOperator(f"{said}, with a new session too", remedy, "lane")
+            return ERRORS["session-refused"].needs_operator(said, "lane")
         if status == 404 and problem.code != "ENTITY_IS_DELETED":
-            remedy = f"Make {key} an External ID field of Contact, check api_version, then resume the lane."
-            return NeedsOperator(said, remedy, "lane")
+            return ERRORS["no-such-address"].needs_operator(said, "lane")
         if status == 420:
             return TryLater(said, answer.retry_after, applied="unknown", cause="outage")
         if problem.code and 400 <= status < 500 and status not in (403, 408, 423, 425, 429):
-            return _refused(said)
+            return _refused(problem, said)
         return judge(answer, what)
 
-    def _several(self, what: str) -> Outcome:
-        return NeedsOperator(
-            f"{what}: several contacts share this person's {self.external_id}",
-            f"Merge them and make {self.external_id} a unique field, then requeue the delivery.",
-        )
 
-
-def _written(said: Any) -> Receipt | None:
+def _written(said: Any) -> Told | None:
     if not isinstance(said, dict) or said.get("success") is not True or not isinstance(said.get("id"), str):
         return None
-    return Receipt(Refs(person={"contact": said["id"]}), "created" if said.get("created") else "updated")
+    return Told(id=said["id"], created=said.get("created") is True)
 
 
-def _refused(said: str) -> Outcome:
-    return Refused(said, "Correct the mapping, the learner or the org's rule, then requeue the delivery.")
+def _refused(problem: Problem, said: str) -> Outcome:
+    return ERRORS[BY_CODE.get(problem.code, "refused")].refused(said)
 
 
-def _unexplained(work: Work | None, said: str) -> Outcome:
+def _once(record: Record, why: str, said: str) -> Outcome | None:
+    """Try later, unless that was done for this reason before."""
+    step = why + record.mark
+    if step in record.work.steps:
+        return None
+    return TryLater(said, cause="busy", steps=record.work.steps | {step})
+
+
+def _unexplained(record: Record | None, said: str) -> Outcome:
     # Three tries in all: it may be a passing fault of the vendor, or one of the org's own code that never clears.
-    steps = work.steps if work is not None else frozenset()
-    tries = sum(step.startswith("unexplained-") for step in steps) + 1
+    steps = record.work.steps if record is not None else frozenset()
+    name = f"unexplained{record.mark if record else ''}."
+    tries = sum(step.startswith(name) for step in steps) + 1
     if tries >= _UNEXPLAINED_TRIES:
-        return Refused(said, "Ask the org's administrator what fails for this contact, then requeue the delivery.")
-    return TryLater(said, applied="unknown", cause="busy", steps=steps | {f"unexplained-{tries}"})
+        return ERRORS["unexplained"].refused(said)
+    return TryLater(said, applied="unknown", cause="busy", steps=steps | {f"{name}{tries}"})
 
 
 def _told(problem: Problem, work: Work | None) -> str:

@@ -1,39 +1,55 @@
-"""The session: where it comes from, where it may be sent, and its one renewal."""
+"""The session: its one renewal, and how much of the org's day it may use."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
 from typing import Any
-from urllib.parse import urlsplit
 
-from bridge.contract.outbound import NeedsOperator, Outcome, TryLater
+from bridge.contract.outbound import TryLater
+from bridge.kit.clock import Clock
 from bridge.kit.http import Answer, Http
-from bridge.kit.masking import mask_text
 from bridge.kit.tokens import TokenKeeper
+from connectors.outbound.salesforce.login import SHORT_PAUSE, Login
 from connectors.outbound.salesforce.settings import SalesforceSettings
 
-LIMIT_PAUSE = 300.0
-"""Seconds to wait at a limit: the vendor names none; one of concurrency clears within minutes."""
-
-
-class NoSession(Exception):
-    """There is no session to be had; ``outcome`` says what follows for everything that needed it."""
-
-    def __init__(self, outcome: Outcome) -> None:
-        """Keep the outcome."""
-        super().__init__()
-        self.outcome = outcome
+_PARKED = 900.0  # seconds between two looks at a day that is nearly used up: it rolls, and frees requests all the time
+_SPENT_PAUSE = 3_600.0  # the whole day is used up
+_USAGE = re.compile(r"(?:^|[;\s])((?:per-app-)?api-usage)=(\d+)/(\d+)")
 
 
 class Session:
     """Calls the REST API of one org."""
 
-    def __init__(self, settings: SalesforceSettings, http: Http) -> None:
+    def __init__(self, settings: SalesforceSettings, http: Http, clock: Clock) -> None:
         """Log in with the first call, not yet."""
         self._settings = settings
         self._http = http
+        self._clock = clock
+        self._login = Login(settings, http, clock)
         self._keeper = TokenKeeper(self._log_in)
         self._instance = ""
+        self._root = f"/services/data/v{settings.api_version}"
+        self._usage: tuple[int, int] | None = None
+        self._parked_until = 0.0
+
+    @property
+    def parked(self) -> TryLater | None:
+        """Say how long to leave the rest of the day to the org's other programs; None: go on.
+
+        After each pause one delivery goes through and learns how things stand: the bridge slows down, and never stops.
+        """
+        left = self._parked_until - self._clock.monotonic()
+        if left <= 0 or self._usage is None:
+            return None
+        used, most = self._usage
+        why = f"{used} of {most} API requests of the day are used, and the bridge stops at {self._settings.stop_at} %"
+        return TryLater(why, left, scope="lane", cause="throttled")
+
+    @property
+    def spent_pause(self) -> float:
+        """Seconds to wait after a refusal for a limit: the day's takes hours to clear, that of concurrency minutes."""
+        used, most = self._usage or (0, 1)
+        return _SPENT_PAUSE if used >= most else SHORT_PAUSE
 
     async def call(self, method: str, path: str, body: Any = None) -> Answer:
         """Call ``path`` below ``/services/data/vXX``; a refused session is renewed and the call repeated, once.
@@ -48,53 +64,31 @@ class Session:
             answer = await self._send(method, path, body, await self._keeper.renewed(token))
         return answer
 
+    def below(self, address: str) -> str:
+        """Return a path of an answer (``/services/data/v60.0/query/01g...``) as :meth:`call` takes it."""
+        return address.removeprefix(self._root)
+
     async def _send(self, method: str, path: str, body: Any, token: str) -> Answer:
         headers = {"Authorization": f"Bearer {token}"}
         if self._settings.duplicates == "allow":
             headers["Sforce-Duplicate-Rule-Header"] = "allowSave=true"
-        address = f"{self._instance}/services/data/v{self._settings.api_version}{path}"
-        return await self._http.send(method, address, json=body, headers=headers)
+        answer = await self._http.send(method, f"{self._instance}{self._root}{path}", json=body, headers=headers)
+        self._learn(answer.headers.get("Sforce-Limit-Info", ""))
+        return answer
+
+    def _learn(self, info: str) -> None:
+        """Note the day's usage: the org's, or the app's own where that is nearer to its end.
+
+        It is no :class:`Rate` of the lane: a window of a day would hold back requests that are under way already.
+        """
+        seen = [(int(used), int(most)) for _, used, most in _USAGE.findall(info) if int(most)]
+        if not seen:
+            return
+        self._usage = used, most = max(seen, key=lambda one: one[0] / one[1])
+        over = used * 100 >= most * self._settings.stop_at
+        self._parked_until = self._clock.monotonic() + _PARKED if over else 0.0
 
     async def _log_in(self) -> str:
-        secret = self._settings.client_secret.get_secret_value()
-        form = {"grant_type": "client_credentials", "client_id": self._settings.client_id, "client_secret": secret}
-        answer = await self._http.send("POST", "/services/oauth2/token", form=form)
-        said = answer.json if isinstance(answer.json, dict) else {}
-        token = said.get("access_token")
-        if not answer.ok or not isinstance(token, str) or not token:
-            raise NoSession(_no_token(answer, said))
-        instance = _origin(str(said.get("instance_url") or ""), self._http.base_url)
-        if instance is None:
-            raise NoSession(
-                NeedsOperator(
-                    "log in: the token answer names an instance_url that is not safe to send the session to",
-                    "Set base_url to the org's My Domain address, then resume the lane.",
-                    "lane",
-                )
-            )
-        self._instance = instance
-        return token
-
-
-def _origin(instance_url: str, base_url: str) -> str | None:
-    """Return where the API is: https anywhere, or plain http where the operator's own address is that very one."""
-    try:
-        there, ours = urlsplit(instance_url), urlsplit(base_url)
-        _ = there.port  # reading it is what checks it
-    except ValueError:
-        return None
-    ours_too = (there.scheme, there.netloc.casefold()) == ("http", ours.netloc.casefold()) and ours.scheme == "http"
-    if not there.hostname or "@" in there.netloc or not (there.scheme == "https" or ours_too):
-        return None
-    return f"{there.scheme}://{there.netloc}"
-
-
-def _no_token(answer: Answer, said: Mapping[str, Any]) -> Outcome:
-    error = str(said.get("error") or "")
-    parts = [f"HTTP {answer.status}", error, str(said.get("error_description") or "")]
-    why = "log in: " + ", ".join(mask_text(part)[:200] for part in parts if part)
-    if error == "rate_limit_exceeded" or answer.status == 429:
-        return TryLater(why, answer.retry_after or LIMIT_PAUSE, scope="lane", cause="throttled")
-    if answer.ok or answer.status in (408, 420, 425) or answer.status >= 500:
-        return TryLater(why, answer.retry_after, cause="outage")
-    return NeedsOperator(why, "Correct client_id, client_secret, base_url or the app's run-as user.", "lane")
+        granted = await self._login.granted()
+        self._instance = granted.instance
+        return granted.token
