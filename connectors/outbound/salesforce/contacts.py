@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from urllib.parse import quote
+from weakref import WeakValueDictionary
 
 from bridge.contract.command import email_key
 from bridge.contract.outbound import NeedsOperator, Outcome, TryLater
@@ -14,7 +17,7 @@ from connectors.outbound.salesforce.people import NAME, Person
 from connectors.outbound.salesforce.session import Session
 from connectors.outbound.salesforce.writer import Writer
 
-_LONGEST_QUERY = 6_000  # characters of an address, encoded; the vendor's servers take 16 000 with the headers
+_LONGEST_QUERY = 7_500  # characters of an address, encoded; many a server or proxy takes 8 kB
 _LOOK, _LINK = "look for contacts by e-mail", "link the contact that matches"
 _GONE = ("NOT_FOUND", "ENTITY_IS_DELETED", "INVALID_CROSS_REFERENCE_KEY")
 _ESCAPED = str.maketrans({"\\": r"\\", "'": r"\'", '"': r"\"", "\n": r"\n", "\r": r"\r", "\t": r"\t"})
@@ -29,13 +32,15 @@ class Contacts:
         self._session = session
         self._adopt = adopt
         self._link_matches = link
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def bring(self, people: Sequence[Person], until: float) -> None:
         """Write everybody's contact. Who has an outcome afterwards could not be written."""
-        places = await self._places([one for one in people if self._adopt and _stranger(one)])
-        adopted = [one for one in people if one.work.person in places]
-        if adopted:
-            await self._take(adopted, places, until)
+        if strangers := [one for one in people if self._adopt and _stranger(one)]:
+            async with self._turn_of({_email(one) for one in strangers}):
+                places = await self._places(strangers)
+                if adopted := [one for one in strangers if one.work.person in places]:
+                    await self._take(adopted, places, until)
         await self._upsert([one for one in people if one.outcome is None and not one.there], until)
 
     async def _upsert(self, people: Sequence[Person], until: float, *, made_up: bool = False) -> None:
@@ -51,6 +56,15 @@ class Contacts:
             else:
                 person.written(one)
         await self._upsert(nameless, until, made_up=True)
+
+    @asynccontextmanager
+    async def _turn_of(self, emails: Iterable[str]) -> AsyncIterator[None]:
+        """Let one delivery at a time look and adopt for an address: two learners who share it must not take one contact."""
+        async with AsyncExitStack() as turns:
+            for email in sorted(emails):  # in one order, so that no two deliveries wait for each other
+                turn = self._turns.setdefault(email, asyncio.Lock())
+                await turns.enter_async_context(turn)
+            yield
 
     async def _places(self, people: Sequence[Person]) -> dict[str, str]:
         """Return who is to be adopted, and the id of their contact. Of several that match, a person has to choose."""
@@ -101,6 +115,8 @@ class Contacts:
         if answer.status == 400 and problem.code in ("INVALID_FIELD", "INVALID_TYPE", "MALFORMED_QUERY"):
             # Its message quotes the query, and that the addresses of everybody in it.
             return ERRORS["no-lookup"].needs_operator(f"{_LOOK}: HTTP 400, {problem.code}", "lane")
+        if problem.code == "QUERY_TIMEOUT":
+            return TryLater(f"{_LOOK}: HTTP {answer.status}, {problem.code}", cause="busy")
         return self._writer.table.of_call(answer, _LOOK)
 
     async def _take(self, people: Sequence[Person], places: dict[str, str], until: float) -> None:
