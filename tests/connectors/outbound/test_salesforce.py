@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import warnings
 from typing import Any
 
 import pytest
-import requests
 from pydantic import ValidationError
-from requests.adapters import HTTPAdapter
 
 from bridge.contract.command import Learner
 from bridge.contract.errors import AnswerLost, Unreachable
@@ -212,68 +209,3 @@ class TestSettings:
         assert (settings.api_version, settings.duplicates) == ("60.0", "fail")
         assert settings.contact.external_id == "Bridge_Id__c"
         assert [*settings.contact.templates] == ["FirstName", "LastName", "Email"]
-
-
-class _Loopback(HTTPAdapter):
-    """Takes the client's https calls, whatever their host, to the emulator."""
-
-    def __init__(self, base_url: str) -> None:
-        super().__init__()
-        self._base_url = base_url
-
-    def send(self, request: Any, *args: Any, **kwargs: Any) -> Any:
-        request.url = self._base_url + "/" + request.url.split("/", 3)[3]
-        return super().send(request, *args, **kwargs)
-
-
-def _as_their_client(base_url: str) -> dict[str, Any]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from simple_salesforce import Salesforce, SalesforceMalformedRequest  # noqa: PLC0415 - it warns while imported
-
-        with requests.Session() as session:
-            session.mount("https://", _Loopback(base_url))
-            client = Salesforce(
-                consumer_key="sandbox-consumer-key",
-                consumer_secret="sandbox-consumer-secret",
-                domain="example.my",
-                session=session,
-                version="60.0",
-            )
-            direct = Salesforce(instance_url=HOME, session_id=client.session_id, session=session, version="60.0")
-            seen = {
-                "created": direct.Contact.upsert(
-                    "Bridge_Id__c/p-8841", {"LastName": "Hopper", "Email": "g@example.org"}
-                ),
-                "updated": direct.Contact.upsert("Bridge_Id__c/p-8841", {"FirstName": "Grace"}),
-                "read": direct.Contact.get_by_custom_id("Bridge_Id__c", "p-8841"),
-                "ours": client.Contact.get_by_custom_id("Bridge_Id__c", ADAS),
-                "found": client.query("SELECT Id, LastName FROM Contact WHERE Email = 'g@example.org'"),
-                "fields": [field["name"] for field in client.Contact.describe()["fields"]],
-                "limits": client.limits()["DailyApiRequests"],
-                "usage": client.api_usage["api-usage"],
-            }
-            with pytest.raises(SalesforceMalformedRequest) as refused:
-                client.Contact.upsert("Bridge_Id__c/p-1", {"FirstName": "NoLast"})
-            return seen | {"refused": refused.value.content}
-
-
-class TestOracle:
-    """A widely used client takes the emulator for Salesforce, so what we prove against it means something."""
-
-    rig = OutboundSuite.rig
-    type, target, course = "salesforce", {}, None
-
-    async def test_their_client_logs_in_writes_and_reads(self, rig: Rig) -> None:
-        """By the same calls, with the statuses and bodies that it expects; and it finds what our connector wrote."""
-        assert isinstance(await rig.do(Operation.CONTACT), Receipt)
-        seen = await asyncio.to_thread(_as_their_client, rig.emulator.base_url)
-        assert (seen["created"], seen["updated"]) == (201, 200)
-        assert seen["read"]["attributes"]["type"] == "Contact"
-        assert {**seen["read"]}.items() >= {"FirstName": "Grace", "LastName": "Hopper"}.items()
-        assert seen["ours"]["Email"] == ADA.email
-        assert (seen["found"]["totalSize"], seen["found"]["records"][0]["Id"]) == (1, seen["read"]["Id"])
-        assert "Bridge_Id__c" in seen["fields"]
-        assert seen["limits"]["Max"] == 100_000
-        assert seen["usage"].total == 100_000
-        assert seen["refused"][0]["errorCode"] == "REQUIRED_FIELD_MISSING"
