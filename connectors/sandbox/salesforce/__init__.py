@@ -10,7 +10,9 @@ Map: login (the token endpoint), schema (objects and fields), store (records and
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, ClassVar, Literal
 
 import orjson
@@ -38,6 +40,7 @@ class Salesforce(Emulator):
         app_requests: (used, most) of this app, which the limit header then tells besides.
         instance_url: what the token answer says; None is this server.
         page_size: rows in one answer to a query.
+        write_seconds: how long a single upsert holds its row and its parent's; another one there meets the lock meanwhile.
     """
 
     credentials: ClassVar[Mapping[str, Any]] = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
@@ -52,7 +55,9 @@ class Salesforce(Emulator):
         self.app_requests: tuple[int, int] | None = None
         self.instance_url: str | None = None
         self.page_size = 2_000
+        self.write_seconds = 0.0
         self._pages: dict[str, list[Fields]] = {}
+        self._held: set[str] = set()
 
     @staticmethod
     def signed_credentials() -> dict[str, str]:
@@ -199,15 +204,27 @@ class Salesforce(Emulator):
             message = f"The {name} field should not be specified in the sobject data."
             raise Refusal(400, "INVALID_FIELD", message, [name])
         try:
-            record_id, created = self.store.upsert(
-                request.match_info["object"], name, value, fields, allow=_allows(request)
-            )
+            async with self._rows({value, *(str(one) for one in fields.values() if isinstance(one, dict))}):
+                record_id, created = self.store.upsert(
+                    request.match_info["object"], name, value, fields, allow=_allows(request)
+                )
         except Several:
             return _several(request, self._addressed(request))
         if not created and _version(request) < 46:
             return web.Response(status=204)
         said = {"id": record_id, "success": True, "errors": [], "created": created}
         return web.json_response(said, status=201 if created else 200)
+
+    @asynccontextmanager
+    async def _rows(self, rows: set[str]) -> AsyncIterator[None]:
+        if self.write_seconds and not rows.isdisjoint(self._held):
+            raise Refusal(400, "UNABLE_TO_LOCK_ROW", "unable to obtain exclusive access to this record")
+        self._held |= rows
+        try:
+            await asyncio.sleep(self.write_seconds)
+            yield
+        finally:
+            self._held -= rows
 
     async def _upsert_many(self, request: web.Request) -> web.Response:
         name, field = request.match_info["object"], request.match_info["field"]

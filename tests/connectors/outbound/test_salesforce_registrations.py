@@ -177,6 +177,7 @@ class TestRegistrations:
         """Two writes below one contact meet each other's lock: in single calls they go one after the other."""
         body = [{"errorCode": "JSON_PARSER_ERROR", "message": "Unexpected character"}]
         mapped.emulator.now_fails("status", status=400, body=body, path="/composite/")
+        mapped.emulator.write_seconds = 0.05
         three = tuple(enrolled(mapped, number) for number in (1, 2, 3))
         assert isinstance(await mapped.do(Operation.CONTACT, enrollments=three), Receipt)
         assert [one[-1] for one in paths(mapped)[2:]] == ["1", "2", "3"]
