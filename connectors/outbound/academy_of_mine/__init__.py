@@ -181,7 +181,7 @@ class AcademyOfMine:
                 gate.fail(task, why)
             return self._access.confirm
         for task in members:
-            task.changed = True
+            task.changed, task.touched = True, complete
         return self._access.confirm if complete else self._access.enroll_leftover
 
     async def _revoke(self, task: Task) -> Outcome:

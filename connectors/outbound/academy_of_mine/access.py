@@ -40,6 +40,7 @@ class Access:
         row = min(rows, key=lambda row: (row.expired, not row.allowed))
         task.right["enrollment"] = row.id
         granting = task.work.operation is Operation.GRANT
+        task.touched = task.touched or (row.allowed and not row.expired)
         if not row.allowed and not granting:
             return task.done(_LEFT)
         if task.course.learning_path_id:
@@ -81,12 +82,15 @@ class Access:
         if not await self._api.change_access(route, task.course, [row.id], until):
             said = f"{route.replace('_', ' ')}: the target says that it did this for nobody"
             raise Ended(TryLater(said, cause="busy"))
-        task.changed = True
+        task.touch()
 
     async def enroll_leftover(self, task: Task) -> Outcome:
         """Enroll somebody whom a call for many may have left out."""
-        rows = await self.held(task)
-        return await self.resume(task, rows) if rows else await self.enroll_alone(task)
+        task.touched = True  # until the list says that this person was left out
+        if rows := await self.held(task):
+            return await self.resume(task, rows)
+        task.touched = False
+        return await self.enroll_alone(task)
 
     async def enroll_alone(self, task: Task) -> Outcome:
         """Enroll one person, and find out why where that is not done."""
@@ -96,6 +100,7 @@ class Access:
             raise Ended(ended.outcome, stale=ended.stale or isinstance(ended.outcome, Refused)) from None
         task.changed = True
         if enrolled:
+            task.touch()
             return await self.confirm(task)
         if rows := await self.held(task, thorough=True):
             return await self.resume(task, rows)
@@ -119,7 +124,8 @@ class Access:
             if not (ended.stale or isinstance(ended.outcome, Refused)):
                 raise
             return False
-        task.changed = task.changed or taken
+        if taken:
+            task.touch()
         return taken
 
     async def take_listed(self, task: Task) -> bool:
@@ -130,7 +136,7 @@ class Access:
             return False
         task.right["enrollment"] = rows[0].id
         await self._api.change_access(self._taking(task), task.course, [row.id for row in rows])
-        task.changed = True
+        task.touch()
         return True
 
     def _soft(self, task: Task) -> bool:
@@ -148,7 +154,7 @@ class Access:
         if other and task.work.operation is Operation.UPDATE:
             return task.done(f"left as it is: the person has membership {before} now")
         await self._api.set_membership(task.id, task.course.id, task.work.terms.expires_at)
-        task.changed = True
+        task.touch()
         return task.done(f"in place of membership {before}" if other else "")
 
     async def end_membership(self, task: Task, now: datetime) -> Outcome:
@@ -156,5 +162,5 @@ class Access:
         if (await self._api.account(task.id)).membership != task.course.id:
             return task.done("not a member")
         await self._api.set_membership(task.id, task.course.id, now - timedelta(days=1))
-        task.changed = True
+        task.touch()
         return task.done()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 
 from bridge.contract.errors import TransportFault
-from bridge.contract.outbound import Operation, Refused
+from bridge.contract.outbound import Operation, Refused, TryLater
 from bridge.kit.answers import judge
 from bridge.kit.clock import Clock
 from connectors.outbound.academy_of_mine.api import Api
@@ -46,15 +46,21 @@ class People:
             await self._join(task)
 
     async def leave(self, task: Task) -> None:
-        """Disable the account where nothing is left that it gives access to, and that is wanted."""
+        """Disable the account where nothing is left that it gives access to, and that is wanted.
+
+        Access has ended by then, so a target that will not do it is only noted.
+        """
         if not self._api.settings.disable_user or task.user is None:
             return
         try:
-            account = await self._api.account(task.id)
+            await self._disable(task)
         except Ended as ended:
-            if ended.stale:  # it is gone
-                return
-            raise
+            if isinstance(ended.outcome, TryLater):
+                raise
+            task.notes.append(f"the account was not disabled: {getattr(ended.outcome, 'why', '')}")
+
+    async def _disable(self, task: Task) -> None:
+        account = await self._api.account(task.id)
         if account.shut:  # by staff, unless an earlier try of ours was at it
             task.shut = task.shut or task.finished(_DISABLING)
             return

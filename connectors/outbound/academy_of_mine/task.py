@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from bridge.contract.errors import AnswerLost, TransportFault, Unreachable
-from bridge.contract.outbound import NeedsOperator, Outcome, Receipt, Refs, TryLater, Work
+from bridge.contract.outbound import NeedsOperator, Operation, Outcome, Receipt, Refs, Refused, TryLater, Work
 from connectors.outbound.academy_of_mine.calls import Ended
 from connectors.outbound.academy_of_mine.settings import AcademyOfMineCourse
 
@@ -25,6 +25,7 @@ class Task:
         fresh: whether this try made the account.
         changed: once the target has answered a change to the person or the access; from then on nothing that goes wrong
             leaves things as they were.
+        touched: whether access itself is another now than the ledger believes.
         right: ids of the right: ``enrollment``, ``order``, and ``until``, the end that we set.
         shut: whether the account is disabled because we did that.
         steps: what this try finished.
@@ -36,6 +37,7 @@ class Task:
     remembered: bool = False
     fresh: bool = False
     changed: bool = False
+    touched: bool = False
     right: dict[str, str] = field(default_factory=dict)
     shut: bool = False
     steps: set[str] = field(default_factory=set)
@@ -83,13 +85,24 @@ class Task:
         return more or not self.steps <= self.work.steps
 
     def failed(self, outcome: Outcome) -> Outcome:
-        """Return the outcome with what was learnt before it, and with what an earlier request may have changed."""
+        """Return the outcome with what was learnt before it, and with what an earlier request may have changed.
+
+        Only a later try can tell the ledger that access may be another now, and without that a change of mind would be
+        taken for nothing to do. So a fault that needs a person after access was touched is told with the next try.
+        """
         if isinstance(outcome, Receipt):
             return outcome
         outcome = replace(outcome, refs=self.refs, steps=frozenset(self.steps))
-        if self.changed and isinstance(outcome, TryLater):
-            return replace(outcome, applied="unknown")
+        if isinstance(outcome, TryLater):
+            return replace(outcome, applied="unknown") if self.changed else outcome
+        unheard = not self.work.unknown and self.work.operation is not Operation.UPDATE
+        if isinstance(outcome, NeedsOperator | Refused) and self.touched and unheard:
+            return TryLater(outcome.why, applied="unknown", refs=outcome.refs, steps=outcome.steps)
         return outcome
+
+    def touch(self) -> None:
+        """Note that access was changed."""
+        self.changed = self.touched = True
 
     def done(self, *notes: str) -> Receipt:
         """Return the receipt, with everything that was noted."""

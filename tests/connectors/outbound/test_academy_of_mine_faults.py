@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime
+
 import aiohttp
 import pytest
 from aiohttp import web
 
 from bridge.contract.errors import AnswerLost
-from bridge.contract.outbound import Operation, Receipt, Refs, TryLater
+from bridge.contract.outbound import NeedsOperator, Operation, Receipt, Refs, Refused, Terms, TryLater
 from connectors.sandbox.academy_of_mine import AcademyOfMine
 from tests.connectors.outbound.academy_of_mine_rig import calls, receipt, rig_for
 from tests.suites.outbound import ADA, BOB, Rig
 
+LATER = Terms(expires_at=datetime(2031, 10, 3, 23, 59, 59, tzinfo=UTC))
 MOVED = ADA.model_copy(update={"email": "ada@king.example.org"})
 
 
@@ -141,3 +145,56 @@ async def test_an_address_that_is_taken_does_not_keep_a_buyer_out(school, rig) -
     assert isinstance(outcome, Receipt), outcome
     assert "not taken over" in outcome.note
     assert rig.live() == [("ada.lovelace@example.org", "course:42")]
+
+
+@pytest.mark.parametrize("people", [[ADA], [ADA, BOB]])
+async def test_a_fault_that_needs_a_person_after_enrolling_is_told_with_the_second_try(school, session, people) -> None:
+    """The first says that access may be there: otherwise a refund that comes next would take nothing away."""
+    rig = rig_for(school, session, routes={"set_expiry": "POST /nowhere/{id}"})
+    works = [rig.work(Operation.GRANT, who, terms=LATER) for who in people]
+    first = await rig.deliver(works)
+    assert [(type(later), getattr(later, "applied", "")) for later in first] == [(TryLater, "unknown")] * len(people)
+    assert all("route set_expiry (POST /nowhere/{id})" in later.why for later in first)
+    again = [replace(work, refs=later.refs, unknown=True) for work, later in zip(works, first, strict=True)]
+    assert all(isinstance(outcome, NeedsOperator) for outcome in await rig.deliver(again))
+
+
+async def test_a_fault_that_needs_a_person_before_enrolling_is_told_at_once(school, session) -> None:
+    """Nobody is in, and the ledger believes so."""
+    rig = rig_for(school, session, routes={"enroll": "POST /nowhere/{id}"})
+    assert isinstance(await rig.do(Operation.GRANT), NeedsOperator)
+    rig = rig_for(school, session, routes={"learning_path_enroll": "POST /nowhere/{id}"})
+    assert isinstance(await rig.do(Operation.GRANT, table={"learning_path_id": 7}), NeedsOperator)
+
+
+async def test_a_list_that_fails_after_a_call_for_many_leaves_access_in_doubt(school, session) -> None:
+    """One of them is out, and nobody can see which."""
+    rig = rig_for(school, session)
+    school.add_user(str(BOB.email)).disabled = True
+    school.now_fails("status", status=404, path="/enrolled-courses", after=1, body={"message": "gone"})
+    outcomes = await rig.deliver([rig.work(Operation.GRANT, who) for who in (ADA, BOB)])
+    assert [getattr(outcome, "applied", outcome) for outcome in outcomes] == ["unknown", "unknown"]
+
+
+@pytest.mark.parametrize(
+    ("table", "path", "body", "name"),
+    [
+        (
+            {"course_id": 42},
+            "/enroll",
+            {"message": "0", "enrolledUsersCount": 0, "notEnrolledUsers": 1},
+            "not-enrolled",
+        ),
+        ({"course_id": 199}, "", None, "not-found"),
+        ({"learning_path_id": 199}, "", None, "not-found"),
+        ({"membership_id": 199}, "", None, "not-found"),
+    ],
+)
+async def test_what_keeps_somebody_out_is_explained(school, rig, table, path, body, name) -> None:
+    """By a row of the table, whichever kind of course it is."""
+    if path:
+        school.now_fails("status", status=200, path=path, method="POST", body=body)
+    outcome = await rig.do(Operation.GRANT, table=table)
+    assert isinstance(outcome, NeedsOperator | Refused)
+    assert outcome.remedy == rig.connector.errors[name].next_step
+    assert rig.live() == []

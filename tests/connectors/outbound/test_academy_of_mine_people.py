@@ -251,6 +251,16 @@ async def test_a_lost_answer_to_disabling_is_remembered_as_ours(school, session)
     assert done.refs.person["disabled"] == "bridge"
 
 
+async def test_an_account_that_can_not_be_disabled_is_noted(school, session) -> None:
+    """Access has ended all the same, and that is what was asked for."""
+    rig = rig_for(school, session, disable_user=True, routes={"edit_users": "POST /nowhere"})
+    granted = receipt(await rig.do(Operation.GRANT))
+    revoked = receipt(await rig.do(Operation.REVOKE, refs=granted.refs))
+    assert "the account was not disabled" in revoked.note
+    assert "route edit_users (POST /nowhere)" in revoked.note
+    assert rig.live() == []
+
+
 async def test_staff_and_those_who_get_something_in_the_same_batch_stay_enabled(school, session) -> None:
     """An account is disabled only where nothing speaks for it."""
     rig = rig_for(school, session, disable_user=True)
