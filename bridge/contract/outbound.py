@@ -121,6 +121,10 @@ class Enrollment:
         return self.milestones.get(Milestone.COMPLETED)
 
 
+Ended = Literal["", "cancelled", "refunded", "suspended", "expired"]
+"""Why a right ends."""
+
+
 @dataclass(frozen=True, slots=True)
 class Work:
     """One piece of work, complete: a connector needs nothing else to do it.
@@ -131,6 +135,8 @@ class Work:
         person: the person as this target knows them (``email:ada@example.org``, ``id:members:42``).
         course: the course's table, resolved for the product that was bought; None for CONTACT.
         remote_product_id: of the registration behind the right.
+        order: behind the registration, for a right.
+        ended: for REVOKE: why nobody wants the right any more; empty where that is not known.
         enrollments: for CONTACT: the person's enrollments, oldest change first.
         unknown: an earlier try ended without anybody knowing whether it had its effect.
         refs: what is known of earlier answers. ``steps``: what an earlier try of this delivery finished.
@@ -147,6 +153,8 @@ class Work:
     currency: str | None = None
     terms: Terms = Terms()
     cancellation: Cancellation | None = None
+    order: Order = field(default_factory=Order)
+    ended: Ended = ""
     enrollments: tuple[Enrollment, ...] = ()
     refs: Refs = Refs()
     steps: frozenset[str] = frozenset()

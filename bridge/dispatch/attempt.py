@@ -167,6 +167,14 @@ def _told_something(story: Sequence[Exchange]) -> bool:
     return any(exchange.status is not None and exchange.method not in ("GET", "HEAD") for exchange in story)
 
 
+def took_something(story: Iterable[Exchange]) -> bool:
+    """Say whether the target took a write of the attempt."""
+    return any(
+        exchange.status is not None and exchange.status < 300 and exchange.method not in ("GET", "HEAD")
+        for exchange in story
+    )
+
+
 def where(fault: BaseException) -> list[str]:
     """Return the innermost places a fault came through, for a log: its message may quote learner data, these don't."""
     frames = traceback.extract_tb(fault.__traceback__)[-4:]

@@ -14,7 +14,7 @@ import structlog
 from bridge.contract.catalogue import Catalogue, TargetEntry
 from bridge.contract.errors import LedgerError
 from bridge.contract.outbound import OutboundConnector, TryLater, Work
-from bridge.dispatch.attempt import deliver, veiled, where
+from bridge.dispatch.attempt import deliver, took_something, veiled, where
 from bridge.dispatch.breaker import BreakerPolicy
 from bridge.dispatch.condition import Condition
 from bridge.dispatch.retry import RetryPolicy
@@ -345,10 +345,12 @@ class Lane:
         self._in_flight -= 1
         self.condition.felt(outcomes)
         self._go_on()
-        settlements = []
+        settlements, touched = [], took_something(call.story)
         for item, outcome in zip(call.batch, outcomes, strict=True):
             told = call.story if item is call.batch[0] else [Exchange("BATCH", f"delivery {works[0].delivery_id}")]
-            settled = self._settler.judged(item.claimed, item.work, outcome, told, at=at, ms=int(seconds * 1000))
+            settled = self._settler.judged(
+                item.claimed, item.work, outcome, told, at=at, ms=int(seconds * 1000), touched=touched
+            )
             settlements.append(settled)
             self._observe(self.target.name, item.work.operation.value, settled.outcome, seconds)
         await self._settler.settle(settlements)

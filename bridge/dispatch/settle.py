@@ -19,14 +19,34 @@ _LONGEST_WHY = 500
 
 
 def settlement(
-    claimed: Claimed, work: Work, outcome: Outcome, following: Next, exchanges: list[Exchange], *, at: int, ms: int
+    claimed: Claimed,
+    work: Work,
+    outcome: Outcome,
+    following: Next,
+    exchanges: list[Exchange],
+    *,
+    at: int,
+    ms: int,
+    touched: bool = False,
 ) -> Settlement:
-    """Return what the ledger writes of one attempt. ``at``: when it began; ``ms``: how long it took."""
+    """Return what the ledger writes of one attempt.
+
+    Args:
+        claimed: the delivery.
+        work: what it came to.
+        outcome: of the attempt.
+        following: what comes after it.
+        exchanges: what was sent and answered.
+        at: when it began.
+        ms: how long it took.
+        touched: the target took some write of the attempt, which failed at a later one: the learner may be in by now.
+    """
     delivery = claimed.delivery
     unknown = isinstance(outcome, TryLater) and outcome.applied == "unknown"
+    half = touched and isinstance(outcome, NeedsOperator | Refused | TryLater)
     # What an earlier try left unknown stays so until a receipt says how things are.
     still = 0 if isinstance(outcome, Receipt) else delivery.unknown
-    held, held_as = _held(claimed, work, outcome, unknown=unknown)
+    held, held_as = _held(claimed, work, outcome, unknown=unknown or half)
     return Settlement(
         delivery_id=delivery.id,
         lease=delivery.lease,

@@ -60,15 +60,23 @@ class Settler:
         self._flushes: set[asyncio.Task[None]] = set()
 
     def judged(
-        self, claimed: Claimed, work: Work, outcome: Outcome, story: list[Exchange], *, at: int, ms: int
+        self,
+        claimed: Claimed,
+        work: Work,
+        outcome: Outcome,
+        story: list[Exchange],
+        *,
+        at: int,
+        ms: int,
+        touched: bool,
     ) -> Settlement:
-        """Return what is to be written of one attempt."""
+        """Return what is to be written of one attempt; ``touched`` as in :func:`settlement`."""
         delivery = claimed.delivery
         repeat = self._operations.get(work.operation, Repeat.UNSAFE)
         chance = random.random()  # noqa: S311 - spreads retries, guards nothing
         try:
             following = decide(outcome, delivery.attempts, delivery.age / 1000, repeat, self._policy, chance)
-            settled = settlement(claimed, work, outcome, following, story, at=at, ms=ms)
+            settled = settlement(claimed, work, outcome, following, story, at=at, ms=ms, touched=touched)
         except Exception as fault:  # noqa: BLE001 - unsettled, it would block its person until the next start
             return self.defect(claimed, fault, "the outcome can't be kept", at=at)
         level = log.info if isinstance(outcome, Receipt) else log.warning

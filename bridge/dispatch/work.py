@@ -17,12 +17,13 @@ import orjson
 
 from bridge.contract.catalogue import Catalogue, TargetEntry
 from bridge.contract.command import Learner, Options, Order
-from bridge.contract.outbound import CourseView, Enrollment, Operation, Refs, Repeat, Terms, Work
+from bridge.contract.outbound import CourseView, Ended, Enrollment, Operation, Refs, Repeat, Terms, Work
 from bridge.contract.settings import CourseTable
 from bridge.dispatch.milestones import milestones
 from bridge.dispatch.retry import MAY_BE_TWICE
 from bridge.kit.clock import moment
 from bridge.ledger.claimed import Claimed
+from bridge.ledger.states import Intent
 
 _SHOWN_BEFORE_SETTLED = ("pending", "cancelling", "failed")
 
@@ -107,6 +108,8 @@ def _right(claimed: Claimed, target: TargetEntry, operation: Operation) -> Work:
         currency=cause.currency if cause is not None else None,
         terms=_terms(claimed),
         cancellation=options.cancellation if operation is Operation.REVOKE else None,
+        order=_order(cause.order_data) if cause is not None else Order(),
+        ended=_ended(cause) if operation is Operation.REVOKE and cause is not None else "",
         refs=_refs(claimed),
         steps=_steps(delivery.steps, operation),
         attempt=delivery.attempts + 1,
@@ -131,6 +134,14 @@ def _cause(claimed: Claimed) -> Any | None:
     rows = rows or list(claimed.registrations)
     own = [row for row in rows if row.id == claimed.delivery.registration_id]
     return (own or rows or [None])[-1]
+
+
+def _ended(cause: Any) -> Ended:
+    if cause.intent == Intent.CANCELLED:
+        return "refunded" if cause.taken_by == "refunded" else "cancelled"
+    if cause.intent == Intent.SUSPENDED:
+        return "suspended"
+    return "expired" if cause.intent == Intent.EXPIRED or not cause.live else ""
 
 
 def _terms(claimed: Claimed) -> Terms:
@@ -180,7 +191,7 @@ def _enrollments(claimed: Claimed, target: TargetEntry, catalogue: Catalogue) ->
             remote_product_id=row.remote_product_id,
             state=row.state,
             course=course.view if course is not None else CourseView(row.course, row.course),
-            order=Order.model_validate_json(row.order_data),
+            order=_order(row.order_data),
             amount_paid=_decimal(row.amount_paid),
             currency=row.currency,
             registered_at=moment(row.created_at),
@@ -211,6 +222,11 @@ def _options(text: str) -> Options:
 @lru_cache(maxsize=4_096)
 def _table(text: str, model: type[CourseTable] | None) -> CourseTable | None:
     return model.model_validate_json(text) if model is not None else None
+
+
+@lru_cache(maxsize=4_096)
+def _order(text: str) -> Order:
+    return Order.model_validate_json(text)
 
 
 def _decimal(text: str | None) -> Decimal | None:

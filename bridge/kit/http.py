@@ -221,7 +221,10 @@ class Http:
         self._session = session
 
     def learn(self, rate: Rate, remaining: int | None = None) -> None:
-        """Tell the lane the limit that the target names in its answers, and how many requests are left of it."""
+        """Tell the lane the limit that the target names in its answers, and how many requests are left of it.
+
+        For windows of seconds and minutes: a day's limit would make a lane wait for hours without a word. Idempotent.
+        """
         self._limiter.learn(rate, remaining)
 
     async def send(

@@ -40,7 +40,7 @@ _SECRET_WORDS = ("key", "secret", "token", "passw", "assertion", "signature")  #
 # "Basic" is also a word of course titles: only what looks encoded counts as a credential after it.
 _BEARER = re.compile(r"\b((?i:bearer)|(?i:basic)(?=\s+[A-Za-z0-9+/=_-]*(?:[0-9=]|[a-z][A-Z])))\s+[^\s\"',;<>]{6,}")
 _PERSONAL = re.compile(
-    r"^(e?_?mail.*|email_?address|(first|last|full|sur|given)_?name|fname|lname|name|phone.*|mobile.*|address.*|search_?term|submitted_value)$",
+    r"^(e?_?mail.*|email_?address|(first|last|full|sur|given|sortable|short|display|nick|user)_?name|fname|lname|name|phone.*|mobile.*|address.*|search_?term|submitted_value)$",
     re.IGNORECASE,
 )
 _SHORTEST_HIDDEN = 3  # characters: what is shorter tells nothing, and stands in half of all words
@@ -86,7 +86,9 @@ def secret_name(name: str) -> bool:
 
 @lru_cache(maxsize=4_096)
 def _kind(name: str) -> Literal["secret", "personal", "plain"]:
-    if _SECRET_NAME.search(name):
+    if name.endswith("]") and (inner := name[name.rfind("[") + 1 : -1]) and not inner.isdigit():
+        name = inner  # of a form's `users[0][lastname]` the last part names the field
+    if _SECRET_NAME.search(name) or name == "wstoken":
         return "secret"
     return "personal" if _PERSONAL.match(name) else "plain"
 

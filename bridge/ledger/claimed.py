@@ -32,13 +32,16 @@ class Claimed:
 
 _REGISTRATION = """g.id, g.source, g.learner_id, g.remote_product_id, g.intent, g.state, g.quantity, g.amount_paid, g.currency,
  g.order_data, g.options, g.targets, g.created_at, g.updated_at"""
+_TAKEN = "'cancelled', 'refunded', 'ended'"
+_TAKEN_BY = f"""(SELECT f.effect FROM effect f WHERE f.registration_id = g.id AND f.effect IN ({_TAKEN})
+  ORDER BY f.event_id DESC LIMIT 1) AS taken_by"""
 _BEHIND_RIGHT = f"""
-SELECT t.right_id, t.course, t.live, t.expires_at, t.full_access, {_REGISTRATION}
+SELECT t.right_id, t.course, t.live, t.expires_at, t.full_access, {_REGISTRATION},
+ (CASE WHEN g.intent = 'cancelled' THEN {_TAKEN_BY.rpartition(" AS ")[0]} END) AS taken_by
 FROM {{rows}} JOIN "grant" t ON t.right_id = r.id JOIN registration g ON g.id = t.registration_id
 WHERE t.live = 1 OR g.id = r.registration_id ORDER BY g.updated_at, g.id
 """
 _OPENED = "'created', 'reopened', 'revived', 'resumed'"
-_TAKEN = "'cancelled', 'refunded', 'ended'"
 _OF_LEARNERS = f"""
 SELECT DISTINCT t.course, t.live, t.expires_at, t.full_access, {_REGISTRATION},
  p.percent, p.percent_at, p.started_at, p.completed_at, p.expired_at,
@@ -46,8 +49,7 @@ SELECT DISTINCT t.course, t.live, t.expires_at, t.full_access, {_REGISTRATION},
   WHERE f.registration_id = g.id AND f.effect IN ({_OPENED})) AS opened_at,
  (SELECT max(v.received_at) FROM effect f JOIN event v ON v.id = f.event_id
   WHERE f.registration_id = g.id AND f.effect IN ({_TAKEN})) AS taken_at,
- (SELECT f.effect FROM effect f WHERE f.registration_id = g.id AND f.effect IN ({_TAKEN})
-  ORDER BY f.event_id DESC LIMIT 1) AS taken_by
+ {_TAKEN_BY}
 FROM {{rows}} JOIN registration g ON g.learner_id = r.id LEFT JOIN "grant" t ON t.registration_id = g.id AND t.superseded = 0
 LEFT JOIN course_progress p ON p.registration_id = g.id AND p.course = t.course
 """

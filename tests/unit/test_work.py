@@ -420,6 +420,32 @@ def test_what_a_right_is_held_as_after_each_outcome(
     assert settled(contact(registration(1, state="active")), outcome).held is None
 
 
+@pytest.mark.parametrize("outcome", [Refused("no", "mend"), NeedsOperator("look", "mend"), TryLater("busy")])
+def test_what_failed_after_the_target_took_something_may_be_there(outcome: Outcome) -> None:
+    """A learner may be in although the end of access was refused: a refund must take that away."""
+    following = Next("dead")
+    of = claimed()
+    granting = work(of, LMS)
+    for touched, held in ((True, "unknown"), (False, None)):
+        assert settlement(of, granting, outcome, following, [], at=NOW, ms=5, touched=touched).held == held
+
+
+@pytest.mark.parametrize(
+    ("changes", "ended"),
+    [
+        ({"intent": "cancelled", "live": 0, "taken_by": "refunded"}, "refunded"),
+        ({"intent": "cancelled", "live": 0, "taken_by": "ended"}, "cancelled"),
+        ({"intent": "suspended", "live": 0}, "suspended"),
+        ({"intent": "expired", "live": 0}, "expired"),
+        ({"intent": "live", "live": 0}, "expired"),
+    ],
+)
+def test_a_revocation_says_why_access_ends(changes: dict[str, Any], ended: str) -> None:
+    """A shop at the target gives the money back only where it went back."""
+    told = work(claimed(registration(1, **changes), wanted=0, held="yes"), LMS)
+    assert (told.operation, told.ended, told.order.number) == (Operation.REVOKE, ended, "A-1")
+
+
 def test_a_receipt_keeps_what_was_confirmed() -> None:
     """So that the next change is seen as one, and a lost update is made again."""
     of = claimed(held="yes", held_as="other")

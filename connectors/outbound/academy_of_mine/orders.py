@@ -43,6 +43,12 @@ class Order:
     products: frozenset[str]
 
 
+def _refunds(wanted: str, ended: str) -> bool:
+    return {"refunded": ended == "refunded", "cancelled": ended in ("cancelled", "refunded")}.get(
+        wanted, wanted == "every"
+    )
+
+
 class Orders:
     """Makes orders, and refunds them."""
 
@@ -67,9 +73,11 @@ class Orders:
 
     async def end(self, task: Task) -> None:
         """Refund the order of what was revoked, where the settings say so, and let go of it."""
-        wanted = self._settings.refund
-        asked = wanted == "every" or (wanted == "cancellation" and task.work.cancellation is not None)
-        if asked and task.user is not None and task.work.remote_product_id in self._settings.products:
+        if (
+            _refunds(self._settings.refund, task.work.ended)
+            and task.user is not None
+            and task.work.remote_product_id in self._settings.products
+        ):
             async with self._turns.setdefault(task.id, asyncio.Lock()):
                 await self._aside(task, "the order of this purchase was not refunded", self._refund)
         if order := task.right.get("order"):

@@ -96,14 +96,14 @@ class AcademyOfMineOrders(SettingsModel):
         products: remote_product_id = id of the shop's product; what is not here makes no order.
         currency: of the shop; a purchase in another one makes no order.
         status: of a new order.
-        refund: which revocations refund the order: those that came with a ``cancellation`` of the source's, ``every`` one
-            (also at the end of access), or ``never``.
+        refund: which ends refund the order: of a purchase that was ``refunded``, or also ``cancelled``; ``every`` one (also
+            the end of access by date), or ``never``.
     """
 
     products: Annotated[dict[str, StrictInt], BeforeValidator(_text_keys)] = Field(default_factory=dict)
     currency: Annotated[str, Field(pattern="^([A-Z]{3})?$")] = ""
     status: Literal["PENDING_PAYMENT", "COMPLETED"] = "COMPLETED"
-    refund: Literal["cancellation", "every", "never"] = "cancellation"
+    refund: Literal["refunded", "cancelled", "every", "never"] = "cancelled"
 
     @model_validator(mode="after")
     def _in_a_currency(self) -> Self:

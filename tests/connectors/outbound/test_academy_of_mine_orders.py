@@ -8,7 +8,6 @@ from decimal import Decimal
 import aiohttp
 import pytest
 
-from bridge.contract.command import Cancellation
 from bridge.contract.outbound import Operation, Receipt, Refs, TryLater
 from connectors.sandbox.academy_of_mine import AcademyOfMine
 from tests.connectors.outbound.academy_of_mine_rig import calls, receipt, rig_for
@@ -142,13 +141,13 @@ async def test_a_cancellation_refunds_the_order_once(school, rig) -> None:
     """By hand, because the money goes back where it was paid; a lost answer refunds nothing twice."""
     granted = receipt(await rig.do(Operation.GRANT))
     school.now_fails("lost", path="/orders/refund", times=1)
-    given = {"refs": granted.refs, "cancellation": Cancellation()}
+    given = {"refs": granted.refs, "ended": "cancelled"}
     lost = await rig.deliver([rig.work(Operation.REVOKE, **given), rig.work(Operation.REVOKE, table={"course_id": 43})])
     assert isinstance(lost[0], TryLater)
     refund = school.journal[[seen.path for seen in school.journal].index("/api/v1/orders/refund")].json
     assert refund.pop("refundReason")
     assert refund == {"id": 31, "refundedVia": "MANUALLY", "refundType": "FULL_REFUND", "refundAmount": "49.90"}
-    revoked = receipt(await rig.do(Operation.REVOKE, refs=lost[0].refs, cancellation=Cancellation(), unknown=True))
+    revoked = receipt(await rig.do(Operation.REVOKE, refs=lost[0].refs, ended="cancelled", unknown=True))
     assert (school.orders[31].status, school.orders[31].refunded) == ("REFUNDED", "49.90")
     assert calls(school)["POST /orders/refund"] == 1
     assert revoked.refs.right["past_orders"] == "31"
@@ -157,23 +156,27 @@ async def test_a_cancellation_refunds_the_order_once(school, rig) -> None:
 async def test_a_cancellation_whose_grant_was_lost_finds_the_order(school, rig) -> None:
     """Without refs, by its note."""
     await rig.do(Operation.GRANT)
-    receipt(await rig.do(Operation.REVOKE, cancellation=Cancellation()))
+    receipt(await rig.do(Operation.REVOKE, ended="cancelled"))
     assert school.orders[31].status == "REFUNDED"
 
 
 @pytest.mark.parametrize(
-    ("refund", "cancelled", "status"),
+    ("refund", "ended", "status"),
     [
-        ("cancellation", False, "COMPLETED"),
-        ("never", True, "COMPLETED"),
-        ("every", False, "REFUNDED"),
+        ("cancelled", "expired", "COMPLETED"),
+        ("cancelled", "cancelled", "REFUNDED"),
+        ("cancelled", "refunded", "REFUNDED"),
+        ("refunded", "cancelled", "COMPLETED"),
+        ("refunded", "refunded", "REFUNDED"),
+        ("never", "refunded", "COMPLETED"),
+        ("every", "expired", "REFUNDED"),
     ],
 )
-async def test_the_settings_say_which_revocations_refund(school, session, refund, cancelled, status) -> None:
+async def test_the_settings_say_which_ends_refund(school, session, refund, ended, status) -> None:
     """Access that ended by its date was paid for."""
     rig = rig_for(school, session, orders={**ORDERS, "refund": refund})
     granted = receipt(await rig.do(Operation.GRANT))
-    receipt(await rig.do(Operation.REVOKE, refs=granted.refs, cancellation=Cancellation() if cancelled else None))
+    receipt(await rig.do(Operation.REVOKE, refs=granted.refs, ended=ended))
     assert school.orders[31].status == status
 
 
@@ -183,7 +186,7 @@ async def test_an_order_without_money_in_it_is_cancelled(school, session, status
     rig = rig_for(school, session, orders={**ORDERS, "status": status})
     work = replace(rig.work(Operation.GRANT), amount_paid=Decimal(paid))
     (granted,) = await rig.deliver([work])
-    receipt(await rig.do(Operation.REVOKE, refs=receipt(granted).refs, cancellation=Cancellation()))
+    receipt(await rig.do(Operation.REVOKE, refs=receipt(granted).refs, ended="cancelled"))
     assert school.orders[31].status == "CANCELLED"
     assert school.journal[-1].path.endswith("/orders/31/status")
     assert school.journal[-1].json == {"status": "CANCELLED"}
@@ -193,7 +196,7 @@ async def test_a_refund_that_is_refused_still_ends_access(school, rig) -> None:
     """The note has what was said."""
     granted = receipt(await rig.do(Operation.GRANT))
     school.now_fails("status", status=400, path="/orders/refund", body={"message": "no"})
-    revoked = receipt(await rig.do(Operation.REVOKE, refs=granted.refs, cancellation=Cancellation()))
+    revoked = receipt(await rig.do(Operation.REVOKE, refs=granted.refs, ended="cancelled"))
     assert "the order of this purchase was not refunded" in revoked.note
     assert rig.live() == []
 
@@ -202,7 +205,7 @@ async def test_the_target_may_say_that_a_refund_did_not_succeed(school, rig) -> 
     """With status 200."""
     granted = receipt(await rig.do(Operation.GRANT))
     school.now_fails("status", status=200, path="/orders/refund", body={"success": False, "message": "no"})
-    revoked = receipt(await rig.do(Operation.REVOKE, refs=granted.refs, cancellation=Cancellation()))
+    revoked = receipt(await rig.do(Operation.REVOKE, refs=granted.refs, ended="cancelled"))
     assert "was not refunded" in revoked.note
 
 
@@ -210,9 +213,7 @@ async def test_the_target_may_say_that_a_refund_did_not_succeed(school, rig) -> 
 async def test_bought_again_is_another_order(school, rig, cancelled) -> None:
     """After a refund, and after the end of access as well; the order of the first purchase is left alone."""
     granted = receipt(await rig.do(Operation.GRANT))
-    ended = receipt(
-        await rig.do(Operation.REVOKE, refs=granted.refs, cancellation=Cancellation() if cancelled else None)
-    )
+    ended = receipt(await rig.do(Operation.REVOKE, refs=granted.refs, ended="cancelled" if cancelled else None))
     again = receipt(await rig.do(Operation.GRANT, refs=ended.refs))
     assert again.refs.right["order"] == "32"
     assert school.orders[31].status == ("REFUNDED" if cancelled else "COMPLETED")
