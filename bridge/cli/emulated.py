@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -12,6 +12,8 @@ import structlog
 
 from bridge import registry
 from bridge.app import Bridge
+from bridge.cli.doctor import tables
+from bridge.contract.errors import TransportFault
 from bridge.contract.settings import TargetSettings
 from bridge.kit.sandbox import Emulator
 from bridge.ledger import reports
@@ -39,6 +41,7 @@ async def emulated(settings: Settings, run: Mapping[str, Emulator] | None = None
                 emulator = (run or {}).get(name)
                 if emulator is None:
                     emulator = await ends.enter_async_context(registry.emulator_class(given.connector)())
+                emulator.accommodate(given, tables(settings, name, registry.connector_class(given.connector)))
                 targets[name] = _at(given, emulator)
         changed = {
             "server": settings.server.model_copy(update={"host": "127.0.0.1", "port": 0}),
@@ -50,6 +53,7 @@ async def emulated(settings: Settings, run: Mapping[str, Emulator] | None = None
         bridge = Bridge(settings.model_copy(update=changed))
         await bridge.start()
         ends.push_async_callback(bridge.stop)
+        await _mend(bridge, settings)
         yield bridge
 
 
@@ -59,6 +63,14 @@ async def settled(bridge: Bridge) -> list[dict[str, Any]]:
         while await bridge.ledger.read(_at_work):  # noqa: ASYNC110 - a commit that ends the last work wakes nobody
             await asyncio.sleep(0.02)
     return await bridge.ledger.read(_all_deliveries)
+
+
+async def _mend(bridge: Bridge, settings: Settings) -> None:
+    """Make what `bridge doctor --fix` would make, so that an operator's own properties and fields are there."""
+    for name, lane in bridge.dispatcher.lanes.items() if bridge.dispatcher is not None else ():
+        connector = lane.connector
+        with suppress(TransportFault):
+            await connector.examine(tables(settings, name, type(connector)), fix=True)
 
 
 def _silent(*_: object) -> Any:

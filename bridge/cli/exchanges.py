@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,12 +27,13 @@ from bridge.contract.command import (
 )
 from bridge.contract.inbound import InboundEvent
 from bridge.intake.intake import Intake
+from bridge.kit.clock import SystemClock
 from bridge.kit.sandbox import Emulator
 from config.settings import Course, Product, Settings
 
 _ADA = Learner(remote_user_id="4711", email="ada@example.org", first_name="Ada", last_name="Lovelace")
 _SOURCE = SourceEntry("shop", "elevate", namespace="shop", business_scope="shop")
-_AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
+_AT = SystemClock().now() - timedelta(hours=1)  # lately: some news is not told when it is old
 _ONE = Item(remote_product_id="INTRO", amount_paid=Decimal("49.90"), currency="EUR")
 
 
@@ -137,6 +138,8 @@ async def _told(bridge: Bridge, command: EnrollmentCommand) -> list[str]:
 
 def _lines(attempt: Mapping[str, Any]) -> Iterator[str]:
     for exchange in attempt["exchanges"]:
-        yield f"`{exchange['method']} {urlsplit(exchange['url']).path}` {exchange['status']}"
+        sent = exchange["sent"]
+        function = f" ({sent['wsfunction']})" if isinstance(sent, dict) and "wsfunction" in sent else ""  # Moodle's
+        yield f"`{exchange['method']} {urlsplit(exchange['url']).path}`{function} {exchange['status']}"
     if attempt["outcome"] not in ("receipt", "nothing"):
         yield f"*{attempt['why']}*"

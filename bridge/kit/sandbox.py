@@ -116,6 +116,14 @@ class Emulator:
         """Return what the target holds now."""
         return []
 
+    def accommodate(self, settings: Any, courses: Sequence[Any]) -> None:
+        """Have what an operator's settings and course tables name, so that their own file can be rehearsed. Idempotent.
+
+        Args:
+            settings: of the target.
+            courses: every course's complete table for it.
+        """
+
     def now_fails(self, mode: Mode, **how: Any) -> Fault:
         """Misbehave from now on; returns the fault, for :meth:`recovers`."""
         fault = Fault(mode, **how)

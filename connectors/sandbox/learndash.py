@@ -81,6 +81,12 @@ class LearnDash(Emulator):
         self.tells = True
         self._last_user = 10
 
+    def accommodate(self, settings: Any, courses: Sequence[Any]) -> None:
+        """Have the courses."""
+        for table in courses:
+            if isinstance(table.course_id, int):
+                self.courses.setdefault(table.course_id, Course(table.course_id))
+
     def routes(self) -> Sequence[web.RouteDef]:
         """Return the two ways into WordPress' API."""
         return [web.route("*", "/wp-json{route:/.*}", self._pretty), web.route("*", "/", self._plain)]

@@ -56,6 +56,11 @@ class OpenEdx(Emulator):
         self.mails: list[tuple[str, str, str]] = []
         self._calls: list[float] = []
 
+    def accommodate(self, settings: Any, courses: Sequence[Any]) -> None:
+        """Have the courses."""
+        if self.courses is not None:
+            self.courses |= {table.course_id for table in courses}
+
     def routes(self) -> Sequence[web.RouteDef]:
         """Return the addresses of the LMS."""
         bulk = [web.route("*", path, self._bulk) for path in (BULK, BULK + "/")]

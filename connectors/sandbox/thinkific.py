@@ -48,6 +48,11 @@ class Thinkific(Emulator):
         self._next_id = 5_000
         self._calls: list[float] = []
 
+    def accommodate(self, settings: Any, courses: Sequence[Any]) -> None:
+        """Have the courses."""
+        if self.courses is not None:
+            self.courses |= {int(table.course_id) for table in courses}
+
     def routes(self) -> Sequence[web.RouteDef]:
         """Return the addresses of the API."""
         handlers = {

@@ -57,6 +57,20 @@ class AcademyOfMine(Emulator):
         self._last_order = 30
         self._served: list[float] = []
 
+    def accommodate(self, settings: Any, courses: Sequence[Any]) -> None:
+        """Have the courses, paths, memberships, products and the portal."""
+        for table in courses:
+            for name, there in (
+                ("course_id", self.courses),
+                ("learning_path_id", self.learning_paths),
+                ("membership_id", self.memberships),
+            ):
+                if (number := getattr(table, name)) is not None:
+                    there.add(int(number))
+        self.products |= set(settings.orders.products.values())
+        if settings.portal_id is not None:
+            self.portals.setdefault(int(settings.portal_id), Portal())
+
     def routes(self) -> Sequence[web.RouteDef]:
         """Return the addresses; the fixed ones before those with an id."""
         table = [*self._of_people(), *self._of_courses(), *self._of_the_shop()]

@@ -57,6 +57,15 @@ class Canvas(Emulator):
         self._leaked_at = time.monotonic()
         self.largest_page = 100
 
+    def accommodate(self, settings: Any, courses: Sequence[Any]) -> None:
+        """Have the courses."""
+        for table in courses:
+            if isinstance(table.course_id, int):
+                self.courses.setdefault(table.course_id, Course(table.course_id))
+            elif not any(one.sis_course_id == table.course_id.partition(":")[2] for one in self.courses.values()):
+                number = max(self.courses) + 1
+                self.courses[number] = Course(number, table.course_id.partition(":")[2])
+
     def routes(self) -> Sequence[web.RouteDef]:
         """Return the addresses."""
         place = "/api/v1/{kind:courses|sections}/{of}"

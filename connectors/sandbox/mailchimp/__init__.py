@@ -64,6 +64,17 @@ class Mailchimp(Account):
     """
 
     credentials: ClassVar[Mapping[str, Any]] = {"api_key": KEY, "list_id": LIST}
+    featured: ClassVar[Mapping[str, Any]] = {
+        "actions": [
+            {"on": "completed", "object": "tags", "add": ["completed:{course.key}"]},
+            {
+                "on": "completed",
+                "object": "event",
+                "name": "course_completed",
+                "properties": {"course": "{course.title}"},
+            },
+        ]
+    }
 
     def __init__(self) -> None:
         """Start without batches."""

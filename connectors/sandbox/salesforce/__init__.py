@@ -44,6 +44,17 @@ class Salesforce(Emulator):
     """
 
     credentials: ClassVar[Mapping[str, Any]] = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
+    featured: ClassVar[Mapping[str, Any]] = {
+        "registration": {
+            "object": "Course_Registration__c",
+            "Course_Code__c": "{course.key}",
+            "Status__c": "{registration.state}",
+        },
+        "actions": [
+            {"on": "completed", "object": "registration", "fields": {"Status__c": "completed"}},
+            {"on": "refunded", "object": "registration", "fields": {"Status__c": "refunded"}},
+        ],
+    }
 
     def __init__(self) -> None:
         """Start without records, with ``Bridge_Id__c`` as the external id of Contact."""
@@ -91,6 +102,24 @@ class Salesforce(Emulator):
     def schema(self, name: str = "Contact") -> Schema:
         """Return an object, to give it fields."""
         return self.store.schemas[name]
+
+    def accommodate(self, settings: Any, courses: Sequence[Any]) -> None:
+        """Have the objects with their external ids and every field that is mapped."""
+        mapped = {"Contact": settings.contact}
+        if (registration := settings.registration) is not None:
+            mapped[registration.object] = registration
+            self.store.have(registration.object, registration.contact)
+        for name, mapping in mapped.items():
+            kind = "contact" if name == "Contact" else "registration"
+            fields = {
+                *(mapping.model_extra or ()),
+                *(f for one in settings.actions if one.object == kind for f in one.fields),
+            }
+            schema = self.schema(name)
+            for field in fields - schema.fields.keys():
+                schema.add(field)
+            if mapping.external_id not in schema.external_ids:
+                schema.add(mapping.external_id, external_id=True, unique=True)
 
     def routes(self) -> Sequence[web.RouteDef]:
         """Return the token endpoint and the part of the REST API that concerns records of our objects."""

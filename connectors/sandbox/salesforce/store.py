@@ -45,6 +45,14 @@ class Store:
             raise missing()
         return found
 
+    def have(self, name: str, contact: str) -> None:
+        """Have an object of that name, with a lookup of the contact."""
+        if name not in self.schemas:
+            self.schemas[name], self.records[name] = Schema(name, "a99"), {}
+        if contact not in self.schemas[name].fields:
+            relationship = contact.removesuffix("__c") + "__r"
+            self.schemas[name].add(contact, "reference", relationship=relationship, parent="Contact")
+
     def hold(self, name: str, fields: Fields) -> str:
         """Put a record there past every rule; return its id."""
         self._made += 1
