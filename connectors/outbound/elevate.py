@@ -4,9 +4,15 @@ Authentication: ``api_key`` in the JSON body. Elevate finds the person by the Un
 SSO set-up, updates or creates the local user, registers the user for the product, and answers ``product_url`` and
 ``registration_id``. A problem is told as ``error_messages``, by field. No limits and no status codes are published.
 
+What it can't do: no address lists products, people or registrations, so ``bridge doctor`` can't look up a mapped product
+without registering somebody for it. It asks both APIs for nothing, and hears by the answer that they are there.
+
 Idempotency: a repeated registration of the same user and product answers the same ``registration_id`` (that is how the
 bridge itself behaves as a server; the vendor's page says only that the user record is updated), so a grant may be
 repeated. A cancellation names the ``registration_id``; one that is gone already is done.
+
+Not confirmed by any source we have: the names under ``error_messages`` other than ``product``, and the statuses that come
+with them.
 
 Source: the vendor's pages "Elevate Registration API" and "Registration API" (seeds 001 and 002).
 """
@@ -16,8 +22,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 
+from bridge.contract.command import Learner
 from bridge.contract.outbound import (
     Explanation,
     Finding,
@@ -36,6 +43,35 @@ from bridge.kit.answers import ERRORS, judge
 from bridge.kit.clock import Clock
 from bridge.kit.fields import as_text, value_at
 from bridge.kit.http import Answer, Http
+from bridge.kit.masking import excerpt
+
+_ERRORS: Mapping[str, Explanation] = {
+    **ERRORS,
+    "api-key": Explanation(
+        "Elevate does not accept the API key.",
+        "Set api_key of the target to the key that Elevate shows for its Registration API, then resume the lane.",
+    ),
+    "no-such-product": Explanation(
+        "Elevate has no product whose Remote Product ID is the one that was sent.",
+        "Enter the id in the Remote Product ID field of the product at Elevate, or correct remote_product_id in the"
+        " course's table, then requeue the delivery.",
+    ),
+    "no-user-id": Explanation(
+        "The learner has no value in the field that user_id of the target names, and Elevate knows people by it.",
+        "Have the source send the field, or set user_id to a field that every learner has, then requeue the delivery.",
+    ),
+    "person-refused": Explanation(
+        "Elevate does not take the person's data.",
+        "Correct the person's data at the source and have it send an update; the delivery then goes out by itself.",
+    ),
+    "registration-refused": Explanation(
+        "Elevate refuses the registration or its cancellation, in words that this connector does not know.",
+        "Read what Elevate said; correct the mapping or the learner, then requeue the delivery.",
+    ),
+}
+_ELSEWHERE = "Check base_url: at this address something else than Elevate answers, or Elevate is out of order."
+_PERSON = frozenset({"remote_user_id", "firstname", "lastname", "email"})
+_PRODUCT = frozenset({"product", "remote_product_id"})
 
 _ERRORS: Mapping[str, Explanation] = {
     **ERRORS,
@@ -72,6 +108,18 @@ class ElevateSettings(TargetSettings):
     base_url: str
     api_key: SecretStr
     user_id: str | None = None
+
+    @field_validator("user_id")
+    @classmethod
+    def _of_the_learner(cls, path: str | None) -> str | None:
+        if path is None:
+            return None
+        root, _, rest = path.partition(".")
+        name, _, below = rest.partition(".")
+        if root == "learner" and name in Learner.model_fields and bool(below) == (name == "attributes"):
+            return path
+        msg = 'expected a field of the learner, such as "learner.remote_user_id" or "learner.attributes.member_number"'
+        raise ValueError(msg)
 
 
 class ElevateCourse(CourseTable):
@@ -129,24 +177,24 @@ class Elevate:
         return Receipt(note="the key is accepted") if problems and isinstance(outcome, Refused) else outcome
 
     async def examine(self, courses: Sequence[CourseTable], *, fix: bool) -> Sequence[Finding]:
-        """Return nothing more: Elevate shows its products to nobody, and a registration to find one would be a real one."""
-        return []
+        """Send the Registration API a key and nothing to register: it refuses, and so shows that it takes the key.
+
+        :meth:`check` spoke to the Cancellation API, which has another address. Products can't be looked up.
+        """
+        answer = await self._post("/api/registrations", {})
+        problems = _problems(answer)
+        outcome = _failed(answer, problems, "ask the Registration API")
+        if isinstance(outcome, Refused) and problems:
+            return [Finding("Registration API", ok=True, said="answers, and accepts the key")]
+        remedy = _ELSEWHERE if isinstance(outcome, TryLater) else outcome.remedy
+        return [Finding("Registration API", ok=False, said=outcome.why, remedy=remedy)]
 
     async def _register(self, work: Work) -> Outcome:
-        learner = work.learner
-        if learner.email is None:
+        if work.learner.email is None:
             return _ERRORS["no-email"].refused("")
-        body: dict[str, Any] = {
-            "remote_user_id": self._user_id(work),
-            "firstname": learner.first_name,
-            "lastname": learner.last_name,
-            "email": learner.email,
-            "remote_product_id": _course(work).remote_product_id,
-            "amount_paid": as_text(work.amount_paid) or "0.00",
-        }
-        if work.terms.send_email is not None and work.operation is Operation.GRANT:
-            body["send_email"] = work.terms.send_email
-        answer = await self._post("/api/registrations", body)
+        if not (user_id := self._user_id(work)):
+            return _ERRORS["no-user-id"].refused(f"user_id is {self._settings.user_id}")
+        answer = await self._post("/api/registrations", _registration(work, user_id))
         said = answer.json
         number = _number(said.get("registration_id")) if answer.ok and isinstance(said, dict) else None
         if number is not None:
@@ -187,6 +235,20 @@ class Elevate:
         return await self._http.send("POST", path, json={"api_key": self._settings.api_key.get_secret_value(), **body})
 
 
+def _registration(work: Work, user_id: str) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "remote_user_id": user_id,
+        "firstname": work.learner.first_name,
+        "lastname": work.learner.last_name,
+        "email": work.learner.email,
+        "remote_product_id": _course(work).remote_product_id,
+        "amount_paid": as_text(work.amount_paid) or "0.00",
+    }
+    if work.terms.send_email is not None and work.operation is Operation.GRANT:
+        body["send_email"] = work.terms.send_email
+    return body
+
+
 def _course(work: Work) -> ElevateCourse:
     assert isinstance(work.course, ElevateCourse)  # noqa: S101 - course_for made it
     return work.course
@@ -209,20 +271,18 @@ def _cancelled(answer: Answer, problems: Mapping[str, Any]) -> bool:
     return answer.ok and not problems and (not answer.body or answer.json is not None)
 
 
-def _failed(answer: Answer, problems: Mapping[str, Any], what: str) -> Outcome:
+def _failed(answer: Answer, problems: Mapping[str, Any], what: str) -> TryLater | NeedsOperator | Refused:
     if answer.status >= 500 or answer.status in (408, 425, 429) or not problems:
-        if (
-            answer.ok or answer.status == 404
-        ):  # 2xx that is not the protocol's answer: a proxy's page, or half an answer
-            return TryLater(
-                f"{what}: HTTP {answer.status} without the expected fields", applied="unknown", cause="outage"
-            )
-        return judge(answer, what)
-    told = "; ".join(f"{field}: {text}" for field, text in problems.items())
+        if answer.ok or answer.status == 404:  # a proxy's page, or half an answer
+            why = f"{what}: HTTP {answer.status} without the expected fields"
+            return TryLater(why, applied="unknown", cause="outage")
+        return judge(answer, what)  # type: ignore[return-value] # it never returns a receipt
+    told = f"{what}: " + excerpt("; ".join(f"{field}: {text}" for field, text in problems.items()), 300)
     if "api_key" in problems or answer.status in (401, 403):
-        return _ERRORS["wrong-key"].needs_operator(f"{what}: {told}", "lane")
-    named = next((name for field, name in _FIELDS.items() if field in problems), "refused")
-    return _ERRORS[named].refused(f"{what}: {told}")
+        return _ERRORS["api-key"].needs_operator(told, "lane")
+    if not _PRODUCT.isdisjoint(problems):
+        return _ERRORS["no-such-product"].refused(told)
+    return _ERRORS["registration-refused" if _PERSON.isdisjoint(problems) else "person-refused"].refused(told)
 
 
 CONNECTOR: type[OutboundConnector] = Elevate

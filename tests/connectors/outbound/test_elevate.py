@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 import pytest
+from pydantic import ValidationError
 
 from bridge.contract.command import Cancellation
 from bridge.contract.outbound import NeedsOperator, Operation, Receipt, Refused, Terms, TryLater
-from tests.suites.outbound import ADA, LmsSuite, Rig
+from connectors.outbound.elevate import ElevateSettings
+from tests.suites.outbound import ADA, LmsSuite, OutboundSuite, Rig
 
 
 class TestElevate(LmsSuite):
@@ -139,3 +143,82 @@ class TestElevate(LmsSuite):
         for value in ("", True, None, "abc"):
             rig.emulator.now_fails("status", status=200, times=1, body={"product_url": "x", "registration_id": value})
             assert isinstance(await rig.do(Operation.GRANT), TryLater)
+
+    @pytest.mark.parametrize(
+        ("field", "status", "name"),
+        [
+            ("product", 422, "no-such-product"),
+            ("remote_product_id", 200, "no-such-product"),
+            ("email", 422, "person-refused"),
+            ("remote_user_id", 400, "person-refused"),
+            ("amount_paid", 422, "registration-refused"),
+        ],
+    )
+    async def test_what_elevate_says_of_a_field_is_told_apart(
+        self, rig: Rig, field: str, status: int, name: str
+    ) -> None:
+        """An operator reads what is wrong and what to do, then Elevate's own words, without the learner in them."""
+        body = {"error_messages": {field: f"not taken for {ADA.email}"}}
+        rig.emulator.now_fails("status", status=status, body=body)
+        outcome = await rig.do(Operation.GRANT)
+        assert isinstance(outcome, Refused)
+        assert outcome.remedy == rig.connector.errors[name].next_step
+        assert field in outcome.why
+        assert str(ADA.email) not in outcome.why
+
+    async def test_a_learner_without_an_address_is_not_sent(self, rig: Rig) -> None:
+        """Elevate needs one, and the source has to tell it."""
+        outcome = await rig.do(Operation.GRANT, ADA.model_copy(update={"email": None}))
+        assert outcome == rig.connector.errors["no-email"].refused("")
+        assert rig.emulator.journal == []
+
+    async def test_the_doctor_speaks_to_the_registration_api_without_registering(self, rig: Rig) -> None:
+        """One request with a key and nothing else; no product can be looked up."""
+        (finding,) = await rig.connector.examine(rig.tables(), fix=False)
+        assert (finding.what, finding.ok) == ("Registration API", True)
+        assert [(seen.path, seen.json) for seen in rig.emulator.journal] == [
+            ("/api/registrations", {"api_key": "sandbox-elevate-key"})
+        ]
+        assert rig.emulator.holdings() == []
+
+    @pytest.mark.parametrize(
+        ("status", "body"),
+        [(422, {"error_messages": {"api_key": "no"}}), (404, "<html>"), (503, "<html>"), (302, ""), (200, "<html>")],
+    )
+    async def test_the_doctor_says_when_the_registration_api_is_not_there(
+        self, rig: Rig, status: int, body: object
+    ) -> None:
+        """A wrong address, a wrong key, an outage: each with what to do."""
+        rig.emulator.now_fails("status", status=status, body=body)
+        (finding,) = await rig.connector.examine(rig.tables(), fix=False)
+        assert not finding.ok
+        assert finding.said
+        assert finding.remedy
+
+
+class TestElevateByAnotherField(OutboundSuite):
+    """``user_id`` names where the Unique User ID stands."""
+
+    type = "elevate"
+    target: ClassVar[dict[str, Any]] = {"user_id": "learner.email"}
+
+    async def test_people_are_known_by_the_field(self, rig: Rig) -> None:
+        """The one that is part of the SSO set-up at Elevate."""
+        await rig.do(Operation.GRANT)
+        assert rig.emulator.journal[-1].json["remote_user_id"] == ADA.email
+
+    async def test_a_learner_without_the_field_is_not_sent(self, rig: Rig) -> None:
+        """Known as nobody, all of them would be one person at Elevate."""
+        rig.connector._settings = rig.connector._settings.model_copy(update={"user_id": "learner.attributes.member"})
+        outcome = await rig.do(Operation.GRANT)
+        assert isinstance(outcome, Refused)
+        assert outcome.remedy == rig.connector.errors["no-user-id"].next_step
+        assert rig.emulator.journal == []
+
+
+@pytest.mark.parametrize("path", ["remote_user_id", "learner", "learner.id", "learner.email.x", "learner.attributes"])
+def test_a_field_that_no_learner_has_is_a_fault(path: str) -> None:
+    """Said when the configuration is read, with an example of what was meant."""
+    given = {"connector": "elevate", "base_url": "https://lms.example.org", "api_key": "k", "user_id": path}
+    with pytest.raises(ValidationError, match=r"expected a field of the learner, such as \"learner.remote_user_id\""):
+        ElevateSettings.model_validate(given)
