@@ -32,6 +32,7 @@ _GROUPS, _FIELDS = "/pl/api/account/groups", "/pl/api/account/fields"
 _MOST, _WINDOW = 90, 7_200.0  # a tenth of the limit is left to others, and to the doctor
 _LOOK_AFTER = 20.0  # seconds: small exports take some ten to sixty
 _OTHERS_AFTER = 60.0
+_TURN_AFTER = 5.0
 _GIVEN_UP = 1_800.0
 _KEPT = timedelta(minutes=10)
 
@@ -90,6 +91,8 @@ class Exports:
             Ended: GetCourse refuses it.
         """
         wanted: _Wanted = (path, tuple(sorted(filters.items())))
+        if self._turn.locked():  # a delivery that stood in a queue here would run into its deadline
+            return Wait(_TURN_AFTER)
         async with self._turn:
             self._forget()
             if (table := self._fresh(wanted, since)) is not None:

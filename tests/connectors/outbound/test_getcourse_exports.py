@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
@@ -273,6 +274,14 @@ async def test_an_export_that_began_before_confirms_nothing(desk: Desk) -> None:
     assert isinstance(await exports.table("/pl/api/account/deals", filters, later), Wait)
     assert isinstance(await exports.table("/pl/api/account/deals", filters, later), Wait)
     assert [path for path in desk.paths() if path == "deals"] == ["deals", "deals"]
+
+
+async def test_nobody_stands_in_a_queue_for_the_export_api(desk: Desk) -> None:
+    """Asked side by side, one request goes out; the others come back later and hold up no import."""
+    exports = Exports(desk.connector._http, getcourse.KEY, desk.clock)
+    asked = [exports.table("/pl/api/account/deals", {"status": "new"}, desk.clock.now()) for _ in range(3)]
+    assert [getattr(one, "after", None) for one in await asyncio.gather(*asked)] == [20.0, 5.0, 5.0]
+    assert desk.paths() == ["deals"]
 
 
 @pytest.mark.parametrize(
