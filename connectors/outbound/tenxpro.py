@@ -248,7 +248,8 @@ def _moved(work: Work) -> bool:
 
 def _refs(work: Work) -> Refs:
     named = {name.removesuffix("_id"): value for name, value in _course(work).named.items()}
-    return Refs(right={**named, "address": _digest(work)})
+    gone = work.operation is Operation.REVOKE  # nobody is in any more, under whatever address
+    return Refs(right={**named, "address": "" if gone else _digest(work)})
 
 
 def _verdict(answer: Answer, what: str) -> TryLater | NeedsOperator | Refused | None:

@@ -100,6 +100,13 @@ class TestTenxpro(LmsSuite):
         assert isinstance(told, NeedsOperator)
         assert isinstance(await rig.do(Operation.REVOKE, MOVED, refs=told.refs), Receipt)
 
+    async def test_an_address_that_changed_after_a_revocation_is_nobodys_trouble(self, rig: Rig) -> None:
+        """Nothing is left at the former one when the course is bought again."""
+        granted = await rig.do(Operation.GRANT)
+        revoked = await rig.do(Operation.REVOKE, refs=granted.refs)
+        assert isinstance(await rig.do(Operation.GRANT, MOVED, refs=revoked.refs), Receipt)
+        assert rig.live() == [("ada@elsewhere.example.org", "course:3")]
+
     async def test_another_spelling_of_the_address_is_the_same_one(self, rig: Rig) -> None:
         """No account is missed for a capital letter."""
         granted = await rig.do(Operation.GRANT)
