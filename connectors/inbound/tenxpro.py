@@ -9,12 +9,12 @@ it can be blanked before the call is kept.
 There is no id of the occurrence: a GET that a browser or a proxy repeats is the same purchase, and the live
 registration decides that. A learner is known by e-mail only. ``type`` is always ``purchase``.
 
-Not from the vendor: ``bundle_id`` is an assumed name (the page on bundles was not to be had), and so is the answer,
-whose form the vendor does not tell: ``{"success": true, "registration_id": 7, "product_url": "..."}``, with
+Not from the vendor: the form of the answer, which it does not tell: ``{"success": true, "registration_id": 7, "product_url": "..."}``, with
 ``registration_ids`` besides when one call bought several products, or
 ``{"success": false, "error": "...", "errors": {"email": "..."}}``, with the statuses of docs/connecting.md.
 
-Sources: the vendor's pages "Register User to an Online Course via API" (seed 000) and "Register User to Forum via API".
+Sources: the vendor's pages "Register User to an Online Course via API" (seed 000) and "Register User to Forum via API";
+``bundle_id`` is from its pages under its newer name, KLEQ.
 """
 
 from __future__ import annotations
@@ -90,7 +90,9 @@ class Tenxpro:
         "At the payment system, change only the host of the custom API's address: `{host}/customapi.php?secret=SECRET`.",
         "Give it `type=purchase`, `course_id`, `email`, `first_name` and `last_name` as name and value pairs.",
     )
-    unverified: ClassVar[str] = "The name `bundle_id`, and the form of the answer: the vendor tells neither."
+    unverified: ClassVar[str] = (
+        "The form of the answer: the vendor does not tell it. `bundle_id` is from the vendor's newer pages (KLEQ)."
+    )
 
     def __init__(self, settings: TenxproSettings) -> None:
         """Take the settings of one source."""

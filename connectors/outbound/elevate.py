@@ -28,6 +28,7 @@ from bridge.contract.command import Learner
 from bridge.contract.outbound import (
     Explanation,
     Finding,
+    NeedsOperator,
     Operation,
     OutboundConnector,
     Outcome,
@@ -72,29 +73,6 @@ _ERRORS: Mapping[str, Explanation] = {
 _ELSEWHERE = "Check base_url: at this address something else than Elevate answers, or Elevate is out of order."
 _PERSON = frozenset({"remote_user_id", "firstname", "lastname", "email"})
 _PRODUCT = frozenset({"product", "remote_product_id"})
-
-_ERRORS: Mapping[str, Explanation] = {
-    **ERRORS,
-    "wrong-key": Explanation(
-        "Elevate does not accept the API key.",
-        "Set `api_key` to the key that stands in Elevate's settings for the Registration API, then resume the lane.",
-    ),
-    "no-such-product": Explanation(
-        "Elevate has no product with this Remote Product ID.",
-        "Enter the id in the product's Remote Product ID field at Elevate, or set `remote_product_id` in the course's table"
-        " to what stands there; then requeue the delivery.",
-    ),
-    "learner-refused": Explanation(
-        "Elevate does not take the learner's data as they are.",
-        "Have the source send the person again with the field corrected, then requeue the delivery.",
-    ),
-}
-_FIELDS: Mapping[str, str] = {
-    "product": "no-such-product",
-    "remote_product_id": "no-such-product",
-    **dict.fromkeys(("email", "firstname", "lastname", "remote_user_id"), "learner-refused"),
-}
-"""Of a field that Elevate complains of, which error it is."""
 
 
 class ElevateSettings(TargetSettings):

@@ -43,18 +43,6 @@ class TestElevate(LmsSuite):
         outcome = await rig.do(Operation.GRANT)
         assert isinstance(outcome, Refused)
         assert "The requested product could not be found." in outcome.why
-        assert "Remote Product ID field" in outcome.remedy
-
-    @pytest.mark.parametrize(
-        ("field", "error"),
-        [("remote_product_id", "no-such-product"), ("email", "learner-refused"), ("amount_paid", "refused")],
-    )
-    async def test_each_refused_field_has_its_own_next_step(self, rig: Rig, field: str, error: str) -> None:
-        """What is wrong with the mapping is not looked for at the learner, and the other way round."""
-        rig.emulator.now_fails("status", status=422, body={"error_messages": {field: "The field is invalid."}})
-        outcome = await rig.do(Operation.GRANT)
-        assert isinstance(outcome, Refused)
-        assert outcome.remedy == rig.connector.errors[error].next_step
 
     async def test_a_wrong_key_stops_the_lane(self, rig: Rig) -> None:
         """Nothing that is queued would fare better."""
