@@ -3,8 +3,8 @@
 Authentication: the key in ``X-API-Key``; the version of the API is a date in ``X-API-Version``.
 
 Idempotency: nothing is keyed. People are looked up by the id from before, by e-mail and by login, which are unique, so that
-a repeat is refused and the person is looked up again. Whether somebody is in a course is told by their progress in it: it
-is asked where an earlier try may have enrolled them, and whenever the enrollment is refused.
+a repeat is refused and the person is looked up again. Whether somebody is in a course is told by the list of their courses:
+it is asked where an earlier try may have enrolled them, and whenever an enrollment or a removal is refused.
 
 An enrollment has no end date and can not be suspended: the bridge ends access itself, and removes the learner. No other
 field of an account is written than name and address; the status is required in every change, so it is read first and sent
@@ -12,11 +12,12 @@ back unchanged.
 
 Limits: 200 calls in 5 s, and by plan 2,000 or 10,000 an hour; ``X-RateLimit-Limit`` and ``-Remaining`` name what holds.
 
-Source: the vendor's documentation of API V2 ("TalentLMS Public API") and its help pages. Not confirmed by any source we
-have: the body of an error (``{"error": {"type", "message"}}`` of the text alone), of a new account and of an enrollment;
-the statuses for somebody who exists, is enrolled, or is not; that ``GET course-progress`` knows enrolled people only; that
-``DELETE enrollments`` reads its ids from a JSON body (a published client does so); which of the two windows the headers
-speak of (told by the size) and the form of ``X-RateLimit-Reset``; which dates are versions of the API.
+Source: the vendor's documentation of API V2 ("TalentLMS Public API", with its OpenAPI description) and its help pages. Not
+confirmed by any source we have: whether ``type`` and ``message`` of an error stand in ``error`` (one page says so, another
+shows them bare; neither is relied on); the body of a new account and of an enrollment; the statuses for somebody who exists,
+is enrolled, or is not; whether the list of courses holds one whose time is over; that ``DELETE enrollments`` reads its ids
+from a JSON body (a published client does so); which of the two windows the headers speak of (told by the size) and the form
+of ``X-RateLimit-Reset``; which dates are versions of the API.
 """
 
 from __future__ import annotations
@@ -174,7 +175,7 @@ class TalentLms:
         # Not there, or not to be removed? Only TalentLMS itself can say that: a proxy's 404 tells nothing.
         if answer.status not in REFUSALS or not spoken(answer):
             raise self._api.failed(answer, what)
-        if answer.status != 404 and await self._api.enrolled(task.user, task.course):
+        if await self._api.enrolled(task.user, task.course):
             raise Ended(EXPLAINED["not-removed"].needs_operator(told(answer, what)))
         return task.kept(Receipt(note="not enrolled"))
 

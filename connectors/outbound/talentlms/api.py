@@ -86,14 +86,17 @@ class Api:
         return next((row for row in rows if email_key(str(row.get(field, ""))) == email_key(value)), None)
 
     async def enrolled(self, user: str, course: int) -> bool:
-        """Say whether the person has some progress in the course, be it none yet."""
-        what = "read the person's progress in the course"
-        answer = await self.send("GET", "course-progress", params={"user_id": user, "course_id": str(course)})
-        if answer.ok and spoken(answer):
-            return bool(held(answer))
-        if answer.status in REFUSALS and spoken(answer):
+        """Say whether the course is among the person's. An account that is gone has none."""
+        what = "read the person's courses"
+        answer = await self.send("GET", f"users/{user}/courses")
+        if answer.status == 404 and spoken(answer):
             return False
-        raise self.failed(answer, what)
+        if not answer.ok:
+            raise self.failed(answer, what)
+        rows = held(answer).get("courses")
+        if not isinstance(rows, list) or not all(isinstance(row, dict) and numbered(row) for row in rows):
+            raise garbled(what)
+        return any(str(row["id"]) == str(course) for row in rows)
 
     def failed(self, answer: Answer, what: str) -> Ended:
         """Return what an answer means that is no success and stands in no table of its own."""
@@ -118,7 +121,7 @@ class Api:
 
 
 def numbered(user: User) -> bool:
-    """Say whether an account has an id."""
+    """Say whether an account or a course has an id."""
     return str(user.get("id", "")).isdecimal()
 
 

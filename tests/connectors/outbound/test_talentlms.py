@@ -141,14 +141,63 @@ class TestTalentLms(LmsSuite):
         user = rig.emulator.add_user(str(ADA.email))
         rig.emulator.enrollments.add((user.id, 42))
         receipt(await rig.do(Operation.GRANT))
-        assert calls(rig) == ["GET users", "POST enrollments", "GET course-progress"]
+        assert calls(rig) == ["GET users", "POST enrollments", "GET users/101/courses"]
 
     async def test_looks_first_where_an_earlier_try_may_have_enrolled(self, rig: Rig) -> None:
         """A repeat is not documented as harmless to the progress."""
         user = rig.emulator.add_user(str(ADA.email))
         rig.emulator.enrollments.add((user.id, 42))
         receipt(await rig.do(Operation.GRANT, unknown=True))
-        assert calls(rig) == ["GET users", "GET course-progress"]
+        assert calls(rig) == ["GET users", "GET users/101/courses"]
+
+    async def test_another_course_of_the_person_is_not_this_one(self, rig: Rig) -> None:
+        """A course that is bought again after its end is entered again, whatever else the person is in."""
+        granted = receipt(await rig.do(Operation.GRANT))
+        receipt(await rig.do(Operation.GRANT, table={"course_id": 421}, refs=Refs(granted.refs.person)))
+        receipt(await rig.do(Operation.REVOKE, refs=granted.refs))
+        rig.emulator.journal.clear()
+        receipt(await rig.do(Operation.GRANT, refs=granted.refs))
+        assert calls(rig) == ["GET users/101", "GET users/101/courses", "POST enrollments"]
+        assert rig.live() == [("ada.lovelace@example.org", "42"), ("ada.lovelace@example.org", "421")]
+
+    @pytest.mark.parametrize(
+        "body",
+        [{"_data": {"is_enrolled": False}}, {"_data": []}, {"_data": {"courses": [{"name": "Course 42"}]}}, {}],
+    )
+    async def test_half_a_list_of_courses_is_neither_yes_nor_no(self, rig: Rig, body: dict[str, Any]) -> None:
+        """Nobody is taken for enrolled who has paid and is not in, nor for removed who still is."""
+        granted = receipt(await rig.do(Operation.GRANT))
+        rig.emulator.now_fails("status", status=200, path="/courses", body=body)
+        error = {"error": {"type": "invalid_request_error", "message": "no"}}
+        rig.emulator.now_fails("status", status=400, method="DELETE", body=error)
+        for operation in (Operation.GRANT, Operation.REVOKE):
+            outcome = await rig.do(operation, refs=granted.refs)
+            assert isinstance(outcome, TryLater)
+            assert (outcome.cause, outcome.applied) == ("outage", "unknown")
+            assert outcome.refs.person == granted.refs.person
+
+    @pytest.mark.parametrize("bare", [True, False])
+    @pytest.mark.parametrize("status", [400, 404, 409, 422])
+    async def test_a_refused_removal_is_done_only_if_the_course_is_gone(
+        self, rig: Rig, status: int, *, bare: bool
+    ) -> None:
+        """Whatever it was that is not there; errors stand bare on one of the vendor's pages, and in `error` on another."""
+        granted = receipt(await rig.do(Operation.GRANT))
+        said = {"type": "invalid_request_error", "message": "no"}
+        body = said if bare else {"error": said}
+        rig.emulator.now_fails("status", status=status, method="DELETE", body=body)
+        assert explained(rig, await rig.do(Operation.REVOKE, refs=granted.refs), "not-removed")
+        rig.emulator.enrollments.clear()
+        assert receipt(await rig.do(Operation.REVOKE, refs=granted.refs)).note == "not enrolled"
+
+    async def test_an_account_that_vanishes_in_between_has_no_course(self, rig: Rig) -> None:
+        """Deleted between our look and our call: nothing is left to take away."""
+        granted = receipt(await rig.do(Operation.GRANT))
+        shown = {"_data": {"id": 101, "email": str(ADA.email), "status": "active"}}
+        rig.emulator.now_fails("status", status=200, times=1, path="users/101", body=shown)
+        rig.emulator.enrollments.clear()
+        del rig.emulator.users[101]
+        assert receipt(await rig.do(Operation.REVOKE, refs=granted.refs)).note == "not enrolled"
 
     async def test_made_a_moment_ago_is_found_by_the_refusal(self, rig: Rig) -> None:
         """One account remains."""
