@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import structlog
+from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
@@ -34,8 +36,9 @@ class Schedule:
         )
 
     def never(self, name: str) -> None:
-        """Run this job no more."""
-        self._scheduler.remove_job(name)
+        """Run this job no more; none is left once the schedule has stopped."""
+        with suppress(JobLookupError):
+            self._scheduler.remove_job(name)
 
     def start(self) -> None:
         """Start; call it on the event loop."""

@@ -166,7 +166,7 @@ async def test_a_lane_that_has_ended_is_not_ready(bridge) -> None:
     running_bridge, client = bridge
     status, body = await client.get("/readyz")
     assert (status, body["dispatch"], body["lanes"]) == (200, True, {"elevate": "running"})
-    (task,) = running_bridge.dispatcher._tasks
+    (task,) = running_bridge.dispatcher._tasks.values()
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     status, body = await client.get("/readyz")

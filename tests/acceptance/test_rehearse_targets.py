@@ -35,7 +35,10 @@ registration = { object = "Ours__c", external_id = "Key__c", contact = "Person__
 """
 TARGETS = {
     "academy_of_mine": ('base_url = "https://a.example.org"\napi_key = "k"', "{ course_id = 7001 }"),
-    "canvas": ('base_url = "https://c.example.org"\ntoken = "t"', "{ course_id = 7002 }"),
+    "canvas": (
+        'base_url = "https://c.example.org"\ntoken = "t"',
+        '{ course_id = 7002, section_id = "sis_section_id:S-9", role_id = 77 }',
+    ),
     "hubspot": (
         'token = "t"\ncontact = { our_own = "{learner.first_name}" }\ndeal = { dealname = "{course.title}", our_deal = "x" }',
         "",

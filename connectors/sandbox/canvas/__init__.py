@@ -58,13 +58,33 @@ class Canvas(Emulator):
         self.largest_page = 100
 
     def accommodate(self, settings: Any, courses: Sequence[Any]) -> None:
-        """Have the courses."""
+        """Have the courses, each with its default section, and the sections and roles that are named."""
         for table in courses:
-            if isinstance(table.course_id, int):
-                self.courses.setdefault(table.course_id, Course(table.course_id))
-            elif not any(one.sis_course_id == table.course_id.partition(":")[2] for one in self.courses.values()):
-                number = max(self.courses) + 1
-                self.courses[number] = Course(number, table.course_id.partition(":")[2])
+            sis = None if isinstance(table.course_id, int) else table.course_id.partition(":")[2]
+            known = (
+                one.id
+                for one in self.courses.values()
+                if table.course_id == one.id or (sis and one.sis_course_id == sis)
+            )
+            if (number := next(known, None)) is None:
+                number = max(self.courses) + 1 if sis else int(table.course_id)
+                self.courses[number] = Course(number, sis)
+                self._have_section(number, default=True)
+            section = table.section_id
+            if isinstance(section, int) and section not in self.sections:
+                self.sections[section] = Section(section, number)
+            elif isinstance(section, str):
+                self._have_section(number, section.partition(":")[2])
+            if table.role_id is not None:
+                self.roles.setdefault(table.role_id, table.enrollment_type)
+
+    def _have_section(self, course: int, sis: str | None = None, *, default: bool = False) -> None:
+        if not any(
+            one.course == course and (one.default if default else one.sis_section_id == sis)
+            for one in self.sections.values()
+        ):
+            number = max(self.sections) + 1
+            self.sections[number] = Section(number, course, sis, default=default)
 
     def routes(self) -> Sequence[web.RouteDef]:
         """Return the addresses."""
