@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from benchmarks import accept, backlog, deliver
+from benchmarks import accept, backlog, deliver, size
 
 
 def main() -> None:
@@ -19,6 +19,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=4.0, help="of each accept measurement")
     parser.add_argument("--deliveries", type=int, default=3000, help="of each delivery measurement")
     parser.add_argument("--backlog", type=int, default=30_000, help="contacts that wait for HubSpot; 0 leaves it out")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="registrations of a large ledger; 0 leaves it out")
     parser.add_argument("--json", action="store_true")
     chosen = parser.parse_args()
     with Progress(
@@ -29,10 +30,12 @@ def main() -> None:
         accepts = accept.measure(chosen.rounds, chosen.seconds, advance)
         deliveries = deliver.measure(chosen.rounds, chosen.deliveries, advance)
         drained = backlog.measure(chosen.backlog, advance) if chosen.backlog else {}
+        grown = size.measure(chosen.rows, advance) if chosen.rows else {}
     if chosen.json:
-        print(json.dumps({"accept": accepts, "deliver": deliveries, "backlog": drained}, indent=2))
+        print(json.dumps({"accept": accepts, "deliver": deliveries, "backlog": drained, "size": grown}, indent=2))
     else:
         _show(accepts, deliveries, drained)
+        _show_size(grown)
 
 
 _NAMES = {
@@ -72,6 +75,16 @@ def _show(accepts: dict[str, dict[str, float]], deliveries: dict[str, float], dr
         counts = [f"{drained[name]:.0f}" for name in ("contacts", "requests", "refused", "seconds")]
         table.add_row("HubSpot, 100 a request", *counts, f"{drained['share']:.1%}")
         console.print(table)
+
+
+def _show_size(grown: dict[str, float]) -> None:
+    if not grown:
+        return
+    table = _table(f"A ledger with {grown['rows']:,.0f} registrations, over an empty one")
+    for name in ("accept", "claim", "start", "memory"):
+        table.add_column(name, justify="right")
+    table.add_row("ratio", *(f"{grown[name]:.2f}" for name in ("accept", "claim", "start", "memory")))
+    Console().print(table)
 
 
 def _table(title: str) -> Table:

@@ -18,7 +18,7 @@ async def test_everything_is_measured_in_one_run() -> None:
         f"import os, runpy, sys; os.sched_setaffinity(0, {{{core}}}); sys.argv = ['bench', *sys.argv[1:]];"
         "runpy.run_module('benchmarks', run_name='__main__')"
     )
-    words = ("--rounds", "1", "--seconds", "0.2", "--deliveries", "20", "--backlog", "300", "--json")
+    words = ("--rounds", "1", "--seconds", "0.2", "--deliveries", "20", "--backlog", "300", "--rows", "0", "--json")
     bench = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", limited, *words), cwd=ROOT, env={"PATH": ""}, stdout=asyncio.subprocess.PIPE
     )
