@@ -7,14 +7,15 @@ Authentication: ``secret``, the Webhooks Secret Key. A multipart form must have 
 it can be blanked before the call is kept.
 
 There is no id of the occurrence: a GET that a browser or a proxy repeats is the same purchase, and the live
-registration decides that. A learner is known by e-mail only. ``type`` is always ``purchase``.
+registration decides that. A learner is known by e-mail only. ``type`` is ``purchase``, or ``credit``, which takes access
+away.
 
 Not from the vendor: the form of the answer, which it does not tell: ``{"success": true, "registration_id": 7, "product_url": "..."}``, with
 ``registration_ids`` besides when one call bought several products, or
 ``{"success": false, "error": "...", "errors": {"email": "..."}}``, with the statuses of docs/connecting.md.
 
 Sources: the vendor's pages "Register User to an Online Course via API" (seed 000) and "Register User to Forum via API";
-``bundle_id`` is from its pages under its newer name, KLEQ.
+``bundle_id`` and ``type=credit`` are from its pages under its newer name, KLEQ ("Deactivate User ... via API").
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ _PARAMETERS = (
     *("type", "email", "first_name", "last_name"),
     *("full_access", "forum_full_access", "send_mail"),
 )
+
+_ACTIONS = {"purchase": Action.ENROLL, "credit": Action.CANCEL}
 
 _YES = frozenset({"yes", "1", "true"})
 _NO = frozenset({"no", "0", "false"})
@@ -91,7 +94,7 @@ class Tenxpro:
         "Give it `type=purchase`, `course_id`, `email`, `first_name` and `last_name` as name and value pairs.",
     )
     unverified: ClassVar[str] = (
-        "The form of the answer: the vendor does not tell it. `bundle_id` is from the vendor's newer pages (KLEQ)."
+        "The form of the answer: the vendor does not tell it. `bundle_id` and `type=credit` are from the vendor's newer pages (KLEQ)."
     )
 
     def __init__(self, settings: TenxproSettings) -> None:
@@ -123,7 +126,7 @@ class Tenxpro:
             raise SignatureInvalid("the secret is not this source's")
 
     def normalise(self, event: InboundEvent) -> list[EnrollmentCommand]:
-        """Return one enroll command with an item for each product that the call names.
+        """Return one command with an item for each product that the call names: it enrolls, or (``credit``) takes away.
 
         Raises:
             PayloadInvalid: parameters are missing or wrong; all of them are named at once.
@@ -138,8 +141,8 @@ class Tenxpro:
                     f"The {name} parameter is a merge field that was not replaced by its value. "
                     "Check how the payment system spells it."
                 )
-        if texts["type"].lower() != "purchase":
-            faults.setdefault("type", 'The type parameter is required, and it must be the word "purchase".')
+        if texts["type"].lower() not in _ACTIONS:
+            faults.setdefault("type", 'The type parameter is required, and it must be the word "purchase" or "credit".')
         if not products:
             faults.setdefault("course_id", "One of course_id, forum_category_id and bundle_id is required.")
         if not texts["email"]:
@@ -202,8 +205,9 @@ def _text(value: Any, name: str, faults: dict[str, str]) -> str:
 def _command(
     texts: Mapping[str, str], products: Sequence[str], event: InboundEvent, faults: Mapping[str, str]
 ) -> EnrollmentCommand:
+    action = _ACTIONS.get(texts["type"].lower(), Action.ENROLL)
     values = {
-        "action": Action.ENROLL,
+        "action": action,
         "occurred_at": event.received_at,
         "learner": {
             "email": texts["email"],
@@ -213,10 +217,7 @@ def _command(
             },
         },
         "items": [{"remote_product_id": _PRODUCTS[name] + texts[name]} for name in products],
-        "options": {
-            "send_email": texts["send_mail"].lower() not in _NO,  # the vendor's default is to send
-            "full_access": not _YES.isdisjoint((texts["full_access"].lower(), texts["forum_full_access"].lower())),
-        },
+        "options": _options(texts) if action is Action.ENROLL else {},
     }
     try:
         command = EnrollmentCommand.model_validate(values)
@@ -225,6 +226,13 @@ def _command(
     if faults:
         raise PayloadInvalid(faults)
     return command
+
+
+def _options(texts: Mapping[str, str]) -> dict[str, bool]:
+    return {
+        "send_email": texts["send_mail"].lower() not in _NO,  # the vendor's default is to send
+        "full_access": not _YES.isdisjoint((texts["full_access"].lower(), texts["forum_full_access"].lower())),
+    }
 
 
 def _wrong(error: ValidationError, products: Sequence[str]) -> dict[str, str]:

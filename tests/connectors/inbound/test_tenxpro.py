@@ -145,6 +145,14 @@ class TestTenxpro(InboundSuite):
                 self.adapter().credential(request(body))
             assert not invalid.value.readable
 
+    def test_a_credit_takes_the_named_products_away(self) -> None:
+        """By the person and the product: the call names no order."""
+        command = self.the(get({**GOOD, "type": "credit", "bundle_id": "9"}))
+        assert command.action is Action.CANCEL
+        assert command.learner is not None
+        assert command.learner.email == "ada@example.org"
+        assert [item.remote_product_id for item in command.items] == ["3", "bundle:9"]
+
     @pytest.mark.parametrize("given", ["purchase", "Purchase", " PURCHASE "])
     def test_the_type_is_purchase(self, given: str) -> None:
         """In any case of its letters."""
@@ -158,7 +166,7 @@ class TestTenxpro(InboundSuite):
     def test_all_faults_are_told_at_once(self) -> None:
         """The person who sets up the payment system corrects them in one go."""
         assert self.faults(get({"first_name": "x" * 501})) == {
-            "type": 'The type parameter is required, and it must be the word "purchase".',
+            "type": 'The type parameter is required, and it must be the word "purchase" or "credit".',
             "course_id": "One of course_id, forum_category_id and bundle_id is required.",
             "email": "The email parameter is required.",
             "first_name": "The first_name parameter must be text of at most 500 characters.",
