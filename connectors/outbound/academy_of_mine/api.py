@@ -15,7 +15,7 @@ from bridge.kit.http import Answer
 from connectors.outbound.academy_of_mine.calls import Calls, Ended, date, garbled, id_of, newest, numbers, rows_of
 from connectors.outbound.academy_of_mine.settings import AcademyOfMineCourse
 
-_ADDRESS = re.compile(r"[^\s<>()\[\]\"',;]+@[^\s<>()\[\]\"',;]+")
+_ADDRESS = re.compile(r"[^\s<>()\[\]\",;]+@[^\s<>()\[\]\",;]+")
 _IDS = ("id", "value", "user_id")
 
 
@@ -63,14 +63,12 @@ class Api(Calls):
         """Return the id of the user with exactly this e-mail address, or None.
 
         The reference prints no answer ("Retrieve Users" shows ``{}``), so any list of rows is read that has an id and
-        the address somewhere in its values. The search is global: an address is unique in the whole site.
+        the address. The search is global: an address is unique in the whole site.
         """
         wanted, what = email_key(email), "search the user"
-        for row in await self.search({"search_term": email, "remote_user_search": "true"}, what):
-            texts = " ".join(value for value in row.values() if isinstance(value, str))
-            if any(email_key(found) == wanted for found in _ADDRESS.findall(texts)):
-                return id_of(row, *_IDS, what=what)
-        return None
+        found = await self.search({"search_term": email, "remote_user_search": "true"}, what)
+        ids = dict.fromkeys(id_of(row, *_IDS, what=what) for row in found if _addresses(row) == {wanted})
+        return next(iter(ids)) if len(ids) == 1 else None
 
     async def anybody(self) -> str | None:
         """Return the id of some user, or None where the site shows none."""
@@ -207,6 +205,18 @@ class Api(Calls):
             query["search_param"] = orjson.dumps({"nameOrEmail": email}).decode()
         records = await self.pages("learning_path_students", query)
         return [_row(record) for record in records if str(record.get("user_id")) == user]
+
+
+def _addresses(row: Mapping[str, Any]) -> set[str]:
+    """Return the addresses that a row has: of its field for them, or where it has none, in any of its texts.
+
+    A search finds names, too, and people choose their own: whoever is named like another one's address is not that one.
+    So a row is somebody's only where it shows their address and no other.
+    """
+    texts = {name.casefold(): value for name, value in row.items() if isinstance(value, str)}
+    named = [value for name, value in texts.items() if name.replace("_", "") in ("email", "emailaddress", "useremail")]
+    # An apostrophe may be part of an address, o'neill@..., but not at its ends.
+    return {email_key(found.strip("'")) for text in named or texts.values() for found in _ADDRESS.findall(text)}
 
 
 def _row(record: Mapping[str, Any]) -> Row:

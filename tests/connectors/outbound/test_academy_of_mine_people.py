@@ -294,3 +294,26 @@ async def test_the_schools_own_limit_slows_the_lane(school, session, rig) -> Non
     outcome = await rig.connector.check()
     assert isinstance(outcome, TryLater)
     assert (outcome.cause, outcome.scope, outcome.after) == ("throttled", "lane", 60.0)
+
+
+@pytest.mark.parametrize("label", [None, "{first} {last} ({email})"])
+async def test_somebody_who_is_named_like_an_address_is_not_its_owner(school, session, label) -> None:
+    """Whether the search shows addresses in a field or in a label: the owner gets an account, and the other one keeps theirs."""
+    rig = rig_for(school, session)
+    bob = school.add_user("bob@example.org", "Bob", str(ADA.email))
+    if label:
+        rows = [{"id": bob.id, "name": label.format(first=bob.first_name, last=bob.last_name, email=bob.email)}]
+        school.now_fails("status", status=200, path="/users/lookup", body=rows)
+    granted = receipt(await rig.do(Operation.GRANT))
+    assert granted.refs.person["user"] != str(bob.id)
+    assert (bob.email, bob.last_name) == ("bob@example.org", ADA.email)
+
+
+@pytest.mark.parametrize("mine", [True, False])
+async def test_an_apostrophe_is_part_of_an_address(school, session, mine) -> None:
+    """O'Neill is found by it, and is nobody else."""
+    rig = rig_for(school, session)
+    other = school.add_user("o'neill@example.org")
+    email = "o'neill@example.org" if mine else "neill@example.org"
+    granted = receipt(await rig.do(Operation.GRANT, ADA.model_copy(update={"email": email})))
+    assert (granted.refs.person["user"] == str(other.id)) is mine
