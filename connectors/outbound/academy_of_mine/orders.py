@@ -12,6 +12,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from html import unescape
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -34,9 +35,10 @@ _ASKED = "order"  # the step: an order was asked for, so that one may be there
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One order, as a read shows it."""
+    """One order, as a read shows it. ``customer``: id of the user whose it is; empty where none is shown."""
 
     id: str
+    customer: str
     status: str
     total: str
     notes: tuple[str, ...]
@@ -128,6 +130,8 @@ class Orders:
         others = []
         for number in await self._newest(task):
             order = await self._read(number)
+            if order.customer not in ("", task.id):  # the note names no person, so nothing else tells them apart
+                continue
             if product in order.products and _mark(task) in order.notes and order.status not in _OVER:
                 return order, []
             others.append(order)
@@ -156,7 +160,8 @@ class Orders:
             raise garbled(what)
         products = frozenset(str(item.get("product_id")) for item in items if isinstance(item, dict))
         texts = tuple(_text(note) for note in notes) if isinstance(notes, list) else ()
-        return Order(number, str(said["status"]).upper(), str(said.get("total") or "0"), texts, products)
+        customer, total = str(said.get("customerId") or ""), str(said.get("total") or "0")
+        return Order(number, customer, str(said["status"]).upper(), total, texts, products)
 
     async def _create(self, task: Task, product: str) -> str:
         paid = as_text(task.work.amount_paid)
@@ -165,7 +170,7 @@ class Orders:
             "status": self._settings.status,
             "customerId": numbers([task.id])[0],
             "orderItems": [{"product_id": int(product), "quantity": 1, "price": paid, "total": paid}],
-            "orderNotes": [{"data": _mark(task), "type": "PRIVATE"}],
+            "orderNotes": [{"data": _MARK + task.work.remote_product_id, "type": "PRIVATE"}],
         }
         what = "create the order"
         answer = await self._calls.send("create_order", json=body)
@@ -193,7 +198,7 @@ class Orders:
 
 
 def _mark(task: Task) -> str:
-    return _MARK + task.work.remote_product_id
+    return _text(_MARK + task.work.remote_product_id)
 
 
 def _past(task: Task) -> list[str]:
@@ -201,5 +206,6 @@ def _past(task: Task) -> list[str]:
 
 
 def _text(note: object) -> str:
+    """Return the words of a note alone: an editor puts tags around them, and escapes what looks like one."""
     text = note.get("data") if isinstance(note, dict) else note
-    return re.sub(r"<[^>]*>", "", str(text)).strip()
+    return " ".join(re.sub(r"<[^>]*>", "", unescape(str(text))).split())

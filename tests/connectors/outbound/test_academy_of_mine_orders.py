@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from decimal import Decimal
+from html import escape
 
 import aiohttp
 import pytest
@@ -227,3 +228,34 @@ async def test_an_order_that_somebody_deleted_is_made_again(school, rig) -> None
     outcome = await rig.do(Operation.GRANT, refs=granted.refs)
     assert isinstance(outcome, Receipt)
     assert list(school.orders) == [32]
+
+
+async def test_an_order_of_another_person_is_never_taken_for_this_ones(school, rig) -> None:
+    """Where the shop's list pays no heed to the filter: Bob's order of the same product is neither found nor refunded."""
+    bob = school.add_user("bob@example.org")
+    theirs = school.add_order(bob.id, "COMPLETED", [ITEM])
+    theirs.notes = [MARK]
+    rows = [{"id": theirs.id, "status": "completed", "total": "49.90", "customer": "Bob"}]
+    unfiltered = {"status": 200, "method": "GET", "path": "/orders", "body": {"records": rows}, "times": 1}
+    school.now_fails("status", **unfiltered)
+    granted = receipt(await rig.do(Operation.GRANT))
+    assert granted.refs.right["order"] != str(theirs.id)
+    refs = Refs(granted.refs.person, {"enrollment": granted.refs.right["enrollment"]})
+    school.now_fails("status", **unfiltered)
+    receipt(await rig.do(Operation.REVOKE, refs=refs, ended="refunded"))
+    assert theirs.status == "COMPLETED"
+
+
+async def test_a_note_is_found_however_an_editor_writes_it(school, session) -> None:
+    """Ids of products may have signs in them that a web page escapes, or that look like a tag."""
+    odd = 'R&D <b>"1"</b>'
+    rig = rig_for(school, session, orders={"products": {odd: 7}, "currency": "EUR"})
+    ada = school.add_user(str(ADA.email))
+    order = school.add_order(ada.id, "COMPLETED", [ITEM])
+    order.notes = [{"id": 1, "data": f"<p>Made by the registration bridge for {escape(odd)}</p>", "type": "PRIVATE"}]
+    granted = receipt(await rig.do(Operation.GRANT, remote_product_id=odd))
+    assert granted.refs.right["order"] == str(order.id)
+    plain = school.add_order(ada.id, "COMPLETED", [ITEM])
+    plain.notes = [{"id": 1, "data": f"Made by the registration bridge for {odd}", "type": "PRIVATE"}]
+    again = receipt(await rig.do(Operation.GRANT, remote_product_id=odd))
+    assert again.refs.right["order"] == str(plain.id)
