@@ -102,8 +102,11 @@ class _Task:
 
     def given(self) -> None:
         """Remember to whom access was given, and the first day of it, by which a group's members are read back."""
-        since = self.work.refs.right.get("since") or self.today
-        self.right |= {"address": self.digest, "since": min(since, self.today)}
+        self.right |= {"address": self.digest, "since": self.first("since")}
+
+    def first(self, kind: str) -> str:
+        """Return the first day of something, which may be today."""
+        return min(self.work.refs.right.get(kind) or self.today, self.today)
 
     def failed(self, outcome: Outcome) -> Outcome:
         """Return the outcome with what was learnt and done before it."""
@@ -198,6 +201,8 @@ class Getcourse:
         else:
             task.learn(await self._api.join(task.email, task.course.group))
         task.given()
+        if task.work.refs.right.get("cancelled"):
+            task.right["cancelled"] = ""
         return Receipt(task.refs, note)
 
     async def _update(self, task: _Task) -> Outcome:
@@ -210,6 +215,7 @@ class Getcourse:
         if task.course.offer and "order" not in task.steps:
             task.learn(await self._api.order(task.email, "", self._cancelled(task), "cancel the order"))
             task.steps |= {"order"}
+            task.right["cancelled"] = task.first("cancelled")
         if not ends_by_process and "told" not in task.steps:
             if task.course.offer:
                 return task.failed(ALL["access-stays"].needs_operator("", steps=frozenset({"told"})))
@@ -235,10 +241,9 @@ class Getcourse:
 
     async def _order_ended(self, task: _Task, handle: str, since: datetime) -> Pending | None:
         """Return None once the process at GetCourse has changed the order's status."""
-        filters = {
-            "status": self._settings.revoke_status,
-            "status_changed_at[from]": (since - _DAY).date().isoformat(),
-        }
+        # A process may have acted long before the operator looks, and has the delivery try again.
+        told = datetime.fromisoformat(task.right.get("cancelled") or task.first("cancelled"))
+        filters = {"status": self._settings.revoke_status, "status_changed_at[from]": (told - _DAY).date().isoformat()}
         found = await self._exports.table("/pl/api/account/deals", filters, since)
         if isinstance(found, Wait):
             return Pending(handle, found.after)
@@ -259,26 +264,20 @@ class Getcourse:
         found = await self._exports.table(f"/pl/api/account/groups/{number}/users", {"added_at[from]": begun}, since)
         if isinstance(found, Wait):
             return Pending(handle, found.after)
-        if found.holds(task.email):
+        if found.holds(task.email) or found.lists(task.user):  # people may change their address there
             raise Ended(ALL["in-group"].needs_operator(f"group {name}", refs=_ANEW))
         return None
 
     def _paid(self, task: _Task) -> tuple[dict[str, Any], str]:
         """Return an order that is paid and completed, and a note where not all of it could be said."""
-        work, deal = task.work, self._of(task)
-        amount, currency = as_text(work.amount_paid), (work.currency or "").upper()
-        note = ""
-        if currency in _CURRENCIES.split() or not currency:
-            deal |= {"deal_cost": amount or "0"} | ({"deal_currency": currency} if currency else {})
-        else:  # whoever has paid gets in; their money would be booked as so much of another
-            note = f"GetCourse takes no {currency}: the amount stands in the order's comment"
-            deal |= {"deal_cost": "0", "deal_comment": f"{amount} {currency}"}
+        money, note = _money(task.work)
+        deal = self._of(task) | money
         return deal | {"quantity": 1, "deal_status": "payed", "deal_is_paid": 1} | self._marked("payed"), note
 
     def _cancelled(self, task: _Task) -> dict[str, Any]:
         deal, status = self._of(task), self._settings.revoke_status
         if not task.work.refs.right.get("deal"):  # the grant's answer was lost: it may not be there, and is made then
-            deal |= {"deal_cost": as_text(task.work.amount_paid) or "0"}
+            deal |= _money(task.work)[0]
         return deal | (self._marked(status) or {"deal_status": status})
 
     def _of(self, task: _Task) -> dict[str, Any]:
@@ -300,6 +299,16 @@ class Getcourse:
             "Make the additional field of orders at GetCourse, with a process that acts on it, or correct status_field."
         )
         return Finding(what, ok=False, said="not there", remedy=remedy)
+
+
+def _money(work: Work) -> tuple[dict[str, str], str]:
+    """Return what was paid, and a note where it could not be said."""
+    amount, currency = as_text(work.amount_paid), (work.currency or "").upper()
+    if currency in _CURRENCIES.split() or not currency:
+        return {"deal_cost": amount or "0"} | ({"deal_currency": currency} if currency else {}), ""
+    # Whoever has paid gets in; their money would be booked as so much of another.
+    note = f"GetCourse takes no {currency}: the amount stands in the order's comment"
+    return {"deal_cost": "0", "deal_comment": f"{amount} {currency}"}, note
 
 
 def _group(name: str, *, there: bool) -> Finding:

@@ -72,7 +72,7 @@ ALL: Mapping[str, Explanation] = {
     ),
 }
 
-TOO_MANY, BUSY, NOT_READY = 903, 905, 909
+TOO_MANY, BUSY, NOT_READY, ABSENT = 903, 905, 909, 910
 AFTER_TOO_MANY = 900.0
 """Seconds until an account that made too many requests may go on; the window is two hours long."""
 

@@ -14,10 +14,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from bridge.contract.errors import AnswerLost
+from bridge.contract.outbound import NeedsOperator, Outcome, Refused, TryLater
 from bridge.kit.clock import Clock
 from bridge.kit.http import Http, exchanges
 from connectors.outbound.getcourse.errors import (
+    ABSENT,
     AFTER_TOO_MANY,
+    ALL,
     BUSY,
     NOT_READY,
     TOO_MANY,
@@ -39,13 +43,17 @@ _KEPT = timedelta(minutes=10)
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A finished export. The columns are the account's own, so a cell is found by its text."""
+    """A finished export. The columns are the account's own, so a cell is found by its text; ids are taken to come first."""
 
     rows: tuple[tuple[str, ...], ...]
 
     def holds(self, text: str) -> bool:
         """Say whether a cell is this text, in whatever case."""
         return any(text.casefold() == cell.casefold() for row in self.rows for cell in row)
+
+    def lists(self, number: str) -> bool:
+        """Say whether a row is that of this id."""
+        return bool(number) and any(row[:1] == (number,) for row in self.rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +90,7 @@ class Exports:
         self._used: deque[float] = deque()
         self._running: _Job | None = None
         self._done: dict[_Wanted, tuple[datetime, Table]] = {}
+        self._failed: dict[_Wanted, Ended] = {}  # to be told to somebody who waits for it, not to whoever looked
         self._groups: dict[str, str] = {}
 
     async def table(self, path: str, filters: Mapping[str, str], since: datetime) -> Table | Wait:
@@ -95,6 +104,7 @@ class Exports:
             return Wait(_TURN_AFTER)
         async with self._turn:
             self._forget()
+            self._tell(wanted)
             if (table := self._fresh(wanted, since)) is not None:
                 return table
             if (full := self._full()) is not None:
@@ -102,6 +112,7 @@ class Exports:
             if self._running is None:
                 return await self._begin(wanted)
             wait = await self._look(self._running)  # whosever it is: its end makes room for the next
+            self._tell(wanted)
             return self._fresh(wanted, since) or wait
 
     async def groups(self) -> dict[str, str]:
@@ -138,6 +149,10 @@ class Exports:
             raise Ended(outcome)
         return {text for one in _listed(said) for text in one.values() if isinstance(text, str)}
 
+    def _tell(self, wanted: _Wanted) -> None:
+        if (ended := self._failed.pop(wanted, None)) is not None:
+            raise ended
+
     def _fresh(self, wanted: _Wanted, since: datetime) -> Table | None:
         done = self._done.get(wanted)
         return done[1] if done is not None and done[0] >= since else None
@@ -173,16 +188,20 @@ class Exports:
         if rest > 0:
             return Wait(rest)
         job.looked = self._clock.monotonic()
-        said = await self._get(f"/pl/api/account/exports/{job.id}", {})
-        if (wait := _later(said)) is not None:
-            return wait
+        try:
+            said = await self._get(f"/pl/api/account/exports/{job.id}", {})
+            if (wait := _later(said)) is not None:
+                return wait
+            self._done[job.wanted] = (job.begun, _finished(said))
+        except AnswerLost as fault:  # of a group of many, it may be longer than an answer can be; imports go on
+            why = f"read an export: {fault}"
+            self._failed[job.wanted] = Ended(TryLater(why, applied="unknown", cause="busy"))
+        except Ended as ended:
+            if not _is_gone(ended.outcome):
+                if _concerns_all(ended.outcome):
+                    raise
+                self._failed[job.wanted] = ended
         self._running = None
-        if "файл не создан" not in text_of(said).lower():  # of an export that would be empty
-            if (outcome := failure(said, "read an export")) is not None:
-                raise Ended(outcome)
-            self._done[job.wanted] = (job.begun, _table(said))
-        else:
-            self._done[job.wanted] = (job.begun, Table(()))
         return Wait(1.0)
 
     async def _get(self, path: str, filters: Mapping[str, str]) -> Mapping[str, Any]:
@@ -192,7 +211,7 @@ class Exports:
         answer = await self._http.send("GET", path, params={"key": self._key, **filters})
         said = envelope(answer, "read from the export API")
         info = said.get("info")
-        if isinstance(info, dict) and isinstance(info.get("items"), list):
+        if isinstance(info, dict) and info.get("items"):
             for exchange in (story or [])[before:]:  # rows of other people, in columns that tell no names from titles
                 exchange.answer = {"success": said.get("success"), "rows": len(info["items"])}
         return said
@@ -210,14 +229,49 @@ def _later(said: Mapping[str, Any]) -> Wait | None:
     return None
 
 
+def _is_gone(outcome: Outcome) -> bool:
+    """Say whether GetCourse no longer has the export: it is begun anew. Were the account gone, that would show then."""
+    why = getattr(outcome, "why", "")
+    absent = isinstance(outcome, Refused) and (f"error {ABSENT}," in why or "не найден" in why.lower())
+    return absent or getattr(outcome, "remedy", "") == ALL["no-account"].next_step
+
+
+def _concerns_all(outcome: Outcome) -> bool:
+    if isinstance(outcome, TryLater):
+        return outcome.cause != "busy"
+    return isinstance(outcome, NeedsOperator) and outcome.scope == "lane"
+
+
 def _listed(said: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     info = said.get("info")
     items = info.get("items") if isinstance(info, dict) else info
     return [one for one in items if isinstance(one, dict)] if isinstance(items, list) else []
 
 
-def _table(said: Mapping[str, Any]) -> Table:
+def _finished(said: Mapping[str, Any]) -> Table:
+    """Return what a finished export holds.
+
+    Raises:
+        Ended: it can't be read. It is not taken for an empty one, which would confirm that somebody is in a group no more.
+    """
+    if "файл не создан" in text_of(said).lower():  # of an export that would be empty
+        return Table(())
+    if (outcome := failure(said, "read an export")) is not None:
+        raise Ended(outcome)
     info = said.get("info")
-    items = info.get("items") if isinstance(info, dict) else None
-    rows = items if isinstance(items, list) else []
-    return Table(tuple(tuple(str(cell).strip() for cell in row) for row in rows if isinstance(row, list)))
+    rows = [_cells(row) for row in _values(info.get("items") if isinstance(info, dict) else None) or ()]
+    if not isinstance(info, dict) or _values(info.get("items")) is None or None in rows:
+        raise Ended(TryLater("read an export: it is finished, and has no rows", applied="unknown", cause="busy"))
+    return Table(tuple(row for row in rows if row is not None))
+
+
+def _cells(row: object) -> tuple[str, ...] | None:
+    cells = _values(row)
+    return None if cells is None else tuple(str(cell).strip() for cell in cells)
+
+
+def _values(several: object) -> list[Any] | None:
+    """Return the members of a list, which PHP sends as an object where its keys have gaps."""
+    if isinstance(several, dict):
+        return list(several.values())
+    return several if isinstance(several, list) else None
