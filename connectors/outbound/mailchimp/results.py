@@ -58,7 +58,7 @@ def _files(data: bytes) -> list[bytes]:
     try:
         with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
             return [_file(archive, one, len(data)) for one in archive if _wanted(one)]
-    except (tarfile.TarError, EOFError, OSError, OverflowError):
+    except (tarfile.TarError, EOFError, OSError, OverflowError, RecursionError):  # each header may announce another one
         raise ValueError("the results are no archive") from None
 
 

@@ -12,7 +12,7 @@ from bridge.contract.command import email_key
 from bridge.contract.outbound import NeedsOperator, Outcome, TryLater
 from bridge.kit.http import Answer
 from connectors.outbound.salesforce.errors import ERRORS
-from connectors.outbound.salesforce.outcomes import Problem, Told, is_id, only_match, problem_of, unreadable
+from connectors.outbound.salesforce.outcomes import Problem, Told, is_id, objects, only_match, problem_of, unreadable
 from connectors.outbound.salesforce.people import NAME, Person
 from connectors.outbound.salesforce.session import Session
 from connectors.outbound.salesforce.writer import Writer
@@ -99,10 +99,10 @@ class Contacts:
             path = f"/query?q={query}"
             while path:
                 answer = await self._session.call("GET", path)
-                said = answer.json
-                if not answer.ok or not isinstance(said, dict) or not isinstance(said.get("records"), list):
+                said, rows = answer.json, objects(answer.json, "records")
+                if not answer.ok or rows is None:
                     return self._not_told(answer)
-                for row in said["records"]:
+                for row in rows:
                     key = str(row.get(self._writer.kind.external_id) or "")
                     found.setdefault(email_key(str(row.get("Email") or "")), []).append((str(row.get("Id")), key))
                 path = self._session.below(str(said.get("nextRecordsUrl") or "")) if not said.get("done", True) else ""

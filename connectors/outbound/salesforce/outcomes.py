@@ -85,15 +85,25 @@ def problem_of(errors: Any) -> Problem:
 def only_match(duplicates: Mapping[str, Any]) -> str | None:
     """Return the id of the one contact that a duplicate rule matched, with full confidence; None for any doubt."""
     found: dict[str, bool] = {}
-    for result in duplicates.get("matchResults") or ():
-        for match in result.get("matchRecords") or ():
-            record = match.get("record") or {}
-            contact = (record.get("attributes") or {}).get("type") == "Contact"
+    for result in objects(duplicates, "matchResults") or ():
+        for match in objects(result, "matchRecords") or ():
+            record = _object(match.get("record"))
+            contact = _object(record.get("attributes")).get("type") == "Contact"
             found[str(record.get("Id"))] = contact and match.get("matchConfidence") == 100
     if len(found) != 1:
         return None
     ((only, sure),) = found.items()
     return only if sure and is_id(only) else None
+
+
+def objects(said: Any, name: str) -> list[dict[str, Any]] | None:
+    """Return the objects that an answer lists under a name; None where it is no such list."""
+    rows = said.get(name) if isinstance(said, dict) else None
+    return rows if isinstance(rows, list) and all(isinstance(row, dict) for row in rows) else None
+
+
+def _object(said: Any) -> dict[str, Any]:
+    return said if isinstance(said, dict) else {}
 
 
 def is_id(text: str) -> bool:

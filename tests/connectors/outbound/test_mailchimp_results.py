@@ -91,3 +91,13 @@ def test_a_file_that_is_no_json_is_refused() -> None:
     """Half of the results is no result."""
     with pytest.raises(ValueError, match="no JSON"):
         read(archive(("a.json", b"[{")))
+
+
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.XGLTYPE])
+def test_headers_without_end_are_refused(kind: bytes) -> None:
+    """Each may announce the next; a program that follows them all falls over."""
+    one = tarfile.TarInfo("a")
+    one.type, one.size = kind, 12
+    endless = (one.tobuf(tarfile.USTAR_FORMAT) + b"12 path=abc\n".ljust(512, b"\0")) * 5_000
+    with pytest.raises(ValueError, match="no archive"):
+        read(gzip.compress(endless))

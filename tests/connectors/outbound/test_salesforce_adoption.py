@@ -52,6 +52,15 @@ class TestAdoption:
         )
         assert calls(rig) == [f"PATCH sobjects/Contact/Bridge_Id__c/{ADAS}"]
 
+    @pytest.mark.parametrize("rows", [["0035g00000AbCdEAAV"], [None], "none", {}])
+    async def test_an_answer_that_lists_no_contacts_is_an_outage(self, rig: Rig, rows: Any) -> None:
+        """Nothing is written by it, and it is no defect of the connector."""
+        body = {"totalSize": 1, "done": True, "records": rows}
+        rig.emulator.now_fails("status", status=200, body=body, path="/query")
+        outcome = await rig.do(Operation.CONTACT)
+        assert isinstance(outcome, TryLater)
+        assert (outcome.cause, rig.emulator.contacts) == ("outage", {})
+
     async def test_of_several_contacts_a_person_chooses_and_only_for_that_learner(self, rig: Rig) -> None:
         """Their ids are named; the others of the batch go on."""
         works = crowd(rig, 3)

@@ -235,9 +235,12 @@ class TestDuplicates:
             {"matchConfidence": 100, "record": {"attributes": {"type": "Lead"}, "Id": "00Q5g00000AbCdEAAV"}},
             {"matchConfidence": 100, "record": {"attributes": {"type": "Contact"}, "Id": "../../query"}},
             {},
+            {"matchConfidence": 100, "record": "0035g00000AbCdEAAV"},
+            {"matchConfidence": 100, "record": {"attributes": "Contact", "Id": "0035g00000AbCdEAAV"}},
+            "0035g00000AbCdEAAV",
         ],
     )
-    async def test_link_wants_certainty(self, rig: Rig, match: dict[str, Any]) -> None:
+    async def test_link_wants_certainty(self, rig: Rig, match: Any) -> None:
         """A guess, a lead or a strange id is no contact of this learner; both spellings of the key are read."""
         configured(rig, duplicates="link")
         found = {"matchResults": [{"matchRecords": [match]}]}
