@@ -31,7 +31,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 import orjson
 from pydantic import AfterValidator, SecretStr, StrictInt, StrictStr, field_validator, model_validator
 
-from bridge.contract.command import email_key
+from bridge.contract.command import Learner, email_key
 from bridge.contract.outbound import (
     Explanation,
     Finding,
@@ -50,7 +50,7 @@ from bridge.contract.settings import CourseTable, Rate, TargetSettings
 from bridge.kit.answers import ERRORS, judge
 from bridge.kit.clock import Clock
 from bridge.kit.http import Answer, Http
-from bridge.kit.masking import excerpt
+from bridge.kit.masking import BLANK, excerpt
 
 _PATH = "/customapi.php"
 _ERRORS: Mapping[str, Explanation] = {
@@ -198,7 +198,7 @@ class Tenxpro:
             return _ERRORS["no-email"].refused("")
         revoked = work.operation is Operation.REVOKE
         what = "make the person inactive" if revoked else "register the person"
-        outcome = _verdict(await self._send("POST", _credit(work) if revoked else _purchase(work)), what)
+        outcome = _verdict(await self._send("POST", _credit(work) if revoked else _purchase(work)), what, work)
         if isinstance(outcome, Refused) and revoked and _is_absent(outcome.why):
             outcome = None
         if outcome is not None:
@@ -252,8 +252,8 @@ def _refs(work: Work) -> Refs:
     return Refs(right={**named, "address": "" if gone else _digest(work)})
 
 
-def _verdict(answer: Answer, what: str) -> TryLater | NeedsOperator | Refused | None:
-    """Return what a call came to that did not work; None for one that did."""
+def _verdict(answer: Answer, what: str, work: Work | None = None) -> TryLater | NeedsOperator | Refused | None:
+    """Return what a call came to that did not work; None for one that did. The person's data in it says nothing."""
     status, text = answer.status, answer.text.strip()
     if status in (404, 410):
         return _ERRORS["no-api"].needs_operator(f"{what}: HTTP {status}", "lane")
@@ -262,7 +262,7 @@ def _verdict(answer: Answer, what: str) -> TryLater | NeedsOperator | Refused | 
     known = answer.ok or status in (400, 401, 403, 422)
     if not known or (not answer.ok and not text):
         return judge(answer, what)  # type: ignore[return-value] # it never returns a receipt
-    no = _refusal(answer)
+    no = _refusal(answer, work)
     if no is None:
         return None if answer.ok else judge(answer, what)  # type: ignore[return-value] # as above
     said = f"{what}: HTTP {status}, {excerpt(' '.join(no.split())[:1_000], 300)}"
@@ -272,16 +272,33 @@ def _verdict(answer: Answer, what: str) -> TryLater | NeedsOperator | Refused | 
     return _ERRORS[kind].refused(said)
 
 
-def _refusal(answer: Answer) -> str | None:
+def _refusal(answer: Answer, work: Work | None) -> str | None:
     """Return the words with which a call is refused, or None where it isn't."""
     said: Any = answer.json
     if not isinstance(said, dict):
-        text = answer.text
-        return text if _REFUSAL.search(text) or not answer.ok else None
+        text = _impersonal(answer.text, work)
+        said_no = isinstance(said, bool | int) and not said
+        return text if said_no or _REFUSAL.search(text) or not answer.ok else None
     problem = said.get("errors") or said.get("error")
     if not problem and not any(said.get(name, True) in _NO for name in ("success", "status", "result")):
-        return None if answer.ok else orjson.dumps(said).decode()
-    return orjson.dumps(problem or said).decode()
+        return None if answer.ok else _impersonal(orjson.dumps(said).decode(), work)
+    return _impersonal(orjson.dumps(problem or said).decode(), work)
+
+
+def _impersonal(text: str, work: Work | None) -> str:
+    """Leave out the person's address and whole name: somebody may be called Will Fail, or Ann Secret.
+
+    One name alone stays: it may be a word of the refusal.
+    """
+    if work is None:
+        return text
+    first, last, email = (re.escape(one.strip()) for one in _named(work.learner))
+    own = [email] * bool(email) + [rf"{first}\W+{last}", rf"{last}\W+{first}"] * bool(first and last)
+    return re.sub(rf"(?<!\w)(?:{'|'.join(own)})(?!\w)", BLANK, text, flags=re.IGNORECASE) if own else text
+
+
+def _named(learner: Learner) -> tuple[str, str, str]:
+    return learner.first_name, learner.last_name, learner.email or ""
 
 
 def _is_absent(why: str) -> bool:

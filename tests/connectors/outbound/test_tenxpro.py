@@ -178,6 +178,25 @@ class TestTenxpro(LmsSuite):
             assert isinstance(outcome, NeedsOperator)
             assert (outcome.scope, outcome.remedy) == ("lane", said(rig, "no-api"))
 
+    @pytest.mark.parametrize("words", ["{0} {1} was registered", "{1}, {0} ({2}): done"])
+    async def test_a_name_is_no_refusal(self, rig: Rig, words: str) -> None:
+        """Somebody who got in is not a dead letter for being called Will Fail, nor does Ann Secret stop the lane."""
+        for first, last in (("Will", "Fail"), ("Ann", "Secret"), ("Missing", "O'Error <b>")):
+            named = ADA.model_copy(update={"first_name": first, "last_name": last, "email": "error@example.org"})
+            rig.emulator.now_fails("status", status=200, body=words.format(first, last, named.email), times=1)
+            assert isinstance(await rig.do(Operation.GRANT, named), Receipt)
+
+    async def test_a_refusal_in_the_words_of_a_name_is_one_all_the_same(self, rig: Rig) -> None:
+        """Mr Denied is not in because access was denied."""
+        rig.emulator.now_fails("status", status=200, body="Access denied")
+        assert not isinstance(await rig.do(Operation.GRANT, ADA.model_copy(update={"last_name": "Denied"})), Receipt)
+
+    @pytest.mark.parametrize("body", ["false", "0"])
+    async def test_a_bare_no_is_no_yes(self, rig: Rig, body: str) -> None:
+        """Nobody is reported as let in by it."""
+        rig.emulator.now_fails("status", status=200, body=body)
+        assert isinstance(await rig.do(Operation.GRANT), Refused)
+
     async def test_an_unknown_course_is_no_revocation(self, rig: Rig) -> None:
         """Only a person who isn't there has nothing to lose."""
         await rig.do(Operation.GRANT)
