@@ -16,7 +16,8 @@ from connectors.outbound.hubspot.deals import Deal
 from connectors.outbound.hubspot.settings import HubspotSettings
 from connectors.outbound.hubspot.upserts import Record, Turns, settle, upsert
 
-_EXISTING_ID = re.compile(r"Existing ID:\s*(\d+)")
+# With the words before it: a refusal may quote values, and somebody may be named "Existing ID: 1".
+_EXISTING_ID = re.compile(r"already exists\W{1,3}Existing ID:\s*(\d+)")
 
 
 @dataclass(slots=True, kw_only=True)

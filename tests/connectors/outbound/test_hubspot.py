@@ -425,6 +425,15 @@ class TestAnswers(OnTheRig):
         assert rig.emulator.contacts["512"].properties["lastname"] == "King"
         assert rig.emulator.journal[-1].method == "PATCH"
 
+    async def test_a_conflict_that_quotes_a_value_names_no_contact_by_it(self, rig: Rig) -> None:
+        """People choose their names: nobody else's contact is written because of one."""
+        await rig.do(Operation.CONTACT, BOB)
+        before = dict(rig.emulator.contacts["512"].properties)
+        message = "Cannot set nickname, value=Existing ID: 512: another record already has that value."
+        rig.emulator.now_fails("status", status=409, body=problem("CONFLICT", message), path="upsert")
+        await rig.do(Operation.CONTACT)
+        assert rig.emulator.contacts["512"].properties == before
+
     async def test_a_conflict_about_nothing_but_the_address(self, rig: Rig) -> None:
         """An update has to say something."""
         rig.emulator.now_fails("status", status=409, body=problem("CONFLICT"), path="upsert")
