@@ -19,6 +19,7 @@ Source: the vendor's pages "Elevate Registration API" and "Registration API" (se
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
@@ -71,6 +72,7 @@ _ERRORS: Mapping[str, Explanation] = {
     ),
 }
 _ELSEWHERE = "Check base_url: at this address something else than Elevate answers, or Elevate is out of order."
+_KEY = re.compile(r"api.?key", re.IGNORECASE)
 _PERSON = frozenset({"remote_user_id", "firstname", "lastname", "email"})
 _PRODUCT = frozenset({"product", "remote_product_id"})
 
@@ -241,12 +243,17 @@ def _number(value: object) -> str | None:
 def _problems(answer: Answer) -> Mapping[str, Any]:
     said = answer.json
     found = said.get("error_messages") if isinstance(said, dict) else None
-    return found if isinstance(found, dict) else {}
+    if not found or isinstance(found, dict):
+        return found or {}
+    text = " ".join(map(str, found)) if isinstance(found, list) else str(found)  # words without fields are a no as well
+    return {"api_key" if _KEY.search(text) else "message": text}
 
 
 def _cancelled(answer: Answer, problems: Mapping[str, Any]) -> bool:
     """Say whether a cancellation was taken: the vendor prints no answer to it, so an empty one will do."""
-    return answer.ok and not problems and (not answer.body or answer.json is not None)
+    said = answer.json
+    no = said is False or (isinstance(said, dict) and said.get("success") is False)
+    return answer.ok and not problems and not no and (not answer.body or said is not None)
 
 
 def _failed(answer: Answer, problems: Mapping[str, Any], what: str) -> TryLater | NeedsOperator | Refused:

@@ -106,6 +106,22 @@ class TestElevate(LmsSuite):
         rig.emulator.now_fails("status", status=status, body={"error_messages": {"server": "busy"}})
         assert isinstance(await rig.connector.check(), TryLater)
 
+    @pytest.mark.parametrize(
+        "body", [{"error_messages": "No."}, {"error_messages": ["No."]}, {"success": False}, False]
+    )
+    async def test_a_no_in_another_form_cancels_nothing(self, rig: Rig, body: Any) -> None:
+        """Taken for a yes, somebody who was paid back would stay in."""
+        granted = await rig.do(Operation.GRANT)
+        rig.emulator.now_fails("status", status=200, body=body, path="/registrations/cancel")
+        assert isinstance(await rig.do(Operation.REVOKE, refs=granted.refs), Refused | TryLater)
+
+    async def test_a_key_that_is_refused_in_words_alone_stops_the_lane(self, rig: Rig) -> None:
+        """It concerns everybody."""
+        rig.emulator.now_fails("status", status=200, body={"error_messages": "The API key is invalid."})
+        outcome = await rig.do(Operation.GRANT)
+        assert isinstance(outcome, NeedsOperator)
+        assert outcome.scope == "lane"
+
     @pytest.mark.parametrize("status", [200, 204])
     async def test_a_cancellation_may_be_answered_by_nothing(self, rig: Rig, status: int) -> None:
         """The vendor prints no answer of the Cancellation API; one of the Registration API without an id stays none."""
