@@ -9,6 +9,7 @@ from bridge.contract.outbound import Finding, NeedsOperator, Refused, TryLater
 from bridge.kit.clock import Clock
 from connectors.outbound.academy_of_mine.api import Api
 from connectors.outbound.academy_of_mine.calls import Ended, garbled
+from connectors.outbound.academy_of_mine.errors import KNOWN
 from connectors.outbound.academy_of_mine.settings import AcademyOfMineCourse
 
 _UNTRIED = "not tried, because there is nothing yet to try it with"
@@ -21,6 +22,7 @@ _KINDS = {
 
 
 Found = TypeVar("Found")
+_NOT_THE_ROUTE = (KNOWN["credentials"].next_step, KNOWN["redirected"].next_step)
 
 
 class Doctor:
@@ -109,9 +111,12 @@ class Doctor:
             outcome = ended.outcome
             assert isinstance(outcome, NeedsOperator | Refused | TryLater)  # noqa: S101 - a call ends in nothing else
             remedy = f'Set {route} = "METHOD /path" under [targets.NAME.routes] as your API reference has it'
-            if isinstance(outcome, TryLater) and outcome.cause == "throttled":
+            if isinstance(outcome, TryLater) and (outcome.cause == "throttled" or "HTTP 5" in outcome.why):
                 remedy = "Ask again later"
-            self._fault(what, outcome.why, f"{remedy}{f', or {also}' if also else ''}.")
+            remedy = f"{remedy}{f', or {also}' if also else ''}."
+            if not isinstance(outcome, TryLater) and outcome.remedy in _NOT_THE_ROUTE:
+                remedy = outcome.remedy
+            self._fault(what, outcome.why, remedy)
             return None
         self._found.append(Finding(what, ok=True, said="it answers"))
         return answer

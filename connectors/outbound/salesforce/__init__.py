@@ -118,7 +118,8 @@ class Salesforce:
             return await doctor.examined(self._settings, self._session)
         except NoSession as none:
             said = none.outcome
-            return [Finding("login", ok=False, said=getattr(said, "why", ""), remedy=getattr(said, "remedy", ""))]
+            remedy = getattr(said, "remedy", "Run the doctor again later.")
+            return [Finding("login", ok=False, said=getattr(said, "why", ""), remedy=remedy)]
 
     async def _register(self, people: Sequence[Person], mapping: RegistrationMapping, until: float) -> None:
         kind = Kind(mapping.object, mapping.external_id, "registration")

@@ -148,3 +148,12 @@ async def test_a_lost_answer_is_the_callers(school, session) -> None:
     school.now_fails("cut", path="/courses")
     with pytest.raises(AnswerLost):
         await found(rig_for(school, session))
+
+
+@pytest.mark.parametrize(
+    ("status", "word"), [(401, "credentials"), (302, "base_url"), (503, "Ask again later"), (404, "search_users")]
+)
+async def test_a_route_is_not_blamed_for_a_key_or_an_outage(school, session, status, word) -> None:
+    """Whoever sets another route for a wrong key has two faults."""
+    school.now_fails("status", status=status, body="no")
+    assert word in wrong(await found(rig_for(school, session)))[0].remedy

@@ -146,3 +146,9 @@ class TestDoctor:
         (fault,) = await wrong(rig)
         assert fault.what == "login"
         assert "client_secret" in fault.remedy
+
+    async def test_a_login_that_fails_for_now_has_a_next_step_too(self, rig: Rig) -> None:
+        """Nothing is to be mended."""
+        rig.emulator.now_fails("status", status=503, body="away", path="token")
+        (fault,) = await wrong(rig)
+        assert "again later" in fault.remedy
