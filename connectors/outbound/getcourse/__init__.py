@@ -230,7 +230,8 @@ class Getcourse:
     async def _confirm(self, task: _Task, *, ends_by_process: bool) -> Outcome:
         """Read back what a revocation came to. The handle is the moment before which no export counts."""
         handle = task.work.refs.right.get("pending", "")
-        if not handle.isdigit():
+        sent_now = "order" in task.steps - task.work.steps  # an export that began before says nothing of it
+        if sent_now or not handle.isdigit():
             handle = str(milliseconds(self._clock.now()))
         since = moment(int(handle))
         if ends_by_process and (pending := await self._order_ended(task, handle, since)) is not None:

@@ -102,3 +102,17 @@ async def test_an_order_that_may_not_be_there_is_cancelled_in_its_currency(desk:
     await desk.do(Operation.REVOKE)
     deal = desk.emulator.deals["right-4711"]
     assert (deal["deal_cost"], deal["deal_currency"]) == ("49.90", "EUR")
+
+
+async def test_an_export_from_before_the_next_purchase_confirms_no_later_revocation(desk: Desk) -> None:
+    """Revoked, bought again with an answer that was lost, revoked again: what was read the first time is of the first time."""
+    desk.emulator.looks = 0
+    await desk.granted()
+    pending = await desk.do(Operation.REVOKE, refs=desk.known)
+    assert isinstance(await patiently(desk, pending), Receipt)
+    await desk.do(Operation.GRANT, refs=desk.known)  # nobody heard of it: the refs stay as they were
+    desk.emulator.process_works = False
+    desk.known = Refs(desk.known.person, {**desk.known.right, "pending": getattr(pending, "handle", "")})
+    again = await desk.do(Operation.REVOKE, refs=desk.known)
+    assert isinstance(again, Pending)
+    assert isinstance(await patiently(desk, again), NeedsOperator)
