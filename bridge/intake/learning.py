@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 import orjson
 
@@ -18,10 +19,10 @@ from bridge.ledger.states import State
 from bridge.ledger.unit import Unit
 
 _MILESTONES = {
-    ProgressKind.STARTED: Milestone.STARTED,
-    ProgressKind.PERCENT: Milestone.PROGRESS,
-    ProgressKind.COMPLETED: Milestone.COMPLETED,
-    ProgressKind.EXPIRED: Milestone.EXPIRED,
+    "started_at": Milestone.STARTED,
+    "percent_at": Milestone.PROGRESS,
+    "completed_at": Milestone.COMPLETED,
+    "expired_at": Milestone.EXPIRED,
 }
 
 
@@ -37,7 +38,7 @@ def note(unit: Unit, entry: Entry, courses: Sequence[tuple[int, str]]) -> None:
     seen = {registration_id for registration_id, _ in courses}
     effects = [(entry.event_id, i, "progressed" if i in new else "noted") for i in sorted(seen)]
     events.record_effects(unit, effects)
-    _pass_on(unit, entry, new, _MILESTONES[command.progress.kind])
+    _pass_on(unit, entry, {i: {_MILESTONES[name] for name in names} for i, names in new.items()})
 
 
 def _told(command: EnrollmentCommand, progress: Progress, registration_id: int, course: str, now: int) -> Told:
@@ -55,13 +56,16 @@ def _told(command: EnrollmentCommand, progress: Progress, registration_id: int, 
     )
 
 
-def _pass_on(unit: Unit, entry: Entry, ids: Iterable[int], milestone: Milestone) -> None:
-    hearing = {target.name: target for target in entry.member.targets if milestone in target.hears}
+def _pass_on(unit: Unit, entry: Entry, new: Mapping[int, AbstractSet[Milestone]]) -> None:
+    # By what is new, and not by what kind of message it was: the first percentage is the news that somebody began.
+    news = {milestone for reached in new.values() for milestone in reached}
+    hearing = {target.name: target for target in entry.member.targets if not news.isdisjoint(target.hears)}
     if not hearing:
         return
     now, settled = entry.member.now, []
-    for row in registrations.by_ids(unit, ids):
-        follows = [hearing[name] for name in orjson.loads(row.targets) if name in hearing]
+    for row in registrations.by_ids(unit, new):
+        names = [name for name in orjson.loads(row.targets) if name in hearing]
+        follows = [hearing[name] for name in names if not new[row.id].isdisjoint(hearing[name].hears)]
         known = Known(row.learner_id, *learners.identity(unit, row.learner_id), former_email=None, changed=False)
         rows = contact_rows(follows, known, row.id, entry.event_id)
         outbox.wait(unit, [delivery for target, delivery in rows if target.when == "enrolled"], now)

@@ -41,12 +41,13 @@ SELECT t.right_id, t.course, t.live, t.expires_at, t.full_access, {_REGISTRATION
 FROM {{rows}} JOIN "grant" t ON t.right_id = r.id JOIN registration g ON g.id = t.registration_id
 WHERE t.live = 1 OR g.id = r.registration_id ORDER BY g.updated_at, g.id
 """
-_OPENED = "'created', 'reopened', 'revived', 'resumed'"
+OPENED_AT = """(SELECT max(v.received_at) FROM effect f JOIN event v ON v.id = f.event_id
+  WHERE f.registration_id = {registration} AND f.effect IN ('created', 'reopened', 'revived', 'resumed'))"""
+"""When a registration was opened last; ``registration``: what its id is called around it."""
 _OF_LEARNERS = f"""
 SELECT DISTINCT t.course, t.live, t.expires_at, t.full_access, {_REGISTRATION},
  p.percent, p.percent_at, p.started_at, p.completed_at, p.expired_at,
- (SELECT max(v.received_at) FROM effect f JOIN event v ON v.id = f.event_id
-  WHERE f.registration_id = g.id AND f.effect IN ({_OPENED})) AS opened_at,
+ {OPENED_AT.format(registration="g.id")} AS opened_at,
  (SELECT max(v.received_at) FROM effect f JOIN event v ON v.id = f.event_id
   WHERE f.registration_id = g.id AND f.effect IN ({_TAKEN})) AS taken_at,
  {_TAKEN_BY}

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from bridge.contract.command import Action, EnrollmentCommand, Item, Learner, Options, Progress, ProgressKind
 from bridge.contract.outbound import Work
 from bridge.contract.settings import Milestone
@@ -73,6 +75,60 @@ async def test_the_newer_percentage_counts_however_they_arrive(world: World):
     [work] = await settled(world, newer, older)
     assert work.enrollments[0].percent == 80
     assert reached(work) == ["enrolled", "progress", "started"]
+
+
+async def test_a_percentage_that_was_confirmed_is_not_undone_by_an_older_one(world: World):
+    """50, then 50 again, then a 40 that was under way for long: it is 50, and the repeat was news to nobody."""
+    fifty, again = told("percent", "INTRO", percent=50, minute=1), told("percent", "INTRO", percent=50, minute=5)
+    await settled(world, fifty)
+    await world.accept(again)
+    await world.accept(told("percent", "INTRO", percent=40, minute=3))
+    assert await world.deliver("crm") == []
+    await world.accept(told("percent", "INTRO", percent=60, minute=9))
+    [work] = await world.deliver("crm")
+    assert work.enrollments[0].percent == 60
+
+
+@pytest.mark.parametrize(
+    ("waits_for", "kind", "percent"),
+    [("started", "percent", 10), ("started", "completed", None), ("progress", "completed", None)],
+)
+async def test_a_message_is_heard_for_all_that_it_brings(world: World, waits_for: str, kind: str, percent: int | None):
+    """An LMS that never says "started" says it with the first percentage."""
+    only = replace(CRM, hears=frozenset({Milestone(waits_for)}))
+    [work] = await settled(world, told(kind, "INTRO", percent=percent), target=only)
+    assert waits_for in reached(work)
+
+
+async def test_whoever_waits_for_the_beginning_is_told_of_it_once(world: World):
+    """Each later percentage would be a request of no use."""
+    only = replace(CRM, hears=frozenset({Milestone.STARTED}))
+    assert len(await settled(world, told("percent", "INTRO", percent=10, minute=1), target=only)) == 1
+    await world.accept(told("percent", "INTRO", percent=20, minute=2))
+    assert await world.deliver("crm") == []
+
+
+async def test_the_first_time_counts_however_they_arrive(world: World):
+    """The completion may be told before the beginning is."""
+    [work] = await settled(world, told("completed", "INTRO", minute=9), told("started", "INTRO", minute=2))
+    assert (work.enrollments[0].started_at, work.enrollments[0].completed_at) == (at(2), at(9))
+
+
+async def test_it_expires_again_after_it_was_opened_anew(world: World):
+    """The LMS tells of both ends, and the second one counts as the first did."""
+    [work] = await settled(world, told("expired", "INTRO"))
+    await world.accept(cancel("INTRO", learner=ADA), event=request(received_at=at(10_001)))
+    again = cancel("INTRO", learner=ADA, action=Action.RESUME, minute=30, undoes="all", registration_id=1)
+    await world.accept(again, event=request(received_at=at(10_002)))
+    world.now = milliseconds(at(10_003))
+    await world.deliver("lms")
+    [work] = await world.deliver("crm")
+    assert reached(work) == ["enrolled"]
+    await world.accept(told("expired", "INTRO", minute=40), event=request(received_at=at(10_004)))
+    await world.accept(told("expired", "INTRO", minute=41), event=request(received_at=at(10_005)))
+    world.now = milliseconds(at(10_006))
+    [work] = await world.deliver("crm")
+    assert work.enrollments[0].milestones[Milestone.EXPIRED] == at(10_004)
 
 
 async def test_progress_that_comes_before_access_waits_with_the_rest(world: World):
