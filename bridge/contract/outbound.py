@@ -47,7 +47,9 @@ class Refs:
     """Remote ids, by kind, as the target gave them.
 
     Attributes:
-        person: ids of the person at this target (``{"user": "81"}``); shared by all its deliveries.
+        person: ids of the person at this target (``{"user": "81"}``); shared by all its deliveries. A kind with a colon
+            is of one registration (``deal:7``): it is known wherever the registration goes, also when the person's own
+            ids stay behind with somebody else of the former address.
         right: ids of this one right (``{"enrollment": "112"}``).
     """
 

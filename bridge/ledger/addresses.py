@@ -29,11 +29,20 @@ _SETTLE_CONTACT = f"""
 UPDATE delivery SET state = 'done', why = 'the address changed', updated_at = :now
 WHERE target = :target AND kind = 'contact' AND key = :former AND {UNSETTLED} AND state <> 'leased'
 """
-# One that is under way learns the remote ids: they must come to the new address, and the change is told after it.
+# One that is under way learns the remote ids: they must come to the new address, and the change is told after it. One of
+# which nobody knows whether it had its effect goes along, so that the next try knows as little.
 _RENAME_CONTACT = f"""
 UPDATE delivery SET key = :person, person = :person
-WHERE target = :target AND kind = 'contact' AND key = :former AND state = 'leased' AND NOT EXISTS
+WHERE target = :target AND kind = 'contact' AND key = :former AND {UNSETTLED} AND (state = 'leased' OR unknown <> 0) AND NOT EXISTS
  (SELECT 1 FROM delivery b WHERE b.target = :target AND b.person = :person AND b.{UNSETTLED})
+"""
+# Where the person's own ids stay with somebody else, those of a registration are true at the new address as well: what a
+# target was told of it once (an event) must not be told again.
+_COPY_REFS = """
+INSERT INTO remote_ref (target, kind, key, remote_id, updated_at)
+SELECT f.target, f.kind, :person, f.remote_id, :now FROM remote_ref f
+WHERE f.target = :target AND f.key = :former AND f.kind LIKE '%:%'
+ON CONFLICT (target, kind, key) DO NOTHING
 """
 _RESTING = """
 SELECT DISTINCT w.* FROM "right" w JOIN "grant" t ON t.right_id = w.id JOIN registration g ON g.id = t.registration_id
@@ -78,11 +87,12 @@ def move_person(
     unit.run(_RENAME_WAITING, **names, learner=learner_id)
     if moves:
         # Open work on the old address would make a contact that nobody wants; the change itself opens it for the new one.
+        unit.run(_RENAME_CONTACT, **names)
         unit.run(_SETTLE_CONTACT, target=target, former=former, now=now)
     if not moves or unit.rows(_OF_PERSON, target=target, person=person):
+        unit.run(_COPY_REFS, **names, now=now)
         return _move_grants(unit, learner_id, target, former, person, now)
-    _move_refs(unit, target, former, person)
-    unit.run(_RENAME_CONTACT, **names)
+    _move_refs(unit, names, now)
     ids = [{"id": row.id} for row in rights]
     unit.each(_RENAME_WORK, {"id": "int"}, ids, target=target, person=person)
     unit.each(_RENAME_RIGHTS, {"id": "int"}, ids, former=former, person=person, now=now)
@@ -114,13 +124,8 @@ def _other_right(unit: Unit, old: Any, learner_id: int, person: str, now: int) -
     return int(row.id)
 
 
-def _move_refs(unit: Unit, target: str, former: str, person: str) -> None:
-    if not unit.rows(
-        "SELECT 1 FROM remote_ref WHERE target = :target AND key = :person LIMIT 1", target=target, person=person
-    ):
-        unit.run(
-            "UPDATE remote_ref SET key = :person WHERE target = :target AND key = :former",
-            target=target,
-            former=former,
-            person=person,
-        )
+def _move_refs(unit: Unit, names: dict[str, str], now: int) -> None:
+    if unit.rows("SELECT 1 FROM remote_ref WHERE target = :target AND key = :person LIMIT 1", **names):
+        unit.run(_COPY_REFS, **names, now=now)
+    else:
+        unit.run("UPDATE remote_ref SET key = :person WHERE target = :target AND key = :former", **names)

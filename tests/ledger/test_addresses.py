@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bridge.contract.command import Action, Learner
-from bridge.contract.outbound import Receipt, Refs
+from bridge.contract.outbound import Receipt, Refs, TryLater
 from tests.ledger.rig import ADA, AMS, CRM, LMS, SCHOOL, World, buy, cancel, update, with_targets
 
 MOVED = ADA.model_copy(update={"email": "ada@new.example.org"})
@@ -165,6 +165,34 @@ async def test_a_contact_in_flight_moves_too(world: World):
     assert (work.learner.email, work.person) == ("ada@new.example.org", "email:ada@new.example.org")
     assert dict(work.refs.person) == {"contact": "512"}
     assert [state for _, state in await world.outbox("crm")] == ["done"]
+
+
+async def test_what_nobody_knows_the_end_of_stays_so_at_the_new_address(world: World):
+    """The answer to a try was lost when the address changed: the next try has to look before it tells anything again."""
+    world.catalogue = with_targets(LMS, CRM)
+    await world.accept(buy("BOOK"), source=AMS)
+    [claimed] = await world.claim("crm")
+    await world.settle(claimed, TryLater("no answer", applied="unknown", cause="outage"))
+    await world.accept(update(MOVED), source=AMS)
+    world.now += 3_600_000
+    [work] = await world.deliver("crm")
+    assert (work.person, work.unknown) == (NEW, True)
+    assert [person for person, _ in await world.outbox("crm")] == [NEW]
+
+
+async def test_what_was_told_of_a_registration_is_known_at_the_new_address(world: World):
+    """One of two at an address moves: the contact stays with the other, but no event and no deal is sent once more."""
+    world.catalogue = with_targets(LMS, CRM)
+    await world.accept(buy("BOOK", who=NAMESAKE), source=AMS)
+    await world.accept(buy("BOOK", who=ADA), source=AMS)
+    told = {"contact": "512", "deal:2": "81 abc 512", "event:hello:2:book:enrolled": "sent"}
+    await world.deliver("crm", Receipt(Refs(person=told)))
+    await world.accept(update(MOVED), source=AMS)
+    [moved] = await world.deliver("crm")
+    assert (moved.person, dict(moved.refs.person)) == (NEW, {kind: told[kind] for kind in told if ":" in kind})
+    await world.accept(update(NAMESAKE.model_copy(update={"first_name": "Nan"})), source=AMS)
+    [stayed] = await world.deliver("crm")
+    assert (stayed.person, dict(stayed.refs.person)) == (OLD, told)
 
 
 async def test_a_contact_of_somebody_who_moved_away_shows_only_who_is_there(world: World):
