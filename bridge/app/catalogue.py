@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
@@ -12,7 +12,7 @@ import orjson
 
 from bridge import registry
 from bridge.contract.catalogue import Catalogue, CourseEntry, ProductEntry, SourceEntry, TargetEntry
-from bridge.contract.settings import MarksTestOrders, Milestone, SourceSettings, TargetSettings
+from bridge.contract.settings import CourseTable, MarksTestOrders, Milestone, SourceSettings, TargetSettings
 from config.settings import Course, Settings
 
 
@@ -24,7 +24,9 @@ def catalogue_of(settings: Settings) -> Catalogue:
         name: _source(name, settings.sources[name], scope, joined=shared[scope] > 1) for name, scope in scopes.items()
     }
     targets = {
-        name: _target(name, given) for name, given in settings.targets.items() if given.enabled and not given.drop
+        name: _target(name, given, _tables_for(name, settings))
+        for name, given in settings.targets.items()
+        if given.enabled and not given.drop
     }
     courses = {
         key: CourseEntry(
@@ -92,7 +94,11 @@ def _source(name: str, settings: SourceSettings, scope: str, *, joined: bool) ->
     )
 
 
-def _target(name: str, settings: TargetSettings) -> TargetEntry:
+def _tables_for(name: str, settings: Settings) -> list[CourseTable]:
+    return [course.tables[name] for course in settings.courses.values() if name in course.tables]
+
+
+def _target(name: str, settings: TargetSettings, tables: Sequence[CourseTable]) -> TargetEntry:
     kind = registry.connector_class(settings.connector)
     return TargetEntry(
         name=name,
@@ -104,17 +110,23 @@ def _target(name: str, settings: TargetSettings) -> TargetEntry:
         course_model=kind.Course,
         when=settings.when,
         only_if=settings.only_if,
-        hears=_hears(settings),
+        hears=_hears(settings, tables),
     )
 
 
 _TOLD_BY_LMS = frozenset({Milestone.STARTED, Milestone.PROGRESS, Milestone.COMPLETED, Milestone.EXPIRED})
-_PATHS_OF_PROGRESS = ("registration.percent", "registration.started_at", "registration.completed_at")
+_PATHS_OF_PROGRESS = (
+    "registration.percent",
+    "registration.started_at",
+    "registration.completed_at",
+    "registration.milestones",
+)
 
 
-def _hears(settings: TargetSettings) -> frozenset[Milestone]:
+def _hears(settings: TargetSettings, tables: Sequence[CourseTable]) -> frozenset[Milestone]:
     """Return what an LMS tells that the target's actions wait for, or that a template or rule of its looks at."""
     awaited = {milestone for action in getattr(settings, "actions", ()) for milestone in action.on}
-    text = settings.model_dump_json()  # secrets are masked in it
+    # Secrets are masked in it. A course's table may have templates of its own.
+    text = "".join(model.model_dump_json() for model in (settings, *tables))
     looks = any(path in text for path in _PATHS_OF_PROGRESS)
     return _TOLD_BY_LMS if looks else frozenset(awaited & _TOLD_BY_LMS)
