@@ -82,16 +82,17 @@ def due(actions: Iterable[A], work: Work) -> list[Due[A]]:
     for enrollment in work.enrollments:
         roots = roots_of(work.learner, enrollment)
         for action in wanted:
-            reached = [(at, name) for name, at in enrollment.milestones.items() if name in action.on]
+            reached = [name for name in enrollment.milestones if name in action.on]
             if reached and all_hold(action.only_if, roots):
-                at, milestone = max(reached, key=_order)
-                found.append(Due(action, enrollment, milestone, at, work.learner))
-    return sorted(found, key=lambda one: _order((one.at, one.milestone)))  # stable: as the operator wrote them
+                milestone = max(reached, key=lambda name: _order(enrollment, name))
+                found.append(Due(action, enrollment, milestone, enrollment.milestones[milestone], work.learner))
+    return sorted(found, key=lambda one: _order(one.enrollment, one.milestone))  # stable: as the operator wrote them
 
 
-def _order(reached: tuple[datetime, Milestone]) -> tuple[datetime, int]:
-    at, milestone = reached
-    return at, list(Milestone).index(milestone)
+def _order(enrollment: Enrollment, milestone: Milestone) -> tuple[datetime, int]:
+    # What an LMS tells has the LMS's time, and a purchase the time at which it came to us, perhaps late: nobody is ahead
+    # of being enrolled.
+    return max(enrollment.milestones[milestone], enrollment.registered_at), list(Milestone).index(milestone)
 
 
 def folded(parts: Iterable[tuple[Mapping[str, str], Mapping[str, Any]]]) -> dict[str, str]:

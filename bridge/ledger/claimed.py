@@ -118,9 +118,9 @@ class Context:
         here = self._namesakes.get(delivery.person) or [self._learners[delivery.learner_id]]
         people = {row.id: row for row in here}
         rows = [row for learner_id in people for row in self._registrations.get(learner_id, ())]
-        return Claimed(
-            delivery, None, tuple(people.values()), tuple(sorted(rows, key=lambda row: (row.updated_at, row.id))), refs
-        )
+        # The courses of a bundle in one order for good: what a CRM is told must not depend on the database's mood.
+        rows.sort(key=lambda row: (row.updated_at, row.id, row.course or ""))
+        return Claimed(delivery, None, tuple(people.values()), tuple(rows), refs)
 
 
 def _addressed(learner: Any, person: str) -> Any:

@@ -78,7 +78,8 @@ SELECT l.* FROM {rows} JOIN learner l ON l.namespace = r.namespace AND l.email_k
 """
 _UPDATE = """
 UPDATE learner SET email = r.email, email_key = r.email_key, first_name = r.first_name, last_name = r.last_name,
- phone = r.phone, attributes = r.attributes, occurred_at = r.occurred_at, updated_at = :now
+ phone = r.phone, attributes = r.attributes, occurred_at = r.occurred_at,
+ updated_at = (CASE WHEN r.changed = 1 THEN :now ELSE learner.updated_at END)
 FROM {rows} WHERE learner.id = r.id
 """
 
@@ -111,11 +112,11 @@ def _update(unit: Unit, rows: Sequence[LearnerRow], now: int) -> dict[tuple[str,
         changed = any(new[name] != getattr(old, name) for name in new if name != "occurred_at")
         # An event that only confirms what is known is remembered too: an older one must not undo it later.
         if changed or (row.dated and new["occurred_at"] != old.occurred_at):
-            changes.append({"id": old.id, **new})
+            changes.append({"id": old.id, "changed": int(changed), **new})
         known[row.key] = Known(old.id, old.namespace, old.remote_user_id, new["email"], old.email, changed)
     unit.each(
         _UPDATE,
-        {"id": "int", **{name: kind for name, kind in _COLUMNS.items() if name not in _IDENTITY}},
+        {"id": "int", "changed": "int", **{name: kind for name, kind in _COLUMNS.items() if name not in _IDENTITY}},
         changes,
         now=now,
     )

@@ -215,3 +215,22 @@ async def test_a_changed_person_is_updated(world: World):
     world.now = milliseconds(at(10_002))
     [work] = await world.deliver("crm")
     assert reached(work) == ["enrolled", "updated"]
+
+
+async def test_a_second_purchase_is_no_change_of_the_person(world: World):
+    """A sender repeats who bought with every order; that is no news of them."""
+    await settled(world)
+    second = buy("ETHICS", order="second", minute=7)
+    await world.accept(second, event=request(received_at=at(10_001)))
+    world.now = milliseconds(at(10_002))
+    await world.deliver("lms")
+    [work] = await world.deliver("crm")
+    assert [sorted(one.milestones) for one in work.enrollments] == [["enrolled"], ["enrolled"]]
+
+
+async def test_the_courses_of_a_bundle_always_come_in_one_order(world: World):
+    """A CRM is told of the last of them: it must be the same one on every try, and on every database."""
+    world.catalogue = with_targets(CRM)
+    await world.accept(buy("BUNDLE"))
+    [work] = await world.deliver("crm")
+    assert [one.course.key for one in work.enrollments] == ["ethics", "intro"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -79,6 +80,16 @@ def test_at_one_moment_the_later_stage_of_life_counts() -> None:
     """An LMS may tell of start and completion in one message."""
     actions = [action("completed", fields={"s": "done"}), action("started", fields={"s": "begun"})]
     assert fields_of(actions, enrollment(started=4, completed=4)) == {"s": "done"}
+
+
+def test_nobody_is_ahead_of_being_enrolled() -> None:
+    """A purchase may reach us after the LMS has told of the completion, by the LMS's own clock."""
+    late = enrollment(enrolled=5, completed=2)
+    late = replace(late, registered_at=day(5))
+    actions = [action("enrolled", fields={"s": "in"}), action("completed", fields={"s": "done"})]
+    assert fields_of(actions[::-1], late) == {"s": "done"}
+    [both] = due([action("enrolled", "completed")], work(late))
+    assert (both.milestone, both.at) == (Milestone.COMPLETED, day(2))
 
 
 def test_an_action_with_several_milestones_applies_once() -> None:
