@@ -92,7 +92,16 @@ def _written(details: ErrorDetails, tree: Any) -> Key:
         if found is not None:
             tree, key = found[0], (*key, step)
     absent = details["type"] == "missing" and isinstance(tree, dict)
-    return (*key, last) if absent or _entry(tree, last) is not None else key
+    found = _entry(tree, last)
+    if found is not None and details["type"] == "union_tag_invalid":
+        return (*key, last, *_telling(details, found[0]))
+    return (*key, last) if absent or found is not None else key
+
+
+def _telling(details: ErrorDetails, table: Any) -> Key:
+    """Return the key by which a table says what it is: what stands there is wrong, and not the table."""
+    name = str(details.get("ctx", {}).get("discriminator", "")).strip("'")
+    return (name,) if _entry(table, name) is not None else ()
 
 
 def _entry(tree: Any, step: str | int) -> tuple[Any] | None:

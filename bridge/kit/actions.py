@@ -13,11 +13,13 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
+from pydantic import field_validator
+
 from bridge.contract.command import Learner, Order
 from bridge.contract.outbound import CourseView, Enrollment, Work
-from bridge.contract.settings import ActionSettings, Milestone, Rule, conditions_of
+from bridge.contract.settings import ActionSettings, Condition, Milestone, Rule, conditions_of
 from bridge.kit.clock import milliseconds
-from bridge.kit.fields import all_hold, placeholders, render, stray_brace
+from bridge.kit.fields import all_hold, number_of, placeholders, render, stray_brace
 
 A = TypeVar("A", bound=ActionSettings)
 
@@ -32,6 +34,17 @@ ROOTS: Mapping[str, frozenset[str]] = {
 
 CLEARING = frozenset({"registration.state", "registration.live"})
 """Paths whose empty value is sent too: a state that no longer stands behind anything is cleared at the target."""
+
+
+class CheckedAction(ActionSettings):
+    """An action whose rules name what an enrollment has: the base of each connector's own."""
+
+    @field_validator("only_if")
+    @classmethod
+    def _compare_what_there_is(cls, rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
+        if faults := rule_faults(rules):
+            raise ValueError("; ".join(faults))
+        return rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,14 +129,21 @@ def template_faults(templates: Mapping[str, str]) -> list[str]:
 
 
 def rule_faults(rules: Iterable[Rule]) -> list[str]:
-    """Say which conditions name a field that an enrollment doesn't have."""
-    return [f"only_if: {fault}" for one in conditions_of(rules) if (fault := _path_fault(one.field))]
+    """Say which conditions can never hold: they name a field that an enrollment doesn't have, or compare no numbers."""
+    faults = (_path_fault(one.field) or _size_fault(one) for one in conditions_of(rules))
+    return [f"only_if: {fault}" for fault in faults if fault]
 
 
 def _template_fault(template: str) -> str:
     if stray_brace(template):
         return "has a brace too many or too few; expected text with {path} in it"
     return next((fault for path in placeholders(template) if (fault := _path_fault(path))), "")
+
+
+def _size_fault(condition: Condition) -> str:
+    if condition.operator not in ("greater_than", "less_than") or number_of(condition.value) is not None:
+        return ""
+    return f"{condition.field}: {condition.operator} compares numbers; expected a number as value"
 
 
 def _path_fault(path: str) -> str:

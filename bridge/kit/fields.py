@@ -56,7 +56,8 @@ def render(template: str, roots: Mapping[str, Any]) -> str:
     return _PLACEHOLDER.sub(lambda match: as_text(value_at(match[1], roots)), template)
 
 
-def _number(value: Any) -> Decimal | None:
+def number_of(value: Any) -> Decimal | None:
+    """Return a value as the number that it is or spells; None where it is none."""
     try:
         number = Decimal(str(value))
     except InvalidOperation:
@@ -72,7 +73,7 @@ def holds(condition: Condition, roots: Mapping[str, Any]) -> bool:
         return as_text(found) in [as_text(option) for option in options]
     if condition.operator == "contains":
         return as_text(wanted) in (as_text(found).split(";") if isinstance(found, list | tuple) else as_text(found))
-    left, right = _number(found), _number(wanted)
+    left, right = number_of(found), number_of(wanted)
     if condition.operator in ("greater_than", "less_than"):
         if left is None or right is None:
             return False

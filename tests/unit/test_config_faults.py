@@ -100,7 +100,7 @@ SOURCES_AND_TARGETS = [
     ),
     (SOURCE + "version = 'newest'", "4: sources.ams.version: expected 'latest'; or expected a whole number, got text"),
     (SOURCE + "account = 5", "4: sources.ams.account: UUID input should be a string, bytes or UUID object"),
-    (SOURCE + "verify = { scheme = 'sgned' }", "4: sources.ams.verify: expected 'signed', 'open' as 'scheme'"),
+    (SOURCE + "verify = { scheme = 'sgned' }", "4: sources.ams.verify.scheme: expected 'signed', 'open' as 'scheme'"),
     (SOURCE + "verify = {}", "4: sources.ams.verify: expected the key 'scheme'"),
     (SOURCE + "verify = { scheme = 'signed' }", "4: sources.ams.verify.secret: missing; it is required"),
     (

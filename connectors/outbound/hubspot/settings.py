@@ -7,8 +7,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 
-from bridge.contract.settings import ActionSettings, CourseTable, Rule, TargetSettings
-from bridge.kit.actions import rule_faults, template_faults
+from bridge.contract.settings import CourseTable, TargetSettings
+from bridge.kit.actions import CheckedAction, template_faults
 
 _ALWAYS_SENT = "is always sent; take it out of the table"
 
@@ -20,7 +20,7 @@ def _checked(templates: Mapping[str, str], taken: str = "") -> None:
         raise ValueError("; ".join(faults))
 
 
-class HubspotAction(ActionSettings):
+class HubspotAction(CheckedAction):
     """What every action has: at these milestones, under these rules, set these properties.
 
     Attributes:
@@ -34,13 +34,6 @@ class HubspotAction(ActionSettings):
     def _name_what_there_is(cls, fields: dict[str, str]) -> dict[str, str]:
         _checked(fields)
         return fields
-
-    @field_validator("only_if")
-    @classmethod
-    def _compare_what_there_is(cls, rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
-        if faults := rule_faults(rules):
-            raise ValueError("; ".join(faults))
-        return rules
 
 
 class ContactAction(HubspotAction):

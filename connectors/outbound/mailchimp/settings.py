@@ -7,10 +7,10 @@ from datetime import timedelta
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 
-from bridge.contract.settings import ActionSettings, CourseTable, Duration, TargetSettings
-from bridge.kit.actions import rule_faults, template_faults
+from bridge.contract.settings import CourseTable, Duration, TargetSettings
+from bridge.kit.actions import CheckedAction, template_faults
 
 OCCURRENCE = "bridge_key"
 """Property of every event of ours, by which it is found again."""
@@ -22,14 +22,7 @@ _VERSION = "/3.0"
 Template = Annotated[str, Field(min_length=1)]
 
 
-class _Action(ActionSettings):
-    @model_validator(mode="after")
-    def _known_rules(self) -> Self:
-        _refuse(rule_faults(self.only_if))
-        return self
-
-
-class MemberAction(_Action):
+class MemberAction(CheckedAction):
     """``object = "member"``: fields of the list member.
 
     Attributes:
@@ -39,13 +32,14 @@ class MemberAction(_Action):
     object: Literal["member"]
     fields: dict[str, str] = Field(min_length=1)
 
-    @model_validator(mode="after")
-    def _known_fields(self) -> Self:
-        _refuse(template_faults(self.fields))
-        return self
+    @field_validator("fields")
+    @classmethod
+    def _known_fields(cls, fields: dict[str, str]) -> dict[str, str]:
+        _refuse(template_faults(fields))
+        return fields
 
 
-class TagsAction(_Action):
+class TagsAction(CheckedAction):
     """``object = "tags"``: tags of the member, on the list of the enrollment's course.
 
     Attributes:
@@ -57,16 +51,20 @@ class TagsAction(_Action):
     add: tuple[Template, ...] = ()
     remove: tuple[Template, ...] = ()
 
+    @field_validator("add", "remove")
+    @classmethod
+    def _known_tags(cls, tags: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        _refuse(template_faults({f"{info.field_name}[{place}]": one for place, one in enumerate(tags)}))
+        return tags
+
     @model_validator(mode="after")
-    def _known_tags(self) -> Self:
+    def _does_something(self) -> Self:
         if not self.add and not self.remove:
             raise ValueError("does nothing; expected add or remove with at least one tag")
-        for name, templates in (("add", self.add), ("remove", self.remove)):
-            _refuse(template_faults({f"{name}[{place}]": one for place, one in enumerate(templates)}))
         return self
 
 
-class EventAction(_Action):
+class EventAction(CheckedAction):
     """``object = "event"``: an event of the member, told once for each time that it happens.
 
     Attributes:
@@ -80,12 +78,13 @@ class EventAction(_Action):
     properties: dict[str, str] = Field(default_factory=dict)
     within: Duration = timedelta(days=7)
 
-    @model_validator(mode="after")
-    def _known_properties(self) -> Self:
-        if OCCURRENCE in self.properties:
+    @field_validator("properties")
+    @classmethod
+    def _known_properties(cls, properties: dict[str, str]) -> dict[str, str]:
+        if OCCURRENCE in properties:
             raise ValueError(f"properties: {OCCURRENCE} is the bridge's own; choose another name")
-        _refuse(template_faults({f"properties.{name}": one for name, one in self.properties.items()}))
-        return self
+        _refuse(template_faults({f"properties.{name}": one for name, one in properties.items()}))
+        return properties
 
 
 Action = Annotated[MemberAction | TagsAction | EventAction, Field(discriminator="object")]

@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from pydantic import AfterValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
 
-from bridge.contract.settings import ActionSettings, SettingsModel, TargetSettings
-from bridge.kit.actions import rule_faults, template_faults
+from bridge.contract.settings import SettingsModel, TargetSettings
+from bridge.kit.actions import CheckedAction, template_faults
 
 _DEFAULTS = {"FirstName": "{learner.first_name}", "LastName": "{learner.last_name}", "Email": "{learner.email}"}
 _API_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -124,15 +124,14 @@ class RegistrationMapping(SettingsModel):
         return self
 
 
-class _FieldsAction(ActionSettings):
+class _FieldsAction(CheckedAction):
     fields: dict[str, str] = Field(min_length=1)
 
-    @model_validator(mode="after")
-    def _readable(self) -> Self:
-        _check(self.fields, [])
-        if faults := rule_faults(self.only_if):
-            raise ValueError("; ".join(faults))
-        return self
+    @field_validator("fields")
+    @classmethod
+    def _readable(cls, fields: dict[str, str]) -> dict[str, str]:
+        _check(fields, [])
+        return fields
 
 
 class ContactAction(_FieldsAction):
