@@ -29,6 +29,7 @@ _INTENTS = {
     Action.SUSPEND: Intent.SUSPENDED,
     Action.RESUME: Intent.LIVE,
 }
+_TAKEN = frozenset({"cancelled", "refunded", "ended"})
 _EFFECTS = {Intent.CANCELLED: "cancelled", Intent.SUSPENDED: "suspended", Intent.LIVE: "resumed"}
 
 
@@ -163,11 +164,16 @@ def _set(unit: Unit, entry: Entry, found: Sequence[Any], intent: Intent) -> None
     ]
     changes = [row for row, effect in effects if effect in _EFFECTS.values()]
     effects = [(row, _taken_by(unit, row, command, effect, wide=wide)) for row, effect in effects]
+    # What was cancelled before, and is refunded now: nothing changes at an LMS, and a CRM wants to know.
+    ids = {row.id for row in changes}
+    explained = [row for row, effect in effects if effect in _TAKEN and row.id not in ids]
     options = {row.id: _options(row, entry.plan.command) for row in changes}
     registrations.set_intents(unit, [(row.id, intent, at, options[row.id]) for row in changes], now)
     confirmed = [row.id for row, effect in effects if effect == "repeated" and row.business_key is not None]
     registrations.advance(unit, [(i, at) for i in confirmed])
     _move_rights(unit, entry, changes, intent)
+    _tell_contacts(unit, entry, explained)
+    outbox.open_waiting(unit, registrations.derive_states(unit, [row.id for row in explained], now), now)
     events.record_effects(unit, [(entry.event_id, row.id, effect) for row, effect in effects])
     _answer(unit, entry, found, repeat=not changes)
 
@@ -223,14 +229,20 @@ def _move_rights(unit: Unit, entry: Entry, changes: Sequence[Any], intent: Inten
     ids = [row.id for row in changes]
     touched = _resumed(unit, entry, changes) if intent is Intent.LIVE else rights.end(unit, ids, now)
     outbox.open_now(unit, [right_delivery(right, cause, entry.event_id) for right, cause in touched], now)
-    for row in changes:
-        known = Known(row.learner_id, *learners.identity(unit, row.learner_id), former_email=None, changed=False)
-        follows = _followers(row, entry.member.targets)
-        rows = persons.contact_rows(follows, known, row.id, entry.event_id)
-        outbox.wait(unit, [delivery for target, delivery in rows if target.when == "enrolled"], now)
-        outbox.open_now(unit, [delivery for target, delivery in rows if target.when == "accepted"], now)
+    _tell_contacts(unit, entry, changes)
     behind = rights.registrations_behind(unit, [right.id for right, _ in touched])
     outbox.open_waiting(unit, registrations.derive_states(unit, [*ids, *behind], now), now)
+
+
+def _tell_contacts(unit: Unit, entry: Entry, rows: Sequence[Any]) -> None:
+    """Have what becomes of registrations told to the CRMs that follow them, once it is settled."""
+    now = entry.member.now
+    for row in rows:
+        known = Known(row.learner_id, *learners.identity(unit, row.learner_id), former_email=None, changed=False)
+        follows = _followers(row, entry.member.targets)
+        work = persons.contact_rows(follows, known, row.id, entry.event_id)
+        outbox.wait(unit, [delivery for target, delivery in work if target.when == "enrolled"], now)
+        outbox.open_now(unit, [delivery for target, delivery in work if target.when == "accepted"], now)
 
 
 def _resumed(unit: Unit, entry: Entry, rows: Sequence[Any]) -> list[Touched]:

@@ -32,6 +32,8 @@ ROOTS: Mapping[str, frozenset[str]] = {
 }
 """What templates and conditions of a CRM target may name. ``registration`` is the enrollment: registration and course."""
 
+_ENDS = frozenset({Milestone.EXPIRED, Milestone.CANCELLED, Milestone.REFUNDED})
+
 CLEARING = frozenset({"registration.state", "registration.live"})
 """Paths whose empty value is sent too: a state that no longer stands behind anything is cleared at the target."""
 
@@ -72,6 +74,9 @@ class Due(Generic[A]):
         one = f"{self.enrollment.registration_id}:{self.enrollment.course.key}:{self.milestone.value}"
         if self.milestone is Milestone.PROGRESS:
             return f"{one}:{self.enrollment.percent}"
+        opened = self.enrollment.milestones.get(Milestone.ENROLLED)
+        if self.milestone in _ENDS and opened is not None and self.enrollment.registered_at < opened <= self.at:
+            return f"{one}:{milliseconds(opened)}"  # opened anew, it ended once more
         return f"{one}:{milliseconds(self.at)}" if self.milestone is Milestone.UPDATED else one
 
 

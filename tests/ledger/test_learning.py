@@ -174,6 +174,23 @@ async def test_a_refunded_purchase_is_not_called_cancelled(world: World):
     assert reached(work) == ["enrolled", "refunded"]
 
 
+async def test_money_that_goes_back_after_a_cancellation_is_told_too(world: World):
+    """Many a shop sends both, one after the other; the money back is news to a CRM even when access is gone already."""
+    await settled(world, buy("ETHICS", order="o-1"))
+    await world.deliver("lms")
+    await world.deliver("crm")
+    await world.accept(cancel(business_key="o-1", minute=8))
+    await world.deliver("lms")
+    await world.deliver("crm")
+    await world.accept(refund(business_key="o-1", minute=9))
+    [work] = await world.deliver("crm")
+    assert [sorted(one.milestones) for one in work.enrollments if one.course.key == "ethics"] == [
+        ["enrolled", "refunded"]
+    ]
+    await world.accept(refund(business_key="o-1", minute=9.5))
+    assert await world.deliver("crm") == []
+
+
 async def self_ended(world: World, command: EnrollmentCommand) -> list[Work]:
     await settled(world, command)
     await world.deliver("lms")

@@ -160,6 +160,17 @@ def test_an_occurrence_has_one_name_for_good() -> None:
     }
 
 
+def test_what_ends_once_more_is_another_occurrence() -> None:
+    """Cancelled, opened anew and cancelled again: it happened twice, and each of the two has its own name."""
+    names = [
+        one.occurrence
+        for reached in ({"enrolled": 1, "cancelled": 2}, {"enrolled": 3, "completed": 2, "cancelled": 4})
+        for one in due([action("cancelled"), action("completed")], work(enrollment(7, **reached)))
+    ]
+    again = int(day(3).timestamp() * 1000)
+    assert names == ["7:intro:cancelled", "7:intro:completed", f"7:intro:cancelled:{again}"]
+
+
 @pytest.mark.parametrize(
     ("template", "fault"),
     [
