@@ -77,7 +77,9 @@ def _only_noted(command: EnrollmentCommand) -> bool:
 def _update(unit: Unit, entry: Entry) -> None:
     command, now = entry.plan.command, entry.member.now
     assert command.learner is not None  # noqa: S101 - the contract of an update command
-    known = learners.upsert(unit, [persons.learner_row(command, command.learner, entry.member.source)], now)
+    known = learners.upsert(
+        unit, [persons.learner_row(command, command.learner, entry.member.source, late=entry.member.late)], now
+    )
     entry.result.learner_id = known[0].id
     persons.follow(unit, [person for person in known if person.changed], entry.member.targets, entry.event_id, now)
     concerned = registrations.followed(unit, known[0].id)
@@ -149,7 +151,7 @@ def _end_waiting_lines(unit: Unit, entry: Entry) -> bool:
         persons.learner_key(command.learner, member.source) if command.learner else "",
         {item.remote_product_id for item in command.items},
         milliseconds(command.occurred_at),
-        f"event {entry.event_id} took the purchase back",
+        f"event {entry.event_id} {quarantine.TAKEN_BACK}",
         member.now,
     )
     return ended > 0
@@ -160,7 +162,7 @@ def _set(unit: Unit, entry: Entry, found: Sequence[Any], intent: Intent) -> None
     command = entry.plan.command
     wide = command.registration_id is None and command.order.subscription_id is not None and not is_narrow(command)
     effects = [
-        (row, "older" if _stays(unit, row, command, wide=wide) else _effect(unit, row, intent, at)) for row in found
+        (row, "older" if _stays(unit, row, command, wide=wide) else _effect(unit, entry, row, intent)) for row in found
     ]
     changes = [row for row, effect in effects if effect in _EFFECTS.values()]
     effects = [(row, _taken_by(unit, row, command, effect, wide=wide)) for row, effect in effects]
@@ -192,10 +194,13 @@ def _stays(unit: Unit, row: Any, command: EnrollmentCommand, *, wide: bool) -> b
     return (taken == "refunded") is (command.undoes == "holds")
 
 
-def _effect(unit: Unit, row: Any, intent: Intent, at: int) -> str:
-    kept = Intent(row.intent)
+def _effect(unit: Unit, entry: Entry, row: Any, intent: Intent) -> str:
+    kept, at = Intent(row.intent), milliseconds(entry.plan.command.occurred_at)
     if kept is intent:
         return "repeated"
+    # Without a business key the order of the calls decides, and this one is not the last of them any more.
+    if entry.member.late and row.business_key is None and events.shaped_since(unit, row.id, entry.event_id):
+        return "older"
     if not kept.alive and intent is Intent.SUSPENDED:
         return "older"  # nothing is left to suspend
     if not registrations.wins(kept, row.occurred_at, intent, at, dated=row.business_key is not None):

@@ -26,7 +26,9 @@ def keep(unit: Unit, entry: Entry, items: Sequence[Item]) -> tuple[list[Any], li
     wanted = [item for item in items if item not in entry.plan.ignored]
     if command.business_key is None or command.learner is None or not wanted:
         return [], []
-    known = learners.upsert(unit, [persons.learner_row(command, command.learner, entry.member.source)], now)[0]
+    known = learners.upsert(
+        unit, [persons.learner_row(command, command.learner, entry.member.source, late=entry.member.late)], now
+    )[0]
     if known.changed:
         persons.follow(unit, [known], entry.member.targets, entry.event_id, now)
     lines = {plan.item: plan.line for plan in entry.plan.lines}

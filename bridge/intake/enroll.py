@@ -69,7 +69,10 @@ def people(entry: Entry) -> set[str]:
 def apply(unit: Unit, wave: Sequence[Entry]) -> None:
     """Write a wave of enroll commands of different people."""
     now = max(entry.member.now for entry in wave)
-    rows = [persons.learner_row(entry.plan.command, _learner(entry), entry.member.source) for entry in wave]
+    rows = [
+        persons.learner_row(entry.plan.command, _learner(entry), entry.member.source, late=entry.member.late)
+        for entry in wave
+    ]
     known = learners.upsert(unit, rows, now)
     # Before anything is given: a right made under the new address would be in the way of the account that moves there.
     for entry, person in zip(wave, known, strict=True):
@@ -92,10 +95,16 @@ def _opened(unit: Unit, wave: Sequence[Entry], known: Sequence[Known], now: int)
         for entry, person in zip(wave, known, strict=True)
         for plan in entry.plan.lines
     ]
-    for line, opened in zip(lines, registrations.insert(unit, [line.row for line in lines], now), strict=True):
+    for line in lines:
+        if line.entry.member.late:
+            line.opened = registrations.taken_back(unit, line.row)
+    fresh = [line for line in lines if line.opened is None]
+    for line, opened in zip(fresh, registrations.insert(unit, [line.row for line in fresh], now), strict=True):
         line.opened = opened
+    for line in lines:
+        opened = line.registration
         moved = opened.learner_id != line.known.id and _takes_over(unit, line)
-        line.effect = _effect(line, moved=moved)
+        line.effect = _effect(line, moved=moved, overtaken=_overtaken(unit, line))
     return lines
 
 
@@ -157,7 +166,17 @@ def _takes_over(unit: Unit, line: _Line) -> bool:
     return False
 
 
-def _effect(line: _Line, *, moved: bool) -> str:
+def _overtaken(unit: Unit, line: _Line) -> bool:
+    """Say whether a purchase that is understood late was followed by something that its registration rests on by now.
+
+    Without a business key the order of the calls decides, and this one is not the last of them any more.
+    """
+    opened = line.registration
+    late = line.entry.member.late and not opened.keyed and opened.intent is not Intent.LIVE
+    return late and (not opened.intent.alive or events.shaped_since(unit, opened.id, line.entry.event_id))
+
+
+def _effect(line: _Line, *, moved: bool, overtaken: bool) -> str:
     opened, at = line.registration, line.row.occurred_at
     if opened.created:
         return "created"
@@ -166,6 +185,8 @@ def _effect(line: _Line, *, moved: bool) -> str:
     if opened.intent is Intent.LIVE and opened.bare:
         return "revived"  # taken back and resumed before the purchase arrived
     if opened.intent is not Intent.LIVE:
+        if overtaken:
+            return "older"
         wins = registrations.wins(opened.intent, opened.occurred_at, Intent.LIVE, at, dated=opened.keyed)
         return "revived" if wins else "older"
     if moved:

@@ -39,8 +39,9 @@ def keep(unit: Unit, entry: Entry) -> None:
         occurred_at=milliseconds(command.occurred_at),
         note=NOTE,
     )
-    for quarantine_id in quarantine.add(unit, [row], member.now):
-        purchases.park(unit, quarantine_id, member.source.business_scope, keys)
+    if not purchases.parked_already(unit, entry.event_id, row.command):  # an event that is replayed says it again
+        for quarantine_id in quarantine.add(unit, [row], member.now):
+            purchases.park(unit, quarantine_id, member.source.business_scope, keys)
     entry.result.parked += 1
     entry.result.not_found = False
 

@@ -17,8 +17,8 @@ from bridge.ledger.outbox import DeliveryRow, right_delivery
 from bridge.ledger.unit import Unit
 
 
-def learner_row(command: EnrollmentCommand, learner: Learner, source: SourceEntry) -> LearnerRow:
-    """Return what a command says of its learner."""
+def learner_row(command: EnrollmentCommand, learner: Learner, source: SourceEntry, *, late: bool = False) -> LearnerRow:
+    """Return what a command says of its learner; ``late`` as in :class:`Member`."""
     return LearnerRow(
         namespace=source.namespace,
         remote_user_id=learner.remote_user_id,
@@ -29,7 +29,7 @@ def learner_row(command: EnrollmentCommand, learner: Learner, source: SourceEntr
         phone=learner.phone,
         attributes=orjson.dumps(learner.attributes).decode() if learner.attributes else "{}",
         occurred_at=milliseconds(command.occurred_at),
-        dated=command.event_key is not None or command.business_key is not None,
+        dated=late or command.event_key is not None or command.business_key is not None,
     )
 
 

@@ -63,6 +63,7 @@ def release(
         mapping=(catalogue.digest, catalogue.text),
         now=now,
         targets=tuple(catalogue.targets.values()),
+        late=True,
     )
     wave = [Entry(member, row.event_id, plans, result)]
     enroll.apply(unit, wave)

@@ -6,15 +6,17 @@ It never undoes what a newer event did, and a purchase that stands becomes what 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from bridge.contract.catalogue import Catalogue, SourceEntry
+from bridge.contract.command import Action
 from bridge.contract.errors import PayloadInvalid
 from bridge.contract.inbound import Enriches, InboundAdapter, Lookup
+from bridge.intake import enroll
 from bridge.intake.accept import accept_again
 from bridge.intake.intake import understood
-from bridge.intake.plan import plan
+from bridge.intake.plan import CommandPlan, plan
 from bridge.intake.result import Member, Result
 from bridge.intake.stored import event_of
 from bridge.ledger import events, quarantine, replays
@@ -87,6 +89,7 @@ def prepare(
         unreadable={where: str(fault) for where, fault in faults.items()},
         lookups=tuple(lookups),
         again=True,
+        late=True,
     )
     return Replayable(row, member)
 
@@ -106,6 +109,7 @@ def _replayed(unit: Unit, ready: Replayable, member: Member) -> Replay:
     before = replays.effects(unit, event_id)
     open_before = replays.opened(unit, event_id)
     quarantine.end_of_event(unit, event_id, "replayed", member.now)
+    member = replace(member, plans=tuple(_standing(unit, member, one, event_id) for one in member.plans))
     result: Result = accept_again(unit, member, event_id)
     if not member.unreadable:
         replays.understood(unit, event_id)
@@ -128,6 +132,22 @@ def _replayed(unit: Unit, ready: Replayable, member: Member) -> Replay:
         unmapped=result.unmapped,
         lookups=len(member.lookups),
     )
+
+
+def _standing(unit: Unit, member: Member, one: CommandPlan, event_id: int) -> CommandPlan:
+    """Leave out the lines that waited in quarantine until a later event took them back: no registration tells of that."""
+    command = one.command
+    if command.action is not Action.ENROLL:
+        return one
+    gone = [
+        item
+        for item in (*one.unmapped, *(line.item for line in one.lines))
+        if quarantine.taken_back(unit, enroll.quarantined(member, event_id, one, item))
+    ]
+    if not gone:
+        return one
+    lines = tuple(line for line in one.lines if line.item not in gone)
+    return replace(one, lines=lines, unmapped=tuple(item for item in one.unmapped if item not in gone))
 
 
 def _keep_first(

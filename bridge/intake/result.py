@@ -23,6 +23,7 @@ class Member:
         lookups: what is still to be asked at the sender.
         now: time of receipt, in milliseconds.
         again: the event is replayed: a purchase that stands becomes what the mapping of today says of it.
+        late: the event was kept earlier, and newer ones may have been accepted since, which it must not undo.
     """
 
     source: SourceEntry
@@ -35,6 +36,7 @@ class Member:
     unreadable: Mapping[str, str] = field(default_factory=dict)
     lookups: tuple[Lookup, ...] = ()
     again: bool = False
+    late: bool = False
 
 
 @dataclass(slots=True)

@@ -120,6 +120,17 @@ def taken_back(unit: Unit, registration_id: int) -> str:
     return str(rows[0].effect) if rows else ""
 
 
+def shaped_since(unit: Unit, registration_id: int, event_id: int) -> bool:
+    """Say whether an event that was kept after this one had a part in what a registration is."""
+    rows = unit.rows(
+        "SELECT 1 FROM effect WHERE registration_id = :id AND event_id > :event_id"
+        " AND effect NOT IN ('noted', 'older', 'progressed') LIMIT 1",
+        id=registration_id,
+        event_id=event_id,
+    )
+    return bool(rows)
+
+
 def registrations_of(unit: Unit, event_id: int) -> Sequence[Any]:
     """Return the registrations an event concerned: id, remote_product_id, state, in order."""
     return unit.rows(

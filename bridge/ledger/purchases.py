@@ -39,6 +39,12 @@ def park(unit: Unit, quarantine_id: int, scope: str, keys: Iterable[str]) -> Non
     )
 
 
+def parked_already(unit: Unit, event_id: int, command: str) -> bool:
+    """Say whether this command of an event waits for its purchase."""
+    statement = "SELECT 1 FROM quarantine WHERE event_id = :event_id AND kind = 'early' AND state = 'waiting' AND command = :command"
+    return bool(unit.rows(statement, event_id=event_id, command=command))
+
+
 def parked(unit: Unit, keys: Iterable[tuple[str, str]]) -> Sequence[Any]:
     """Return the commands that wait for one of these (scope, key), oldest first."""
     rows = [{"scope": scope, "key": key} for scope, key in sorted(set(keys))]

@@ -25,6 +25,9 @@ class QuarantineRow:
     note: str | None = None
 
 
+TAKEN_BACK = "took the purchase back"
+"""How the note of a line ends that waits no more because of a cancellation or a refund."""
+
 _COLUMNS = {
     "event_id": "int",
     "source": "text",
@@ -96,6 +99,22 @@ def end_of_event(unit: Unit, event_id: int, note: str, now: int) -> None:
         note=note,
         now=now,
     )
+
+
+def taken_back(unit: Unit, row: QuarantineRow) -> bool:
+    """Say whether this line, or a later repeat of it, waited here until an event took the purchase back."""
+    found = unit.rows(
+        "SELECT note FROM quarantine WHERE source = :source AND learner_key = :learner_key AND business_key = :business_key"
+        " AND remote_product_id = :product AND line = :line AND kind = 'unmapped' AND state = 'superseded'"
+        " AND occurred_at >= :at",
+        source=row.source,
+        learner_key=row.learner_key,
+        business_key=row.business_key,
+        product=row.remote_product_id,
+        line=row.line,
+        at=row.occurred_at,
+    )
+    return any(str(one.note).endswith(TAKEN_BACK) for one in found)
 
 
 def supersede(

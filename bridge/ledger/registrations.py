@@ -155,6 +155,29 @@ def insert(unit: Unit, rows: Sequence[RegistrationRow], now: int) -> list[Opened
     return results
 
 
+_TAKEN_BACK = """
+SELECT g.* FROM registration g WHERE g.source = :source AND g.learner_id = :learner AND g.remote_product_id = :product
+ AND g.line = :line AND g.business_key IS NULL AND g.intent NOT IN ('live', 'suspended')
+ AND EXISTS (SELECT 1 FROM effect e WHERE e.registration_id = g.id AND e.event_id >= :event_id)
+ORDER BY g.id DESC LIMIT 1
+"""
+
+
+def taken_back(unit: Unit, row: RegistrationRow) -> Opened | None:
+    """Return what a purchase without a business key has come to, where it or what was bought before it has ended since."""
+    if row.business_key is not None:
+        return None
+    found = unit.rows(
+        _TAKEN_BACK,
+        source=row.source,
+        learner=row.learner_id,
+        product=row.remote_product_id,
+        line=row.line,
+        event_id=row.event_id,
+    )
+    return as_opened(found[0]) if found else None
+
+
 def _find(unit: Unit, rows: Sequence[RegistrationRow]) -> list[Any]:
     keyed = [{name: getattr(row, name) for name in _KEYED} for row in rows if row.business_key is not None]
     live = [{name: getattr(row, name) for name in _KEYLESS} for row in rows if row.business_key is None]

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+from bridge.actions import Actions, ReleaseLines
+from bridge.contract.command import Action, Order
 from bridge.intake.replay import Replay, prepare, replay
+from bridge.kit.clock import SetClock
 from bridge.ledger import replays
-from tests.ledger.rig import ADA, SHOP, Adapter, World, buy, cancel, mapping
+from tests.ledger.rig import ADA, SHOP, Adapter, World, at, buy, cancel, mapping, refund, update
 
 TABLES = ("event", "learner", "registration", "grant", "right", "delivery", "quarantine", "effect")
 
 
-async def once_more(world: World, *commands: Any, dry_run: bool) -> Replay:
+async def once_more(world: World, *commands: Any, dry_run: bool = False, event_id: int = 1) -> Replay:
     adapter: Any = Adapter(commands)
 
     def work(unit):
-        [row] = replays.events(unit, [1], None, None, 10)
+        [row] = replays.events(unit, [event_id], None, None, 10)
         return replay(unit, prepare(row, SHOP, adapter, world.catalogue, world.now), dry_run=dry_run)
 
     return await world.ledger.write(work)
@@ -69,3 +72,104 @@ async def test_a_mapping_that_leads_elsewhere_moves_the_learner(world: World):
     told = await once_more(world, buy("INTRO", who=ADA), dry_run=False)
     assert [one["after"] for one in told.effects] == ["reopened"]
     assert sorted(await world.operations("lms")) == ["grant", "revoke"]
+
+
+KING = ADA.model_copy(update={"last_name": "King"})
+
+
+def now_mapped(product: str) -> Any:
+    products = mapping().products
+    return mapping("second", products={**products, ("shop", product): products["shop", "ETHICS"]})
+
+
+async def test_without_a_business_key_a_cancelled_purchase_stays_cancelled(world: World):
+    """Nobody gets back in for nothing because the first call is read once more."""
+    await world.accept(buy("INTRO"))
+    await world.accept(cancel("INTRO", learner=ADA, minute=5))
+    await world.deliver("lms")
+    told = await once_more(world, buy("INTRO"))
+    assert [one["after"] for one in told.effects] == ["older"]
+    assert await world.operations("lms") == []
+
+
+async def test_without_a_business_key_a_replayed_cancellation_leaves_a_later_purchase_alone(world: World):
+    """Whoever paid again is not taken out for the first time's cancellation."""
+    await world.accept(buy("INTRO"))
+    await world.accept(cancel("INTRO", learner=ADA, minute=5))
+    await world.accept(buy("INTRO", minute=10))
+    await world.deliver("lms")
+    await once_more(world, cancel("INTRO", learner=ADA, minute=5), event_id=2)
+    assert await world.operations("lms") == []
+    assert await world.wanted() == {"id:shop:ada": 1}
+
+
+async def test_a_cancellation_that_could_not_be_read_loses_against_the_purchase_that_followed(world: World):
+    """A repeat that found the registration alive counts as well as one that made it."""
+    await world.accept(buy("INTRO"))
+    await world.accept(update(ADA, minute=5))  # stands in for what was not understood then
+    await world.accept(buy("INTRO", minute=10))
+    await world.deliver("lms")
+    await once_more(world, cancel("INTRO", learner=ADA, minute=5), event_id=2)
+    assert await world.wanted() == {"id:shop:ada": 1}
+
+
+async def test_a_purchase_that_could_not_be_read_counts_after_an_earlier_cancellation(world: World):
+    """It is newer than what ended the first one, so it gives what was paid for."""
+    await world.accept(buy("INTRO"))
+    await world.accept(cancel("INTRO", learner=ADA, minute=5))
+    await world.accept(update(ADA, minute=5))  # stands in for what was not understood then
+    await world.deliver("lms")
+    await once_more(world, buy("INTRO", minute=10), event_id=3)
+    assert await world.operations("lms") == ["grant"]
+
+
+async def test_a_replayed_suspension_does_not_undo_its_resumption(world: World):
+    """Also where no business key lets times decide."""
+    await world.accept(buy("INTRO"))
+    await world.accept(cancel("INTRO", learner=ADA, action=Action.SUSPEND, minute=5))
+    await world.accept(cancel("INTRO", learner=ADA, action=Action.RESUME, minute=10))
+    await world.deliver("lms")
+    await once_more(world, cancel("INTRO", learner=ADA, action=Action.SUSPEND, minute=5), event_id=2)
+    assert await world.operations("lms") == []
+
+
+async def test_a_replayed_purchase_does_not_bring_an_old_name_back(world: World):
+    """What a newer event said of the person stands, even of a sender that gives no times."""
+    await world.accept(buy("INTRO"))
+    await world.accept(update(KING, minute=5))
+    await once_more(world, buy("INTRO"))
+    assert await world.one("SELECT last_name FROM learner") == "King"
+
+
+async def test_a_released_line_does_not_bring_an_old_name_back(world: World):
+    """It has waited while the person went on living."""
+    await world.accept(buy("LATER"))
+    await world.accept(update(KING, minute=5))
+    world.catalogue = now_mapped("LATER")
+    actions = Actions(world.ledger, lambda: world.catalogue, SetClock(at(10_000)))
+    await actions.release(ReleaseLines(every=True), "ada")
+    assert await world.operations("lms") == ["grant"]
+    assert await world.one("SELECT last_name FROM learner") == "King"
+
+
+async def test_a_line_that_was_taken_back_while_it_waited_gives_nothing_when_replayed(world: World):
+    """With a business key and without, mapped by now or not yet."""
+    for order in ("o-1", None):
+        whose = {"business_key": order} if order else {"learner": ADA}
+        await world.accept(buy("LATER", order=order))
+        await world.accept(cancel(minute=5, **whose))
+    await once_more(world, buy("LATER", order="o-1"))
+    await once_more(world, buy("LATER"), event_id=3)
+    assert await world.one("SELECT count(*) FROM quarantine WHERE state = 'waiting'") == 0
+    world.catalogue = now_mapped("LATER")
+    await once_more(world, buy("LATER", order="o-1"))
+    await once_more(world, buy("LATER"), event_id=3)
+    assert await world.operations("lms") == []
+
+
+async def test_an_early_refund_waits_once_however_often_it_is_replayed(world: World):
+    """One refund, one line in quarantine."""
+    early = refund(order=Order(transaction_id="tx"), minute=5)
+    await world.accept(early)
+    await once_more(world, early)
+    assert await world.one("SELECT count(*) FROM quarantine WHERE state = 'waiting'") == 1
