@@ -105,7 +105,7 @@ async def _drain(url: str, contacts: int, advance: Callable[[str], None]) -> flo
             lane = Lane(
                 mapping.targets["crm"], connector, ledger, lambda: mapping, LanePolicy(), clock, "bench", observe
             )
-            dispatcher = Dispatcher(ledger, {"crm": lane}, clock, "bench", 30.0)
+            dispatcher = Dispatcher(ledger, {"crm": lane}, clock, 30.0)
             advance(f"backlog: {contacts} contacts under {LIMIT.requests} requests in {LIMIT.seconds:g} s")
             started = time.perf_counter()
             await dispatcher.start()

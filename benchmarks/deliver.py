@@ -111,7 +111,7 @@ async def _lane(url: str, deliveries: int) -> float:
                 "bench",
                 observe,
             )
-            dispatcher = Dispatcher(ledger, {"lms": lane}, clock, "bench", 30.0)
+            dispatcher = Dispatcher(ledger, {"lms": lane}, clock, 30.0)
             started = time.perf_counter()
             await dispatcher.start()
             await done.wait()

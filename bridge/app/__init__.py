@@ -74,11 +74,11 @@ class Bridge:
         """
         await self._open_ledger(upgrade=upgrade)
         self.ledger.measure_groups(self.telemetry.group_size.observe)
-        await self._give_up(self.settings)
         lease = self.settings.dispatch.lease.total_seconds()
         lanes = self._lanes.lanes(self.settings, self.catalogue)
-        self.dispatcher = Dispatcher(self.ledger, lanes, self.clock, self._owner, lease)
+        self.dispatcher = Dispatcher(self.ledger, lanes, self.clock, lease)
         await self.dispatcher.start()
+        await self._give_up(self.settings)  # with what was in flight there when the bridge ended
         self._schedule.every(lease / 3, "tick", self.dispatcher.tick)
         self._schedule.every(60, "expiry", Expiry(self.ledger, lambda: self.catalogue, self.clock).run)
         keep = lambda: self.settings.ledger.keep_events  # noqa: E731 - the newest after a reload
@@ -101,27 +101,37 @@ class Bridge:
 
         Raises:
             ReloadRefused: it needs a restart, or would leave work behind.
-            LedgerError: the ledger is away. Asked again, or started again, the bridge goes on from wherever it was.
+            LedgerError: the ledger is away; nothing was changed, or only the giving up of a target is left to do. Asked
+                again, or started again, the bridge does it.
         """
         async with self._reloading:
-            assert self.dispatcher is not None  # noqa: S101 - only a started bridge is asked to
-            refuse_what_needs_a_restart(self.settings, settings)
-            await unfinished(self.ledger, self.settings, settings)
-            catalogue = catalogue_of(settings)
-            lanes = self._lanes.lanes(settings, catalogue)
-            try:
-                senders = self._senders.prepare(settings, catalogue)
-            except BaseException:
-                await self._lanes.discard(lanes.values(), self.dispatcher.lanes.values())
-                raise
-            before, self.settings, self.catalogue = self.catalogue, settings, catalogue
-            left = await self.dispatcher.exchange(lanes)
-            await self._lanes.discard(left, lanes.values())
-            await self._senders.exchange(senders)
-            await self._give_up(settings)  # only now that its lane has nothing in flight any more
-            done = Reloaded.between(before, catalogue, changed_targets=[lane.target.name for lane in left])
-            log.info("bridge.reloaded", **done.words())
-            return done
+            return await self._take_over(settings)
+
+    async def _take_over(self, settings: Settings) -> Reloaded:
+        assert self.dispatcher is not None  # noqa: S101 - only a started bridge is asked to
+        refuse_what_needs_a_restart(self.settings, settings)
+        await self._give_up(self.settings)  # what its lane could not end is open again by now, and would be in the way
+        await unfinished(self.ledger, self.settings, settings)
+        pauses = (
+            await self.dispatcher.pauses()
+        )  # the last that can fail because the ledger is away: nothing is changed yet
+        catalogue = catalogue_of(settings)
+        lanes = self._lanes.lanes(settings, catalogue)
+        try:
+            senders = self._senders.prepare(settings, catalogue)
+        except BaseException:
+            await self._lanes.discard(lanes.values(), self.dispatcher.lanes.values())
+            raise
+        before, self.settings, self.catalogue = self.catalogue, settings, catalogue
+        await self._senders.exchange(
+            senders
+        )  # first: a key that is withdrawn must not count until a slow target has ended
+        left = await self.dispatcher.exchange(lanes, pauses)
+        await self._lanes.discard(left, lanes.values())
+        await self._give_up(settings)  # only now that its lane has nothing in flight any more
+        done = Reloaded.between(before, catalogue, changed_targets=[lane.target.name for lane in left])
+        log.info("bridge.reloaded", **done.words())
+        return done
 
     async def stop(self) -> None:
         """Stop accepting, finish what is in flight, give leases back, close the ledger."""
@@ -182,5 +192,7 @@ class Bridge:
             LedgerError: as :meth:`reload`.
         """
         assert self._reread is not None  # noqa: S101 - whoever asks was given it
-        settings = await asyncio.to_thread(self._reread)
-        return (await self.reload(settings)).words()
+        async with (
+            self._reloading
+        ):  # before the file is read: or of two reloads, the one that read it first might come last
+            return (await self._take_over(await asyncio.to_thread(self._reread))).words()

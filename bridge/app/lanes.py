@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import aiohttp
@@ -43,6 +44,7 @@ class LaneShop:
         self._owner = owner
         self._observe = observe
         self._made: dict[int, _Made] = {}
+        self._numbers = count(1)
 
     def lanes(self, settings: Settings, catalogue: Catalogue) -> Mapping[str, Lane]:
         """Return the lanes of these settings by target: those that are there already, and new ones that don't run yet."""
@@ -67,7 +69,7 @@ class LaneShop:
             self._catalogue,
             of[2],
             self._clock,
-            self._owner,
+            f"{self._owner}-{next(self._numbers)}",  # each of its own: leases end with their lane
             self._observe,
             secrets=secrets_of(given),
         )

@@ -82,6 +82,7 @@ class Lane:
 
     Attributes:
         turns: of the loop. An idle lane takes none but for the tick.
+        owner: whose leases its deliveries are under.
     """
 
     def __init__(  # noqa: PLR0913 - wiring; all of it is needed
@@ -111,7 +112,7 @@ class Lane:
         self._catalogue = catalogue
         self._policy = policy
         self._clock = clock
-        self._owner = owner
+        self.owner = owner
         self._observe = observe
         self._secrets = spellings(secrets)
         self._stir = asyncio.Event()
@@ -186,7 +187,8 @@ class Lane:
         """Stop claiming, let what is in flight end and be settled, give back what was not begun.
 
         A call that still waits for its first rate token has not begun. One that outlasts its deadline, or a settlement
-        that a ledger which is away doesn't take, is left to its lease: the next start takes it up as unknown.
+        that a ledger which is away doesn't take, is left to its lease: when that is over, or at the next start, it is taken
+        up as unknown.
         """
         self._draining = True
         self._stir.set()
@@ -257,7 +259,7 @@ class Lane:
             return
         self._measure()
         lease = int(self._policy.lease * 1000)
-        request = ClaimRequest(self.target.name, limit, self._owner, now, lease, self.target.known_by == "email")
+        request = ClaimRequest(self.target.name, limit, self.owner, now, lease, self.target.known_by == "email")
         self._dry = self._woken = False
         try:
             claim = await self._ledger.submit(claims.claim, request)

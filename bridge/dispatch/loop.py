@@ -23,20 +23,21 @@ _NOTICED = 5_000  # milliseconds; less is a clock being kept right
 class Dispatcher:
     """Runs the lanes of all targets."""
 
-    def __init__(self, ledger: Ledger, by_target: Mapping[str, Lane], clock: Clock, owner: str, lease: float) -> None:
+    def __init__(self, ledger: Ledger, by_target: Mapping[str, Lane], clock: Clock, lease: float) -> None:
         """Take lanes that are wired and not started; ``lease`` is in seconds."""
         self.lanes = dict(by_target)
         self._ledger = ledger
         self._clock = clock
-        self._owner = owner
         self._lease = lease
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._leaving: set[str] = set()  # targets whose lane ends, so that another takes its place
         self._seen: tuple[int, int] | None = None
 
     @property
     def running(self) -> bool:
-        """Whether every lane's loop is alive."""
-        return self._tasks.keys() == self.lanes.keys() and not any(task.done() for task in self._tasks.values())
+        """Whether every lane's loop is alive; one that a reload is just replacing is not missed."""
+        staying = self.lanes.keys() - self._leaving
+        return staying <= self._tasks.keys() and not any(self._tasks[name].done() for name in staying)
 
     async def start(self) -> None:
         """Take back the leases of the dead, remember pauses, start every lane.
@@ -59,27 +60,45 @@ class Dispatcher:
         self._ledger.on_commit(self.wake)
         self._run(self.lanes)
 
-    async def exchange(self, by_target: Mapping[str, Lane]) -> list[Lane]:
-        """Let these lanes work from now on; return those that left, once what they had in flight has ended.
-
-        Lanes that stay are not disturbed. A pause by an operator is the target's, and goes over to its new lane.
+    async def pauses(self) -> dict[str, str]:
+        """Return which targets are paused, and by whom.
 
         Raises:
-            LedgerError: the pauses can't be read; nothing has changed.
+            LedgerError: they can't be read.
         """
-        pauses = {row.target: row.paused_by for row in await self._ledger.write(lanes.paused)}
-        left = [lane for name, lane in self.lanes.items() if by_target.get(name) is not lane]
-        arrived = {name: lane for name, lane in by_target.items() if self.lanes.get(name) is not lane}
-        await asyncio.gather(*(lane.drain() for lane in left))
-        for lane in left:
-            await asyncio.gather(self._tasks.pop(lane.target.name), return_exceptions=True)
-        self.lanes.clear()
-        self.lanes.update(by_target)
-        for name, lane in arrived.items():
-            if pauses.get(name, "bridge") != "bridge":
-                lane.pause(pauses[name])
-        self._run(arrived)
-        return left
+        return {row.target: row.paused_by for row in await self._ledger.write(lanes.paused)}
+
+    async def exchange(self, by_target: Mapping[str, Lane], pauses: Mapping[str, str]) -> list[Lane]:
+        """Let these lanes work from now on; return those that left, once what they had in flight has ended.
+
+        Each begins as soon as the one in its place has ended: a target that hangs keeps no other waiting. Lanes that stay
+        are not disturbed. A pause by an operator is the target's, and goes over to its new lane;
+        ``pauses`` tells of targets that had none.
+        """
+        left = {name: lane for name, lane in self.lanes.items() if by_target.get(name) is not lane}
+        for name, lane in by_target.items():
+            if name not in self.lanes:
+                self._begin(name, lane, pauses.get(name))
+        await asyncio.gather(*(self._replace(lane, by_target.get(name)) for name, lane in left.items()))
+        return list(left.values())
+
+    async def _replace(self, former: Lane, lane: Lane | None) -> None:
+        name = former.target.name
+        self._leaving.add(name)
+        try:
+            await former.drain()
+            await asyncio.gather(self._tasks.pop(name), return_exceptions=True)
+        finally:
+            self._leaving.discard(name)
+        del self.lanes[name]
+        if lane is not None:
+            self._begin(name, lane, former.paused_by)  # as it is now: an operator may have acted meanwhile
+
+    def _begin(self, name: str, lane: Lane, paused_by: str | None) -> None:
+        self.lanes[name] = lane
+        if paused_by not in (None, "bridge"):
+            lane.pause(paused_by)
+        self._run({name: lane})
 
     def _run(self, arrived: Mapping[str, Lane]) -> None:
         for name, lane in arrived.items():
@@ -92,13 +111,15 @@ class Dispatcher:
                 lane.wake()
 
     async def tick(self) -> None:
-        """Turn the safety net once: renew our leases, take back those of owners who are gone, wake every lane."""
+        """Turn the safety net once: renew our leases, take back those of whoever is gone, wake every lane."""
         now = milliseconds(self._clock.now())
         await self._follow_clock(now)
         until = now + int(self._lease * 1000)
-        await self._ledger.write(lambda unit: claims.renew_leases(unit, self._owner, until))
+        owners = {lane.owner for lane in self.lanes.values()}
+        # Not those of a lane that a reload has replaced: what it could not end is taken up as unknown when they are over.
+        await self._ledger.write(lambda unit: [claims.renew_leases(unit, owner, until) for owner in sorted(owners)])
+        await self._ledger.write(lambda unit: claims.return_expired(unit, now))
         if self._ledger.shared:
-            await self._ledger.write(lambda unit: claims.return_expired(unit, now))
             self._take_over_pauses(await self._ledger.write(lanes.paused))
         self.wake(frozenset(self.lanes))
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import threading
 from pathlib import Path
 
 import aiohttp
 import pytest
 
+from bridge.actions import Actions
 from bridge.app import Bridge
 from bridge.app.reload import ReloadRefused
 from bridge.registry import Registry
@@ -239,3 +241,106 @@ async def test_without_a_daemon_there_is_nothing_to_reload(tmp_path) -> None:
     said = await command("reload", "--config", path)
     assert said.code == 1
     assert "no daemon runs on this ledger" in said.err
+
+
+async def test_a_pause_while_its_lane_is_exchanged_is_not_lost(tmp_path) -> None:
+    """The new lane is paused as its former was in the end; and a probe does not take the bridge for broken meanwhile."""
+    async with emulators("elevate") as targets, running(tmp_path, targets) as (bridge, ams):
+        targets["elevate"].now_fails("delay", seconds=1, times=1)
+        await ams.register()
+        await until(lambda: targets["elevate"].journal)
+        path = configuration(tmp_path, targets)
+        change(path, 'connector = "elevate"', 'connector = "elevate"\nconcurrency = 2')
+        former = bridge.dispatcher.lanes["elevate"]
+        reloading = asyncio.create_task(bridge.reload(settings(path)))
+        await until(lambda: former._draining and former._at_rest.is_set())
+        actions = Actions(bridge.ledger, lambda: bridge.catalogue, bridge.clock, bridge.dispatcher.lanes)
+        assert (await ams.get("/readyz"))[0] == 200
+        await actions.act("pause", {"target": "elevate"}, "ada")
+        assert not reloading.done()
+        await reloading
+        assert bridge.dispatcher.lanes["elevate"].paused_by == "ada"
+
+
+async def test_a_target_that_hangs_keeps_no_other_lane_from_being_exchanged(tmp_path) -> None:
+    """What is bought meanwhile is delivered elsewhere."""
+    async with emulators("elevate", "academy_of_mine") as targets, running(tmp_path, targets) as (bridge, ams):
+        targets["academy_of_mine"].now_fails("delay", seconds=2, times=1)
+        await ams.register()
+        await until(lambda: targets["academy_of_mine"].journal)
+        path = configuration(tmp_path, targets)
+        path.write_text(path.read_text().replace("[dispatch]", '[dispatch]\nmax_age = "2d"'))
+        reloading = asyncio.create_task(bridge.reload(settings(path)))
+        await asyncio.sleep(0.2)
+        await ams.register(user="2")
+        await until(lambda: len(live(targets["elevate"])) == 2)
+        assert not reloading.done()
+        await reloading
+
+
+async def test_what_an_exchanged_lane_could_not_end_is_taken_up_when_its_lease_is_over(tmp_path) -> None:
+    """Nobody has to wait for the next start of the bridge."""
+    async with emulators("elevate") as targets, running(tmp_path, targets) as (bridge, ams):
+        await ams.register()
+        await until(lambda: live(targets["elevate"]))
+        former = bridge.dispatcher.lanes["elevate"].owner
+        await bridge.ledger.write(
+            lambda unit: unit.run(
+                "UPDATE delivery SET state = 'leased', lease = 'x', lease_owner = :owner, lease_until = 1", owner=former
+            )
+        )
+        path = configuration(tmp_path, targets)
+        change(path, 'connector = "elevate"', 'connector = "elevate"\nconcurrency = 2')
+        await bridge.reload(settings(path))
+        await bridge.dispatcher.tick()
+        states = await bridge.ledger.read(lambda c: c.exec_driver_sql("SELECT state FROM delivery").scalars().all())
+        assert states != ["leased"]
+
+
+async def test_of_two_reloads_at_once_the_newest_file_counts(tmp_path) -> None:
+    """However long the reading of the older one took."""
+    async with emulators("elevate") as targets:
+        path = configuration(tmp_path, targets)
+        read = 0
+
+        def reread():
+            nonlocal read
+            read += 1
+            found = settings(path)
+            if read == 1:
+                threading.Event().wait(0.5)
+            return found
+
+        bridge = Bridge(settings(path), reread=reread)
+        await bridge.start()
+        try:
+            older = asyncio.create_task(bridge.reread())
+            await asyncio.sleep(0.2)
+            change(path, 'title = "Ethics"', 'title = "The newest"')
+            await bridge.reread()
+            await older
+            assert bridge.catalogue.courses["ethics"].title == "The newest"
+        finally:
+            await bridge.stop()
+
+
+async def test_what_was_in_flight_at_a_target_that_is_given_up_ends_at_the_start(tmp_path) -> None:
+    """So that the target can be taken out of the file with the next reload."""
+    async with emulators("elevate", "hubspot") as targets:
+        async with running(tmp_path, targets) as (bridge, ams):
+            await targets["hubspot"].stop()
+            await ams.register()
+            await until(lambda: live(targets["elevate"]))
+            await bridge.dispatcher.drain()
+            await bridge.ledger.write(
+                lambda unit: unit.run("UPDATE delivery SET state = 'leased', lease = 'x' WHERE target = 'hubspot'")
+            )
+        path = configuration(tmp_path, targets)
+        change(path, 'connector = "hubspot"', 'connector = "hubspot"\ndrop = true')
+        bridge = Bridge(settings(path))
+        await bridge.start()
+        try:
+            without(path, "hubspot")
+            await bridge.reload(settings(path))
+        finally:
+            await bridge.stop()

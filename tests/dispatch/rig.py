@@ -125,7 +125,7 @@ class Rig:
     async def start(self) -> None:
         """Start the lanes, as after a start of the bridge."""
         lanes = {"lms": self._lane("lms", Elevate, self.lms), "crm": self._lane("crm", Hubspot, self.crm)}
-        self.dispatcher = Dispatcher(self.ledger, lanes, self.clock, "me", 30.0)
+        self.dispatcher = Dispatcher(self.ledger, lanes, self.clock, 30.0)
         await self.dispatcher.start()
 
     def _lane(self, name: str, kind: Any, emulator: Any) -> Lane:

@@ -31,9 +31,7 @@ class AtMailchimp(Rig):
         self.crm = Sandbox()
 
     async def start(self) -> None:
-        self.dispatcher = Dispatcher(
-            self.ledger, {"crm": self._lane("crm", Mailchimp, self.crm)}, self.clock, "me", 30.0
-        )
+        self.dispatcher = Dispatcher(self.ledger, {"crm": self._lane("crm", Mailchimp, self.crm)}, self.clock, 30.0)
         await self.dispatcher.start()
 
     def calls(self, method: str, path: str) -> int:
