@@ -35,6 +35,9 @@ _CHUNK = 65_536
 _MEMBERS = 10
 _LEVELS = 4
 _LONGEST_RETRY_AFTER = 86_400.0
+_LONGEST_WINDOW = 3_600.0  # seconds
+_HIGHEST_LIMIT = 100_000
+_MOST_WINDOWS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,14 +166,19 @@ class Windows:
         """Take over the target's own limit for the window of this length, and make room for what others used of it.
 
         Idempotent. Where the operator set a limit for the window it stays, unless the target's is lower.
+        A limit that nobody can mean is passed over: none at all, or of a window so long that the lane would stand still.
         """
+        if not (1 <= rate.requests <= _HIGHEST_LIMIT and 0 < rate.seconds <= _LONGEST_WINDOW):
+            return
         window = next((one for one in self._windows if one.rate.seconds == rate.seconds), None)
         if window is None:
+            if len(self._windows) >= _MOST_WINDOWS:
+                return
             self._windows.append(window := _Window(rate, rate))
         lower = self._fixed and window.given.requests < rate.requests
         window.rate = window.given if lower else rate
         if remaining is not None:
-            window.others(rate.requests - remaining - self._under_way, self._clock.monotonic())
+            window.others(rate.requests - max(0, remaining) - self._under_way, self._clock.monotonic())
 
 
 @dataclass(slots=True)

@@ -546,6 +546,22 @@ async def test_what_others_used_of_the_targets_limit_is_not_ours_to_use() -> Non
     assert await room(windows) == 10
 
 
+@pytest.mark.parametrize("named", [Rate(0, 1.0), Rate(-1, 1.0), Rate(10**30, 1.0), Rate(5, 1e9), Rate(5, 0.0)])
+async def test_a_limit_that_nobody_can_mean_changes_nothing(named: Rate) -> None:
+    """No header of a target makes its lane stand still, or the bridge keep millions of times."""
+    windows = Windows([Rate(2, 1.0)], SystemClock())
+    windows.learn(named, remaining=0)
+    assert await room(windows) == 2
+
+
+async def test_a_target_that_names_ever_other_windows_is_not_followed() -> None:
+    """Each would be looked at before every request."""
+    windows = Windows([], SystemClock())
+    for seconds in range(1, 1_000):
+        windows.learn(Rate(10, float(seconds)), remaining=-5)
+    assert len(windows._windows) < 10
+
+
 async def test_no_window_never_waits() -> None:
     """Loopback targets, and whoever publishes no limit."""
     times = await spend(FREE, 500)
