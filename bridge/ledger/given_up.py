@@ -15,14 +15,19 @@ GROUP BY target
 """
 _BEHIND = """
 SELECT DISTINCT t.registration_id FROM "right" w JOIN "grant" t ON t.right_id = w.id
-WHERE w.target = :target AND (w.wanted = 1 OR w.held <> 'no')
+WHERE w.target = :target AND (w.wanted = 1 OR w.held <> 'no' OR t.superseded = 0)
 """
-# The grant lives on without a right, so that its end is still found by date.
+# The grant goes on without a right, so that its end is still found by date; a suspended one, too: resumed at a target that
+# is gone, it would be waited for in vain.
 _INSTEAD = """
 INSERT INTO "grant" (registration_id, course, right_id, live, expires_at, full_access)
-SELECT t.registration_id, t.course, NULL, t.live, t.expires_at, t.full_access FROM "right" w JOIN "grant" t ON t.right_id = w.id
-WHERE w.target = :target AND t.live = 1 AND t.superseded = 0
-ON CONFLICT DO NOTHING
+SELECT t.registration_id, t.course, NULL, max(t.live),
+ CASE WHEN count(t.expires_at) < count(*) THEN NULL ELSE max(t.expires_at) END, max(t.full_access)
+FROM "right" w JOIN "grant" t ON t.right_id = w.id
+WHERE w.target = :target AND t.superseded = 0
+GROUP BY t.registration_id, t.course
+ON CONFLICT (registration_id, course, coalesce(right_id, 0))
+DO UPDATE SET live = excluded.live, superseded = 0, expires_at = excluded.expires_at, full_access = excluded.full_access
 """
 _ENDED = """
 UPDATE "grant" SET live = 0, superseded = 1 WHERE right_id IN (SELECT id FROM "right" WHERE target = :target) AND superseded = 0
