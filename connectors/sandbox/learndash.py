@@ -1,6 +1,7 @@
 """Plays a WordPress site with LearnDash: users with unique names and addresses, and who is in which course.
 
-The rows that a change of a course's users answers are assumed; with ``tells`` off it answers an empty list.
+A change of a course's users answers a row for each of them, as LearnDash does from 3.4 on; V1 answers an empty list, and so
+does V2 with ``tells`` off, as in 3.3. The list of a user's courses ends after ten, as before 5.0, unless ``pages`` is set.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ _ROUTES = (
     ("POST", r"/wp/v2/users/(\d+)", "_change"),
     ("GET", r"/ldlms/v[12]", "_index"),
     ("GET", r"/ldlms/v[12]/sfwd-courses/(\d+)", "_course"),
+    ("GET", r"/ldlms/v[12]/sfwd-courses/(\d+)/users", "_users_of"),
     ("POST", r"/ldlms/v[12]/sfwd-courses/(\d+)/users", "_let_in"),
     ("DELETE", r"/ldlms/v[12]/sfwd-courses/(\d+)/users", "_shut_out"),
     ("GET", r"/ldlms/v[12]/users/(\d+)/courses", "_courses_of"),
@@ -49,7 +51,7 @@ class User:
 
 @dataclass(slots=True)
 class Course:
-    """A course, with its users in ``members`` and those of its groups in ``grouped``."""
+    """A course, with its users in ``members`` and those of its groups in ``grouped``; ``full`` lets nobody in and says nothing."""
 
     id: int
     status: str = "publish"
@@ -63,8 +65,9 @@ class LearnDash(Emulator):
     """Holds users and courses by id.
 
     ``learndash`` is whether the plug-in's API is on, ``pretty`` whether the site has pretty permalinks. ``denied`` names
-    capabilities that our user lacks. ``taken_status`` is what a taken name answers: 400 or 500. ``tells`` is whether a
-    change says of each user that it was done.
+    capabilities that our user lacks, ``manage_options`` being an administrator's. ``taken_status`` is what a taken name answers: 400 or 500. ``tells`` is whether a
+    change says of each user that it was done, ``pages`` whether the list of a user's courses has further pages.
+    ``staff_is_in`` is LearnDash's setting that lets administrators into every course.
     """
 
     credentials: ClassVar[Mapping[str, Any]] = {"username": "bridge", "application_password": PASSWORD}
@@ -79,6 +82,8 @@ class LearnDash(Emulator):
         self.denied: set[str] = set()
         self.taken_status = 500
         self.tells = True
+        self.pages = False
+        self.staff_is_in = False
         self._last_user = 10
 
     def accommodate(self, settings: Any, courses: Sequence[Any]) -> None:
@@ -124,6 +129,13 @@ class LearnDash(Emulator):
         for method, pattern, name in _ROUTES:
             found = re.fullmatch(pattern, route)
             if found and method == request.method and (self.learndash or not route.startswith("/ldlms")):
+                if (
+                    route.startswith("/ldlms")
+                    and found.groups()
+                    and "manage_options" in self.denied
+                    and "users" in route
+                ):
+                    return _fault(403, "ld_rest_cannot_view", "Sorry, you are not allowed to view this item.")
                 answers: _Answers = getattr(self, name)
                 return await answers(request, *[int(part) for part in found.groups()])
         return _fault(404, "rest_no_route", "No route was found matching the URL and request method.")
@@ -178,37 +190,59 @@ class LearnDash(Emulator):
             return _no_course()
         return web.json_response({"id": number, "status": course.status, "price_type": course.price_type})
 
-    async def _let_in(self, request: web.Request, number: int) -> web.Response:
-        course = self.courses.get(number)
-        if course is None:
+    async def _users_of(self, request: web.Request, number: int) -> web.Response:
+        """The plug-in's filter does not match its own address here: everybody is listed."""
+        if number not in self.courses:
             return _no_course()
-        told = []
-        for user in orjson.loads(await request.read())["user_ids"]:
-            new = user in self.users and user not in course.members and not course.full
-            if new:
-                course.members.append(user)
-            told.append({"user_id": user, "status": "success" if new else "failed", "code": "learndash_rest_enroll"})
-        return web.json_response(told if self.tells else [])
+        return _page(request, [{"id": user.id, "name": user.name} for user in self.users.values()])
+
+    async def _let_in(self, request: web.Request, number: int) -> web.Response:
+        return await self._changed(request, number, inside=True)
 
     async def _shut_out(self, request: web.Request, number: int) -> web.Response:
-        course = self.courses.get(number)
+        return await self._changed(request, number, inside=False)
+
+    async def _changed(self, request: web.Request, number: int, *, inside: bool) -> web.Response:
+        course, what = self.courses.get(number), "enroll" if inside else "unenroll"
         if course is None:
             return _no_course()
-        told = []
-        for user in orjson.loads(await request.read())["user_ids"]:
-            inside = user in course.members
-            if inside:
-                course.members.remove(user)
-            told.append(
-                {"user_id": user, "status": "success" if inside else "failed", "code": "learndash_rest_unenroll"}
+        if course.price_type == "open":
+            return _fault(
+                406, "learndash_rest_rejected_course_open", f"Cannot {what} users when Course price type is open."
             )
-        return web.json_response(told if self.tells else [])
+        body = orjson.loads(await request.read())
+        if set(body) != {"user_ids"} or not all(type(user) is int for user in body["user_ids"]):
+            return _fault(400, "rest_invalid_param", "Invalid parameter(s): user_ids")
+        if not body["user_ids"]:
+            return _fault(404, "rest_post_invalid_id", "Missing User IDs.")
+        rows = [self._change_of(course, user, inside=inside) for user in body["user_ids"]]
+        return web.json_response(
+            [row for row in rows if row] if self.tells and "/v1/" not in str(request.rel_url) else []
+        )
+
+    def _change_of(self, course: Course, user: int, *, inside: bool) -> dict[str, Any] | None:
+        if user not in self.users:
+            return _row(user, "rest_user_invalid_id" if inside else "rest_post_invalid_id")
+        if self.staff_is_in and "administrator" in self.users[user].roles:
+            return _row(user, "learndash_rest_admin_auto_enroll")
+        what = "learndash_rest_enroll" if inside else "learndash_rest_unenroll"
+        if (user in course.members) is inside:
+            return _row(user, f"{what}_failed")
+        if inside and course.full:
+            return None
+        (course.members.append if inside else course.members.remove)(user)
+        return _row(user, f"{what}_success")
 
     async def _courses_of(self, request: web.Request, number: int) -> web.Response:
         if number not in self.users:
             return _no_user()
-        found = [one.id for one in self.courses.values() if number in one.members or number in one.grouped]
-        return _page(request, [{"id": course, "title": {"rendered": f"Course {course}"}} for course in found])
+        staff = self.staff_is_in and "administrator" in self.users[number].roles
+        found = [
+            {"id": one.id, "title": {"rendered": f"Course {one.id}"}}
+            for one in self.courses.values()
+            if staff or one.price_type == "open" or number in one.members or number in one.grouped
+        ]
+        return _page(request, found) if self.pages or "/v1/" in str(request.rel_url) else web.json_response(found[:10])
 
     def _by_email(self, email: str) -> User | None:
         return next((user for user in self.users.values() if user.email.casefold() == email.casefold()), None)
@@ -254,6 +288,15 @@ def _page(request: web.Request, rows: Sequence[Mapping[str, Any]]) -> web.Respon
 
 def _fault(status: int, code: str, message: str) -> web.Response:
     return web.json_response({"code": code, "message": message, "data": {"status": status}}, status=status)
+
+
+def _row(user: int, code: str) -> dict[str, Any]:
+    return {
+        "user_id": user,
+        "status": "success" if code.endswith("_success") else "failed",
+        "code": code,
+        "message": code,
+    }
 
 
 def _no_user() -> web.Response:

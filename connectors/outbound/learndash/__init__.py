@@ -3,9 +3,8 @@
 Authentication: a WordPress application password, as HTTP Basic over TLS, of a user with an administrator's rights.
 
 Idempotency: people are found by their exact e-mail address, which is unique at WordPress, and looked up once more when a
-name or address turns out to be taken. Access to a course is a set of users: giving it twice is giving it once. Whoever the
-answer does not call done is looked up in the list of the user's courses. One call lets many users of a batch into a course;
-when it fails, each goes alone.
+name or address turns out to be taken. Access to a course is a set of users: giving it twice is giving it once. One call lets
+many users of a batch into a course; when it fails, each goes alone.
 
 What is changed: first name, last name and address on an update, each only where it differs, and the display name where it
 was made of the former names; never a password, a role or another field. An account that is there already is taken as it is.
@@ -14,12 +13,17 @@ LearnDash takes no end of access by this API: the bridge ends access itself. A r
 what that does to the progress is the plug-in's business. A page of HTML with status 403 comes from a security plug-in: the
 lane waits five minutes and tries again.
 
-Not confirmed by any source we have: ``/?rest_route=`` for LearnDash's part; the status and codes of errors, above all
-``existing_user_login``, ``existing_user_email``, ``rest_no_route`` and ``learndash_rest_invalid_id``; the answer of the
-course's users (rows with ``user_id`` and ``status`` are understood, anything else is confirmed by a look); that repeating
-is harmless; that the list of a user's courses has their ids; which characters a user name may have; and ``price_type``.
+The plug-in tells of each user whether something was done. "Already enrolled" counts as done, since before LearnDash 5.0 the
+list of a user's courses ends after ten; that list is asked where nothing is told, as V1 and 3.3 do. A course that is open to
+everybody takes nobody in or out (406), and only an administrator may change who is in a course. An end of access that a
+course has by its own setting at LearnDash is not looked at.
 
-Source: the vendor's developer pages on REST API V2 (course users, user courses), and third-party clients.
+Not confirmed by any source we have: ``/?rest_route=`` for LearnDash's part; the statuses of ``existing_user_login`` and
+``existing_user_email``; the list of a user's courses at V1; which characters a user name may have; and ``price_type`` as a
+field of a course. No answer was seen of a live site: rows and codes are read from the plug-in's source, releases 3.3 to 5.0.
+
+Source: the vendor's developer pages on REST API V2 (course users, user courses), third-party clients, and the published
+sources of LearnDash's and WordPress' REST controllers.
 """
 
 from __future__ import annotations

@@ -16,6 +16,9 @@ from connectors.outbound.learndash.faults import Ended, code_of, garbled, refusa
 from connectors.outbound.learndash.settings import LearnDashSettings
 
 _PAGE, _MOST_PAGES = 100, 50
+# What LearnDash says of a user whom it had not to let in any more. Its list of the user's courses would be no proof:
+# from 3.4 on, before 5.0, it ends after ten, whatever is asked for.
+_IN_ALREADY = ("learndash_rest_enroll_failed", "learndash_rest_admin_auto_enroll")
 
 
 class Api:
@@ -78,14 +81,17 @@ class Api:
 
     async def let_in(self, course: int, users: Sequence[str]) -> set[str]:
         """Give users access to a course and return those of whom the answer says that it was done."""
-        return await self._members("POST", course, users, "enroll")
+        return await self._members("POST", course, users, "enroll", _IN_ALREADY)
 
     async def shut_out(self, course: int, users: Sequence[str]) -> set[str]:
         """Take access to a course from users and return those of whom the answer says that it was done."""
         return await self._members("DELETE", course, users, "remove")
 
     async def is_in(self, user: str, course: int) -> bool:
-        """Say whether the user has access to the course."""
+        """Say whether the list of the user's courses has this one.
+
+        The list of the course's users is no proof of anything: by their source, some releases answer it with everybody.
+        """
         what, route = "list the user's courses", f"{self._learndash}/users/{user}/courses"
         for number in range(1, _MOST_PAGES + 1):
             answer = await self.send("GET", route, per_page=str(_PAGE), page=str(number))
@@ -105,6 +111,12 @@ class Api:
         answer = await self.send("GET", f"{self._learndash}/sfwd-courses/{number}")
         return _with_id(answer, "read the course", "refused", course=True)
 
+    async def may_enroll(self, number: int) -> None:
+        """Look whether we may change who is in a course: whoever may not is not shown its users, either."""
+        answer = await self.send("GET", f"{self._learndash}/sfwd-courses/{number}/users", per_page="1")
+        if not answer.ok:
+            raise refusal(answer, "look at the course's users", "refused", "course")
+
     async def has_learndash(self) -> bool:
         """Say whether LearnDash's API is there: WordPress shows each part of its API at that part's own address."""
         answer = await self.send("GET", self._learndash)
@@ -114,7 +126,9 @@ class Api:
             raise refusal(answer, "look for LearnDash", "refused", "course")
         return True
 
-    async def _members(self, method: str, course: int, users: Sequence[str], what: str) -> set[str]:
+    async def _members(
+        self, method: str, course: int, users: Sequence[str], what: str, so: Sequence[str] = ()
+    ) -> set[str]:
         numbers = [int(one) if one.isdecimal() else one for one in dict.fromkeys(users)]
         answer = await self.send(method, f"{self._learndash}/sfwd-courses/{course}/users", {"user_ids": numbers})
         if not answer.ok:
@@ -122,8 +136,8 @@ class Api:
         body = answer.json
         if not isinstance(body, list | dict):
             raise garbled(what, answer.status)
-        told = body if isinstance(body, list) else []
-        return {str(row.get("user_id")) for row in told if isinstance(row, dict) and row.get("status") == "success"}
+        told = [row for row in body if isinstance(row, dict)] if isinstance(body, list) else []
+        return {str(row.get("user_id")) for row in told if row.get("status") == "success" or row.get("code") in so}
 
 
 def _with_id(answer: Answer, what: str, refused: str, *, course: bool = False) -> dict[str, Any]:

@@ -29,7 +29,21 @@ async def findings(api: Api, courses: Sequence[int]) -> Sequence[Finding]:
     if not there:
         error = ERRORS_HERE["no-learndash"]
         return [*seen, Finding("LearnDash API", ok=False, said=error.sentence, remedy=error.next_step)]
-    return [*seen, Finding("LearnDash API", ok=True), *[await _course(api, one) for one in dict.fromkeys(courses)]]
+    seen.append(Finding("LearnDash API", ok=True))
+    looked = [await _course(api, one) for one in dict.fromkeys(courses)]
+    return [*seen, *await _enrolling(api, courses), *looked]
+
+
+async def _enrolling(api: Api, courses: Sequence[int]) -> Sequence[Finding]:
+    """Try it at one course: the same right is needed for all of them."""
+    what = "right to enroll"
+    if not courses:
+        return []
+    try:
+        await api.may_enroll(courses[0])
+    except Ended as ended:
+        return [] if ended.fault == "no-such-course" else [_fault(what, ended)]
+    return [Finding(what, ok=True)]
 
 
 async def _course(api: Api, number: int) -> Finding:

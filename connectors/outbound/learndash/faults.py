@@ -27,10 +27,14 @@ ERRORS_HERE: Mapping[str, Explanation] = {
         "The bridge's WordPress user may not change who is in this course.",
         "Give the user who is set as username the role of an administrator at WordPress, then run `bridge requeue`.",
     ),
+    "no-administrator": Explanation(
+        "LearnDash has only administrators change who is in a course, and the bridge's WordPress user is none.",
+        "Give the user who is set as username the role of an administrator at WordPress, then run `bridge resume`.",
+    ),
     "no-learndash": Explanation(
         "WordPress answers, but LearnDash's API is not there.",
-        "Turn the LearnDash plug-in on, and in its settings the REST API of the version that api_version names; then run "
-        "`bridge resume`.",
+        "Turn the LearnDash plug-in on, and in its settings the REST API of the version that api_version names, with the "
+        "paths that it comes with; then run `bridge resume`.",
     ),
     "no-api": Explanation(
         "There is no WordPress API at this address.",
@@ -40,6 +44,10 @@ ERRORS_HERE: Mapping[str, Explanation] = {
     "no-such-course": Explanation(
         "The course that the mapping names does not exist at LearnDash.",
         "Correct course_id in [courses.*], then run `bridge requeue`.",
+    ),
+    "open-course": Explanation(
+        "The course is open to everybody, and LearnDash neither enrolls anybody in such a course nor takes anybody out.",
+        'Set the course\'s access mode at LearnDash to "closed", then run `bridge requeue`.',
     ),
     "no-such-user": Explanation(
         "The user does not exist at WordPress any more.",
@@ -63,18 +71,23 @@ ERRORS_HERE: Mapping[str, Explanation] = {
     ),
     "still-in": Explanation(
         "LearnDash took the request, and the learner is in the course all the same.",
-        "Look whether a LearnDash group or the course's access mode lets the learner in, then run `bridge requeue`.",
+        "Look whether a LearnDash group, the course's access mode or the role of an administrator lets the learner in; then "
+        "run `bridge requeue`.",
     ),
 }
 """By a short name; the connector's ``errors``."""
 
 _CODES: Mapping[str, str] = {
     "rest_no_route": "no-learndash",
+    "ld_rest_cannot_view": "no-administrator",
     "rest_user_invalid_id": "no-such-user",
+    "learndash_rest_invalid_user_id": "no-such-user",
     "rest_post_invalid_id": "no-such-course",
     "learndash_rest_invalid_id": "no-such-course",
+    "learndash_rest_invalid_course_id": "no-such-course",
+    "learndash_rest_rejected_course_open": "open-course",
 }
-_EVERYWHERE = ("no-learndash", "right", "password", "no-api")
+_EVERYWHERE = ("no-learndash", "right", "no-administrator", "password", "no-api")
 _TAKEN = ("existing_user_login", "existing_user_email")
 
 
@@ -137,11 +150,11 @@ def _known(status: int, code: str, of: str) -> str | None:
     if status == 401:
         return "password"
     if status == 403:
-        return "right" if of == "user" else "course-right"
+        return _CODES.get(code, "right" if of == "user" else "course-right")
     if status == 404:
         fallback = "no-api" if not code else "no-such-user" if of == "user" else "no-such-course"
         return _CODES.get(code, fallback)
-    return _CODES.get(code) if status == 400 else None
+    return _CODES.get(code) if status in (400, 406) else None
 
 
 def rows(body: Any, what: str) -> list[Mapping[str, Any]]:

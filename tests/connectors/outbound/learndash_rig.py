@@ -5,7 +5,7 @@ from __future__ import annotations
 import aiohttp
 
 from bridge.contract.command import Learner
-from bridge.contract.outbound import Outcome, Receipt
+from bridge.contract.outbound import Operation, Outcome, Receipt
 from bridge.kit.clock import SystemClock
 from bridge.kit.http import Http, Windows
 from connectors.outbound.learndash import CONNECTOR
@@ -28,3 +28,8 @@ def receipt(outcome: Outcome) -> Receipt:
     """Return the outcome, which must be a receipt."""
     assert isinstance(outcome, Receipt), outcome
     return outcome
+
+
+def grants(rig: Rig, *people: Learner, **changes) -> list:
+    """Return a grant for each of them."""
+    return [rig.work(Operation.GRANT, who, **changes) for who in people]

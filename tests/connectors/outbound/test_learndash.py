@@ -17,7 +17,7 @@ from connectors.outbound.learndash import CONNECTOR
 from connectors.outbound.learndash.faults import ERRORS_HERE
 from connectors.outbound.learndash.settings import LearnDashCourse
 from connectors.sandbox.learndash import PASSWORD, LearnDash
-from tests.connectors.outbound.learndash_rig import CYD, receipt, rig_for
+from tests.connectors.outbound.learndash_rig import CYD, grants, receipt, rig_for
 from tests.suites.outbound import ADA, BOB, LmsSuite, Rig
 
 HTML = "<html><title>Access denied</title></html>"
@@ -33,13 +33,13 @@ class TestPretty(LmsSuite):
 
 
 class TestRestRoute(LmsSuite):
-    """A site without, and an older plug-in."""
+    """A site without, and an older plug-in: it does not say what it did, so that a look follows."""
 
     type = "learndash"
     target: ClassVar = {"rest_route": True, "api_version": "v1"}
     course: ClassVar = {"course_id": "42"}
     missing: ClassVar = {"course_id": 99}
-    requests = 3
+    requests = 4
 
 
 @pytest.fixture
@@ -57,11 +57,6 @@ async def session():
 @pytest.fixture
 def rig(site, session) -> Rig:
     return rig_for(site, session)
-
-
-def grants(rig: Rig, *people: Learner, **changes) -> list:
-    """Return a grant for each of them."""
-    return [rig.work(Operation.GRANT, who, **changes) for who in people]
 
 
 async def test_a_cold_grant_sends_the_documented_fields(site, rig) -> None:
@@ -137,43 +132,6 @@ async def test_an_address_of_somebody_who_can_not_be_seen_is_for_a_person(site, 
     outcome = await rig.do(Operation.GRANT)
     assert isinstance(outcome, NeedsOperator)
     assert outcome.why.startswith(ERRORS_HERE["login-taken"].sentence)
-
-
-async def test_who_is_in_already_stays_in(site, rig) -> None:
-    """The answer calls it a failure; a look tells that it is so."""
-    site.courses[42].members.append(site.add_user(str(ADA.email)).id)
-    receipt(await rig.do(Operation.GRANT))
-    assert site.courses[42].members == [11]
-    assert site.journal[-1].path == "/wp-json/ldlms/v2/users/11/courses"
-
-
-async def test_a_plug_in_that_does_not_say_what_it_did_is_asked(site, rig) -> None:
-    """Letting in and shutting out are both confirmed by a look."""
-    site.tells = False
-    granted = receipt(await rig.do(Operation.GRANT))
-    receipt(await rig.do(Operation.REVOKE, refs=granted.refs))
-    assert rig.live() == []
-    site.courses[42].full = True
-    outcome = await rig.do(Operation.GRANT)
-    assert isinstance(outcome, NeedsOperator)
-    assert outcome.why.startswith(ERRORS_HERE["not-in"].sentence)
-
-
-async def test_who_is_in_through_a_group_can_not_be_shut_out(site, rig) -> None:
-    """And somebody is told."""
-    site.courses[42].grouped.add(site.add_user(str(ADA.email)).id)
-    outcome = await rig.do(Operation.REVOKE)
-    assert isinstance(outcome, NeedsOperator)
-    assert "group" in outcome.remedy
-
-
-async def test_revoking_what_was_never_held_makes_nobody(site, rig) -> None:
-    """Neither an unknown person nor an unknown course is a fault."""
-    assert "not enrolled" in receipt(await rig.do(Operation.REVOKE)).note
-    site.add_user(str(ADA.email))
-    receipt(await rig.do(Operation.REVOKE))
-    assert "course is gone" in receipt(await rig.do(Operation.REVOKE, table={"course_id": 99})).note
-    assert len(site.users) == 1
 
 
 async def test_a_stale_user_id_is_looked_up_again(site, rig) -> None:
@@ -302,9 +260,12 @@ async def test_a_security_plug_in_between_two_steps_loses_nothing(site, rig) -> 
         ("users", 401, "rest_not_logged_in", "password", "lane"),
         ("/wp/v2/users", 403, "rest_forbidden_context", "right", "lane"),
         ("sfwd-courses", 403, "rest_forbidden", "course-right", "delivery"),
+        ("sfwd-courses", 403, "ld_rest_cannot_view", "no-administrator", "lane"),
         ("sfwd-courses", 404, "rest_no_route", "no-learndash", "lane"),
         ("sfwd-courses", 404, "rest_post_invalid_id", "no-such-course", "delivery"),
         ("sfwd-courses", 400, "learndash_rest_invalid_id", "no-such-course", "delivery"),
+        ("sfwd-courses", 404, "learndash_rest_invalid_course_id", "no-such-course", "delivery"),
+        ("sfwd-courses", 406, "learndash_rest_rejected_course_open", "open-course", "delivery"),
         ("/wp/v2/users", 404, None, "no-api", "lane"),
     ],
 )
@@ -346,6 +307,20 @@ async def test_the_doctor_looks_at_rights_plug_in_and_courses(site, rig) -> None
     site.learndash = False
     (last,) = [one for one in (await rig.connector.examine(tables, fix=False))[3:] if not one.ok]
     assert last.what == "LearnDash API"
+
+
+async def test_the_doctor_tries_the_right_to_enroll_by_reading(site, rig) -> None:
+    """Once, whatever the number of courses; a manager of users need not be an administrator."""
+    tables = [LearnDashCourse(course_id=number) for number in (42, 43)]
+    await rig.connector.examine(tables, fix=False)
+    assert len([seen for seen in site.journal if seen.path.endswith("/users") and "sfwd" in seen.path]) == 1
+    assert {seen.method for seen in site.journal} == {"GET"}
+    site.denied = {"manage_options"}
+    (found,) = [one for one in await rig.connector.examine(tables, fix=False) if not one.ok]
+    assert (found.what, found.remedy) == ("right to enroll", ERRORS_HERE["no-administrator"].next_step)
+    outcome = await rig.do(Operation.GRANT)
+    assert isinstance(outcome, NeedsOperator)
+    assert outcome.scope == "lane"
 
 
 async def test_a_doctor_who_is_not_let_in_says_only_that(site, session) -> None:
