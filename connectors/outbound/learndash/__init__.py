@@ -13,8 +13,8 @@ LearnDash takes no end of access by this API: the bridge ends access itself. A r
 what that does to the progress is the plug-in's business. A page of HTML with status 403 comes from a security plug-in: the
 lane waits five minutes and tries again.
 
-The plug-in tells of each user whether something was done. "Already enrolled" counts as done, since before LearnDash 5.0 the
-list of a user's courses ends after ten; that list is asked where nothing is told, as V1 and 3.3 do. A course that is open to
+The plug-in tells of each user whether something was done. "Already enrolled" counts as done, since in releases between
+3.3 and 5.0 the list of a user's courses ends after ten; that list is asked where nothing is told, as at V1 and 3.3. A course that is open to
 everybody takes nobody in or out (406), and only an administrator may change who is in a course. An end of access that a
 course has by its own setting at LearnDash is not looked at.
 
@@ -22,8 +22,8 @@ Not confirmed by any source we have: ``/?rest_route=`` for LearnDash's part; the
 ``existing_user_email``; the list of a user's courses at V1; which characters a user name may have; and ``price_type`` as a
 field of a course. No answer was seen of a live site: rows and codes are read from the plug-in's source, releases 3.3 to 5.0.
 
-Source: the vendor's developer pages on REST API V2 (course users, user courses), third-party clients, and the published
-sources of LearnDash's and WordPress' REST controllers.
+Source: the vendor's developer pages on REST API V2 (course users, user courses), third-party clients, and copies
+of the sources of LearnDash's and WordPress' REST controllers in public repositories.
 """
 
 from __future__ import annotations

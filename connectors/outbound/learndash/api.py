@@ -17,7 +17,7 @@ from connectors.outbound.learndash.settings import LearnDashSettings
 
 _PAGE, _MOST_PAGES = 100, 50
 # What LearnDash says of a user whom it had not to let in any more. Its list of the user's courses would be no proof:
-# from 3.4 on, before 5.0, it ends after ten, whatever is asked for.
+# in releases between 3.3 and 5.0 it ends after ten, whatever is asked for.
 _IN_ALREADY = ("learndash_rest_enroll_failed", "learndash_rest_admin_auto_enroll")
 
 
