@@ -14,9 +14,9 @@ what that does to the progress is the plug-in's business. A page of HTML with st
 lane waits five minutes and tries again.
 
 The plug-in tells of each user whether something was done. "Already enrolled" counts as done, since in releases between
-3.3 and 5.0 the list of a user's courses ends after ten; that list is asked where nothing is told, as at V1 and 3.3. A course that is open to
-everybody takes nobody in or out (406), and only an administrator may change who is in a course. An end of access that a
-course has by its own setting at LearnDash is not looked at.
+3.3 and 5.0 the list of a user's courses ends after ten; that list is asked where nothing is told, as at V1 and 3.3. A course
+that is open to everybody takes nobody in or out (406), and only an administrator may change who is in a course. An end of
+access that a course has by its own setting at LearnDash is not looked at.
 
 Not confirmed by any source we have: ``/?rest_route=`` for LearnDash's part; the statuses of ``existing_user_login`` and
 ``existing_user_email``; the list of a user's courses at V1; which characters a user name may have; and ``price_type`` as a
