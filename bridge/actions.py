@@ -249,6 +249,8 @@ class Actions:
 
     async def reload(self, _: Reload, operator: str) -> Any:
         """Let the daemon read its configuration again; return what is different."""
+        if self._reload is None and self._ledger.shared:
+            raise ActionRefused("any number of bridges may run on this ledger: tell each of them by SIGHUP")
         if self._reload is None:
             raise ActionRefused("no daemon runs on this ledger; the configuration is read when one starts")
         done = await self._reload()

@@ -16,7 +16,7 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_r
 from bridge.actions import Actions
 from bridge.app.catalogue import catalogue_of
 from bridge.app.lanes import LaneShop
-from bridge.app.reload import Reloaded, refuse_what_needs_a_restart, unfinished
+from bridge.app.reload import Reloaded, ReloadRefused, refuse_what_needs_a_restart, unfinished
 from bridge.app.senders import Senders
 from bridge.contract.errors import LedgerError, LedgerHeld
 from bridge.dispatch.loop import Dispatcher
@@ -63,6 +63,7 @@ class Bridge:
         self._lanes = LaneShop(self.ledger, lambda: self.catalogue, self.clock, self._owner, self.telemetry.attempted)
         self._senders = Senders(self.ledger, self._intake, self.clock, self._schedule, self.telemetry.looked_up)
         self._opened = False
+        self._stopping = False
 
     async def start(self, *, upgrade: bool = True) -> None:
         """Open the ledger (waiting for a database that is still starting), start the lanes, then listen.
@@ -109,6 +110,8 @@ class Bridge:
 
     async def _take_over(self, settings: Settings) -> Reloaded:
         assert self.dispatcher is not None  # noqa: S101 - only a started bridge is asked to
+        if self._stopping:  # lanes that begin now would be cut off in the middle of a call
+            raise ReloadRefused("the bridge is stopping; the configuration is read when it starts")
         refuse_what_needs_a_restart(self.settings, settings)
         await self._give_up(self.settings)  # what its lane could not end is open again by now, and would be in the way
         await unfinished(self.ledger, self.settings, settings)
@@ -135,6 +138,7 @@ class Bridge:
 
     async def stop(self) -> None:
         """Stop accepting, finish what is in flight, give leases back, close the ledger."""
+        self._stopping = True
         await self._listeners.close()
         self._schedule.stop()
         await self._senders.close()

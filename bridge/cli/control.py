@@ -59,7 +59,11 @@ async def _through_daemon(file: Path, runner: int, name: str, arguments: Mapping
             session.post(f"http://bridge/actions/{name}", data=body) as answer,
         ):
             status, said = answer.status, orjson.loads(await answer.read())
-    except (aiohttp.ClientError, OSError, TimeoutError, orjson.JSONDecodeError) as fault:
+    except TimeoutError:
+        raise LedgerError(
+            f"no answer within {_PATIENCE.total:g} s; what was asked for may still be under way: the daemon's log tells its end"
+        ) from None
+    except (aiohttp.ClientError, OSError, orjson.JSONDecodeError) as fault:
         who = f"process {runner}" if runner else "another process"
         raise LedgerError(
             f"{who} holds the ledger {file} and does not answer on its local socket ({type(fault).__name__});"

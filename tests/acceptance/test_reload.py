@@ -344,3 +344,21 @@ async def test_what_was_in_flight_at_a_target_that_is_given_up_ends_at_the_start
             await bridge.reload(settings(path))
         finally:
             await bridge.stop()
+
+
+async def test_a_bridge_that_stops_begins_nothing_anew(tmp_path) -> None:
+    """A lane that a late signal made would be cut off in the middle of a call."""
+    async with emulators("elevate") as targets, aiohttp.ClientSession() as session:
+        path = configuration(tmp_path, targets)
+        bridge = Bridge(settings(path))
+        await bridge.start()
+        targets["elevate"].now_fails("delay", seconds=1, times=1)
+        await Client(f"http://127.0.0.1:{bridge.port}", session).register()
+        await until(lambda: targets["elevate"].journal)
+        change(path, 'connector = "elevate"', 'connector = "elevate"\nconcurrency = 2')
+        former = bridge.dispatcher.lanes["elevate"]
+        stopping = asyncio.create_task(bridge.stop())
+        await until(lambda: former._draining)
+        with pytest.raises(ReloadRefused, match="stopping"):
+            await bridge.reload(settings(path))
+        await stopping

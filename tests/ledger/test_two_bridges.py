@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 
 import aiohttp
+import pytest
 
+from bridge.actions import ActionRefused, Actions
 from bridge.app import Bridge
+from bridge.kit.clock import SetClock
 from bridge.registry import Registry
 from config.load import load
 from tests.acceptance.rig import Client, configuration, emulators, live, until
+from tests.ledger.rig import at
 
 PEOPLE = 30
 
@@ -32,3 +36,10 @@ async def test_the_same_purchases_by_two_roads_have_one_effect(tmp_path, shared_
         assert all(len(target.holdings()) == PEOPLE for target in targets.values())
         for bridge in bridges:
             await bridge.stop()
+
+
+async def test_a_reload_is_asked_of_each_bridge(pair):
+    """The verb writes to a shared ledger itself, and must not say that nobody runs there."""
+    actions = Actions(pair[0].ledger, lambda: pair[0].catalogue, SetClock(at(0)))
+    with pytest.raises(ActionRefused, match="SIGHUP"):
+        await actions.act("reload", {}, "ada")
