@@ -72,19 +72,19 @@ def refuse_what_needs_a_restart(before: Settings, after: Settings) -> None:
 
 
 async def unfinished(ledger: Ledger, before: Settings, after: Settings) -> None:
-    """Refuse to lose a target that still has something to do.
+    """Refuse to lose a target that still has something to do, or that somebody has access at.
 
     Raises:
-        ReloadRefused: naming the targets and how much is open there.
+        ReloadRefused: naming the targets and what would be forgotten with them.
         LedgerError: the ledger is away.
     """
     leaving = sorted(set(before.targets) - set(after.targets))
     if not leaving:
         return
-    counts = await ledger.read(lambda connection: given_up.unsettled(connection, leaving))
-    if counts:
-        told = ", ".join(f"{name} ({count} deliveries)" for name, count in sorted(counts.items()))
+    counted = await ledger.read(lambda connection: given_up.counted_on(connection, leaving))
+    if counted:
+        told = "; ".join(f"{name} ({what})" for name, what in sorted(counted.items()))
         raise ReloadRefused(
-            f"still to be done at targets that are gone from the file: {told}; put them back, or keep them with"
-            " drop = true to give it up"
+            f"these targets are gone from the file and still counted on: {told}; put them back, or keep them with"
+            " drop = true to give them up"
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sqlalchemy import Connection, bindparam, text
 
@@ -12,6 +12,16 @@ from bridge.ledger.unit import Unit
 _UNSETTLED = """
 SELECT target, count(*) AS n FROM delivery WHERE target IN :names AND state IN ('waiting', 'open', 'blocked', 'leased', 'dead')
 GROUP BY target
+"""
+_HELD = """
+SELECT target, count(*) AS n FROM "right" WHERE target IN :names AND (wanted = 1 OR held <> 'no') GROUP BY target
+"""
+# Hopping from name to name: there are a few targets and perhaps millions of rights.
+_KNOWN = """
+WITH RECURSIVE hop(name) AS (
+ SELECT min(target) FROM "right"
+ UNION ALL SELECT (SELECT min(target) FROM "right" WHERE target > hop.name) FROM hop WHERE hop.name IS NOT NULL)
+SELECT name FROM hop WHERE name IS NOT NULL
 """
 _BEHIND = """
 SELECT DISTINCT t.registration_id FROM "right" w JOIN "grant" t ON t.right_id = w.id
@@ -39,10 +49,19 @@ WHERE target = :target AND state IN ('waiting', 'open', 'blocked', 'dead')
 """
 
 
-def unsettled(connection: Connection, names: Sequence[str]) -> dict[str, int]:
-    """Return how many deliveries are not done, by target; targets with none are left out."""
-    statement = text(_UNSETTLED).bindparams(bindparam("names", expanding=True))
-    return {row.target: row.n for row in connection.execute(statement, {"names": list(names)})}
+def counted_on(connection: Connection, names: Sequence[str]) -> dict[str, str]:
+    """Say what would be forgotten with these targets, by target: what is to be done there, and who holds access."""
+    found: dict[str, list[str]] = {}
+    for statement, what in ((_UNSETTLED, "deliveries to be made"), (_HELD, "rights held or wanted")):
+        question = text(statement).bindparams(bindparam("names", expanding=True))
+        for row in connection.execute(question, {"names": list(names)}):
+            found.setdefault(row.target, []).append(f"{row.n} {what}")
+    return {target: ", ".join(counts) for target, counts in found.items()}
+
+
+def strangers(connection: Connection, names: Collection[str]) -> list[str]:
+    """Return the targets that the ledger has rights at and that are not among these."""
+    return [row.name for row in connection.execute(text(_KNOWN)) if row.name not in names]
 
 
 def give_up(unit: Unit, target: str, now: int) -> int:

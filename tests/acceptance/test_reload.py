@@ -176,7 +176,7 @@ async def test_a_target_with_open_work_cannot_just_vanish(tmp_path) -> None:
         await until(lambda: live(targets["elevate"]))
         path = configuration(tmp_path, targets)
         without(path, "hubspot")
-        with pytest.raises(ReloadRefused, match=r"hubspot \(1 deliveries\)"):
+        with pytest.raises(ReloadRefused, match=r"hubspot \(1 deliveries to be made\)"):
             await bridge.reload(settings(path))
         path = configuration(tmp_path, targets)
         change(path, 'connector = "hubspot"', 'connector = "hubspot"\ndrop = true')
@@ -184,6 +184,17 @@ async def test_a_target_with_open_work_cannot_just_vanish(tmp_path) -> None:
         assert sorted(bridge.dispatcher.lanes) == ["elevate"]
         without(path, "hubspot")
         await bridge.reload(settings(path))
+
+
+async def test_an_lms_where_somebody_is_in_cannot_just_vanish(tmp_path) -> None:
+    """A later refund would take nothing away, because nobody would do it."""
+    async with emulators("elevate", "hubspot") as targets, running(tmp_path, targets) as (bridge, ams):
+        await ams.register()
+        await until(lambda: live(targets["hubspot"]))
+        path = configuration(tmp_path, targets)
+        without(path, "elevate")
+        with pytest.raises(ReloadRefused, match=r"elevate \(1 rights held or wanted\)"):
+            await bridge.reload(settings(path))
 
 
 async def test_an_lms_that_is_given_up_holds_nobody_back(tmp_path) -> None:
