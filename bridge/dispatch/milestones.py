@@ -11,7 +11,7 @@ from bridge.kit.clock import moment
 from bridge.ledger.states import State
 
 
-def milestones(row: Any, learner: Any) -> Mapping[Milestone, datetime]:
+def milestones(row: Any, learner: Any, *, early: bool = False) -> Mapping[Milestone, datetime]:
     """Return the milestones that stand.
 
     What was undone is not among them: a purchase that was cancelled and lives again is enrolled, and not cancelled.
@@ -19,8 +19,13 @@ def milestones(row: Any, learner: Any) -> Mapping[Milestone, datetime]:
     Args:
         row: a registration with one of its courses, as claimed.
         learner: the person's row.
+        early: a purchase counts as enrolled once it is accepted; else nobody is whose purchase was taken back before
+            they were let in.
     """
-    return {name: moment(at) for name, at in _reached(row, learner) if at is not None}
+    found = {name: moment(at) for name, at in _reached(row, learner) if at is not None}
+    if row.never_in and not early:
+        del found[Milestone.ENROLLED]
+    return found
 
 
 def _reached(row: Any, learner: Any) -> Iterator[tuple[Milestone, int | None]]:

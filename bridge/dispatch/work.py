@@ -197,7 +197,7 @@ def _enrollments(claimed: Claimed, target: TargetEntry, catalogue: Catalogue) ->
             registered_at=moment(row.created_at),
             changed_at=moment(row.updated_at),
             table=course.tables.get(target.name) if course is not None else None,
-            milestones=milestones(row, learners[row.learner_id]),
+            milestones=milestones(row, learners[row.learner_id], early=target.when == "accepted"),
             percent=row.percent,
         )
 

@@ -19,7 +19,7 @@ class Claimed:
         learners: local learners behind the person, the delivery's own among them.
         registrations: for a right: those with a live grant behind it, and the latest cause; for a contact: all of the
             learners' registrations, one row per course (``course``, ``live``, ``expires_at``, ``full_access`` beside it, and how
-            far the learner is, when it was opened last, and when and by what it was taken back).
+            far the learner is, when it was opened last, when and by what it was taken back, and whether before they were in).
         refs: remote ids (kind, key, remote_id).
     """
 
@@ -44,13 +44,18 @@ WHERE t.live = 1 OR g.id = r.registration_id ORDER BY g.updated_at, g.id
 OPENED_AT = """(SELECT max(v.received_at) FROM effect f JOIN event v ON v.id = f.event_id
   WHERE f.registration_id = {registration} AND f.effect IN ('created', 'reopened', 'revived', 'resumed'))"""
 """When a registration was opened last; ``registration``: what its id is called around it."""
+# Taken back before any target of its rights let the learner in.
+_NEVER_IN = """(CASE WHEN g.state = 'cancelled'
+  AND EXISTS (SELECT 1 FROM "grant" x WHERE x.registration_id = g.id AND x.right_id IS NOT NULL)
+  AND NOT EXISTS (SELECT 1 FROM "grant" x JOIN delivery d ON d.right_id = x.right_id JOIN attempt a ON a.delivery_id = d.id
+   WHERE x.registration_id = g.id AND a.operation = 'grant' AND a.outcome = 'receipt') THEN 1 ELSE 0 END) AS never_in"""
 _OF_LEARNERS = f"""
 SELECT DISTINCT t.course, t.live, t.expires_at, t.full_access, {_REGISTRATION},
  p.percent, p.percent_at, p.started_at, p.completed_at, p.expired_at,
  {OPENED_AT.format(registration="g.id")} AS opened_at,
  (SELECT max(v.received_at) FROM effect f JOIN event v ON v.id = f.event_id
   WHERE f.registration_id = g.id AND f.effect IN ({_TAKEN})) AS taken_at,
- {_TAKEN_BY}
+ {_TAKEN_BY}, {_NEVER_IN}
 FROM {{rows}} JOIN registration g ON g.learner_id = r.id LEFT JOIN "grant" t ON t.registration_id = g.id AND t.superseded = 0
 LEFT JOIN course_progress p ON p.registration_id = g.id AND p.course = t.course
 """

@@ -12,7 +12,22 @@ from bridge.contract.outbound import Work
 from bridge.contract.settings import Milestone
 from bridge.jobs.expiry import expire
 from bridge.kit.clock import milliseconds
-from tests.ledger.rig import ADA, AMS, CRM, LMS, SCHOOL, World, at, buy, cancel, refund, request, update, with_targets
+from tests.ledger.rig import (
+    ADA,
+    AMS,
+    CRM,
+    LMS,
+    NEWS,
+    SCHOOL,
+    World,
+    at,
+    buy,
+    cancel,
+    refund,
+    request,
+    update,
+    with_targets,
+)
 
 HEARS = replace(CRM, hears=frozenset({Milestone.STARTED, Milestone.PROGRESS, Milestone.COMPLETED, Milestone.EXPIRED}))
 DONE_ONLY = replace(CRM, hears=frozenset({Milestone.COMPLETED}))
@@ -166,6 +181,16 @@ async def test_a_cancelled_purchase_is_cancelled_and_a_refunded_one_refunded(wor
     """An action may wait for either."""
     [work] = await self_ended(world, cancel("INTRO", learner=ADA))
     assert reached(work) == ["cancelled", "enrolled"]
+
+
+async def test_nobody_is_welcomed_whose_purchase_was_taken_back_before_they_were_in(world: World):
+    """The LMS was away, and the learner cancelled meanwhile: only a target that hears of purchases at once calls it enrolled."""
+    world.catalogue = with_targets(LMS, CRM, NEWS)
+    await world.accept(buy("INTRO"))
+    await world.accept(cancel("INTRO", learner=ADA))
+    assert await world.deliver("lms") == []
+    [[late], [early]] = [await world.deliver(name) for name in ("crm", "news")]
+    assert (reached(late), reached(early)) == (["cancelled"], ["cancelled", "enrolled"])
 
 
 async def test_a_refunded_purchase_is_not_called_cancelled(world: World):

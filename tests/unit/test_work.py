@@ -103,6 +103,7 @@ def registration(number: int = 1, **changes: Any) -> Any:
         "opened_at": NOW,
         "taken_at": None,
         "taken_by": None,
+        "never_in": 0,
     }
     return SimpleNamespace(**row | changes)
 
