@@ -204,6 +204,19 @@ async def test_a_stale_user_id_is_looked_up_again(school, rig) -> None:
     assert len(school.users) == 1
 
 
+async def test_a_course_that_is_gone_makes_nobody_a_second_user(school, rig) -> None:
+    """The remembered user is asked for before somebody new is made under a changed address."""
+    granted = receipt(await rig.do(Operation.GRANT))
+    moved = ADA.model_copy(update={"email": "ada@king.example.org"})
+    for operation in (Operation.GRANT, Operation.UPDATE):
+        outcome = await rig.do(operation, moved, refs=granted.refs, table={"course_id": 9_999})
+        assert isinstance(outcome, NeedsOperator)
+        assert outcome.refs.person == {"user": "100"}
+    revoked = receipt(await rig.do(Operation.REVOKE, moved, refs=granted.refs, table={"course_id": 9_999}))
+    assert revoked.refs.person == {"user": "100"}
+    assert len(school.users) == 1
+
+
 async def test_an_end_goes_out_with_a_start_and_is_moved_and_removed(school, rig) -> None:
     """At Canvas one without the other does not count; left out, both are cleared."""
     granted = receipt(await rig.do(Operation.GRANT, terms=LATER))
