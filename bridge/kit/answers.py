@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from bridge.contract.outbound import Explanation, Outcome, Refs, TryLater
@@ -9,6 +10,8 @@ from bridge.kit.http import Answer
 from bridge.kit.masking import excerpt
 
 _NO_REFS = Refs()
+_NUMBER = re.compile(r"[1-9][0-9]{0,18}")
+_ID_BITS = 64
 
 ERRORS: Mapping[str, Explanation] = {
     "credentials": Explanation(
@@ -56,6 +59,17 @@ def judge(answer: Answer, what: str, *, refs: Refs = _NO_REFS, steps: frozenset[
     if 300 <= status < 400:
         return ERRORS["redirected"].needs_operator(said, "lane", refs, steps)
     return ERRORS["refused"].refused(said, refs, steps)
+
+
+def plain_id(value: object) -> str | None:
+    """Return the number of a record as text; None for what is no positive whole number of a database.
+
+    Whatever an answer holds instead would go into an address, or be kept as the person's, and be asked for ever after.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        return None
+    text = str(value) if isinstance(value, str) or value.bit_length() <= _ID_BITS else ""
+    return text if _NUMBER.fullmatch(text) else None
 
 
 def _quote(answer: Answer) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from bridge.contract.command import email_key
+from bridge.kit.answers import plain_id
 from bridge.kit.http import Answer, Http
 from connectors.outbound.canvas.faults import (
     COMFORTABLE,
@@ -109,9 +110,12 @@ class Api:
         query = urlencode({"search_term": email, "include[]": "email", "per_page": "100"}, quote_via=quote)
         wanted = email_key(email)
         rows = await self._pages(f"{self._account}/users?{query}", "search the user", "no-such-account")
-        return [
+        found = [
             row for row in rows if wanted in {email_key(str(row.get(name) or "@")) for name in ("login_id", "email")}
         ]
+        for row in found:
+            _id(row, "search the user")
+        return found
 
     async def create_user(self, body: Mapping[str, Any]) -> dict[str, Any] | None:
         """Create a user and return it; None when the login or SIS id is in use."""
@@ -206,9 +210,9 @@ def _object(answer: Answer, what: str, missing: str = "refused", refused: str = 
 
 
 def _id(said: Mapping[str, Any], what: str, name: str = "id") -> str:
-    if isinstance(value := said.get(name), int | str) and str(value).strip():
-        return str(value)
-    raise garbled(what)
+    if (number := plain_id(said.get(name))) is None:
+        raise garbled(what)
+    return number
 
 
 def _row(said: Mapping[str, Any], what: str) -> Row:

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from bridge.contract.command import email_key
+from bridge.kit.answers import plain_id
 from bridge.kit.http import Answer, Http
 from connectors.outbound.learndash.faults import Ended, code_of, garbled, refusal, rows, taken
 from connectors.outbound.learndash.settings import LearnDashSettings
@@ -58,8 +59,10 @@ class Api:
                 raise refusal(answer, what, "refused", "user")
             page = rows(answer.json, what)
             for row in page:
-                if email_key(str(row.get("email") or "@")) == wanted and row.get("id") is not None:
-                    return str(row["id"])
+                if email_key(str(row.get("email") or "@")) == wanted:
+                    if (found := plain_id(row.get("id"))) is None:
+                        raise garbled(what, answer.status)
+                    return found
             if len(page) < _PAGE:
                 break
         return None
@@ -144,7 +147,7 @@ def _with_id(answer: Answer, what: str, refused: str, *, course: bool = False) -
     if not answer.ok:
         raise refusal(answer, what, refused, "course" if course else "user")
     body = answer.json
-    if not isinstance(body, dict) or not isinstance(body.get("id"), int | str) or not str(body["id"]).isdecimal():
+    if not isinstance(body, dict) or plain_id(body.get("id")) is None:
         raise garbled(what, answer.status)
     return body
 

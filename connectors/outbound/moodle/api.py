@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 from bridge.contract.outbound import NeedsOperator, Outcome, TryLater
-from bridge.kit.answers import judge
+from bridge.kit.answers import judge, plain_id
 from bridge.kit.http import Answer, Exchange, Http, exchanges
 from bridge.kit.masking import excerpt, mask
 from connectors.outbound.moodle.errors import ACCESS, DATABASE, EXPLAINED, LANE, MAINTENANCE, PEOPLE
@@ -81,14 +81,14 @@ class Api:
         """Return the accounts with one of these values; at most as exact as the site's database compares."""
         what = f"look people up by {field}"
         found = await self._call("core_user_get_users_by_field", {"field": field, "values": list(values)}, what, PEOPLE)
-        return _rows(found, what)
+        return _people(found, what)
 
     async def users_with_address(self, email: str) -> list[Row]:
         """Return the accounts with this address in whatever case."""
         what = "search an account by its address"
         wanted = {"criteria": [{"key": "email", "value": email}]}
         found = await self._call("core_user_get_users", wanted, what, PEOPLE)
-        return _rows(found.get("users") if isinstance(found, dict) else None, what)
+        return _people(found.get("users") if isinstance(found, dict) else None, what)
 
     async def create(self, users: Sequence[Mapping[str, Any]]) -> list[Row]:
         """Make accounts, all or none, and return id and user name of each."""
@@ -202,6 +202,13 @@ def _rows(found: Any, what: str) -> list[Row]:
     if isinstance(found, list) and all(isinstance(row, dict) for row in found):
         return found
     raise garbled(what)
+
+
+def _people(found: Any, what: str) -> list[Row]:
+    rows = _rows(found, what)
+    if any(plain_id(row.get("id")) is None for row in rows):
+        raise garbled(what)
+    return rows
 
 
 def _of_course(verb: str, rows: Sequence[Mapping[str, int]]) -> str:

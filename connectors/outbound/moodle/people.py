@@ -10,6 +10,7 @@ from typing import Any
 
 from bridge.contract.command import email_key
 from bridge.contract.outbound import Operation, TryLater
+from bridge.kit.answers import plain_id
 from connectors.outbound.moodle.api import Api, Ended, Row, garbled
 from connectors.outbound.moodle.errors import EXPLAINED, WARNINGS
 from connectors.outbound.moodle.settings import MoodleSettings
@@ -31,11 +32,14 @@ class People:
     async def identify(self, tasks: Sequence[Task]) -> None:
         """Find every person's account: by the id from before, by ID number, by address, by user name."""
         await self._look("id", tasks, lambda task: [task.work.refs.person.get("user", "")])
+        for task in still_open(tasks):
+            if _somebody_else(task) and not task.held_there:
+                task.forget()
         await self._look("idnumber", tasks, lambda task: [task.idnumber])
         await self._look("email", tasks, _spellings)
         await self._look("username", tasks, lambda task: [user_name(task.email)])
         for task in still_open(tasks):
-            if task.account is not None and not task.revoking:
+            if task.account is not None:
                 self._accept(task, task.account)
 
     async def create(self, tasks: Sequence[Task]) -> None:
@@ -81,10 +85,13 @@ class People:
         await together([task for task in still_open(tasks) if task.user is None and any(wanted(task))], call)
 
     def _accept(self, task: Task, account: Row) -> None:
-        theirs = account.get("idnumber") or ""
-        if task.idnumber and theirs and str(theirs) != task.idnumber:
-            task.failed(Ended(EXPLAINED["other-idnumber"].needs_operator(f"Account {task.user}.")))
-        elif account.get("suspended") is True:
+        if _somebody_else(task):
+            number = task.user
+            if not task.held_there:  # kept, the id would be taken for the person's with each later try
+                task.forget()
+            if not task.revoking:  # else: whoever it is, we never gave them anything
+                task.failed(Ended(EXPLAINED["other-idnumber"].needs_operator(f"Account {number}.")))
+        elif account.get("suspended") is True and not task.revoking:
             task.notes.append("the account is suspended at Moodle: the person can not log in")
 
     async def _make(self, tasks: Sequence[Task]) -> None:
@@ -97,10 +104,10 @@ class People:
             return
         made = {str(row.get("username")): row.get("id") for row in rows}
         for task in tasks:
-            number = made.get(user_name(task.email))
-            if not isinstance(number, int):
+            number = plain_id(made.get(user_name(task.email)))
+            if number is None:
                 raise garbled("make the account")
-            task.user, task.changed = str(number), True
+            task.user, task.changed = number, True
 
     async def _look_again(self, task: Task, why: Ended) -> None:
         """Look once more for somebody whom the site refuses to make: the account may be a moment old, or spelt otherwise."""
@@ -167,6 +174,12 @@ def user_name(email: str) -> str:
         return email
     rest = re.sub(r"[^a-z0-9._@-]", "", email)
     return f"{rest[: _LONGEST - 9]}-{hashlib.sha256(email.encode()).hexdigest()[:8]}"
+
+
+def _somebody_else(task: Task) -> bool:
+    """Say whether the account has another ID number than the person."""
+    theirs = str((task.account or {}).get("idnumber") or "")
+    return bool(task.idnumber and theirs) and theirs != task.idnumber
 
 
 def _spellings(task: Task) -> list[str]:

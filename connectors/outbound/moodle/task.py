@@ -80,6 +80,11 @@ class Task:
         return int(text) if text.isascii() and text.isdigit() else None
 
     @property
+    def held_there(self) -> bool:
+        """Whether an earlier delivery gave this account the course."""
+        return self.work.refs.right.get("enrollment") == f"{self.user}:{self.course.course_id}"
+
+    @property
     def refs(self) -> Refs:
         """What is known by now. Moodle names no enrolment but by account and course."""
         if self.user is None:
@@ -92,6 +97,10 @@ class Task:
     def learnt(self) -> bool:
         """Whether this try came to know, or changed, something."""
         return self.changed or self.user not in (None, self.work.refs.person.get("user"))
+
+    def forget(self) -> None:
+        """Look on: the account is not the person's."""
+        self.user = self.account = None
 
     def done(self, note: str = "") -> None:
         """End well."""

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from bridge.contract.command import email_key
 from bridge.contract.outbound import Outcome, TryLater
 from bridge.contract.settings import Rate
-from bridge.kit.answers import judge
+from bridge.kit.answers import judge, plain_id
 from bridge.kit.clock import Clock
 from bridge.kit.http import Answer, Http
 from bridge.kit.masking import excerpt
@@ -122,7 +122,7 @@ class Api:
 
 def numbered(user: User) -> bool:
     """Say whether an account or a course has an id."""
-    return str(user.get("id", "")).isdecimal()
+    return plain_id(user.get("id")) is not None
 
 
 def held(answer: Answer) -> dict[str, Any]:

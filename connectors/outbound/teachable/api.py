@@ -15,7 +15,7 @@ from bridge.contract.command import Learner, email_key
 from bridge.contract.outbound import Explanation, Outcome, TryLater
 from bridge.contract.settings import Rate
 from bridge.kit.answers import ERRORS as KIT_ERRORS
-from bridge.kit.answers import judge
+from bridge.kit.answers import judge, plain_id
 from bridge.kit.http import Answer, Http
 from bridge.kit.masking import excerpt
 
@@ -210,10 +210,8 @@ def _member(answer: Answer, name: str, kind: type, what: str) -> Any:
 
 
 def _id(row: Mapping[str, Any], what: str) -> str:
-    value = row.get("id")
-    text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
-    if text.isascii() and text.isdigit():
-        return text
+    if (number := plain_id(row.get("id"))) is not None:
+        return number
     raise Ended(TryLater(f"{what}: the answer names no id", applied="unknown", cause="outage"))
 
 

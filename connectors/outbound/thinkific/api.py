@@ -15,7 +15,7 @@ from bridge.contract.command import Learner, email_key
 from bridge.contract.outbound import Explanation, Outcome, TryLater
 from bridge.contract.settings import Rate
 from bridge.kit.answers import ERRORS as KIT_ERRORS
-from bridge.kit.answers import judge
+from bridge.kit.answers import judge, plain_id
 from bridge.kit.clock import Clock
 from bridge.kit.http import Answer, Http
 from bridge.kit.masking import excerpt
@@ -259,8 +259,7 @@ def _number(value: object) -> str | None:
     """Return an id as text; the vendor's schema calls it a number, so that 81.0 is 81."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
-    return text if text.isascii() and text.isdigit() else None
+    return plain_id(value)
 
 
 def _items(body: Mapping[str, Any]) -> list[dict[str, Any]]:

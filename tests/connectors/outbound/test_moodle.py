@@ -304,6 +304,27 @@ class TestIdNumber:
         assert "somebody else" in outcome.why
         assert rig.live() == []
 
+    async def test_an_account_of_somebody_else_is_not_remembered_as_the_persons(self, rig: Rig) -> None:
+        """Once the source has corrected the address, the person gets an account; an id that was kept before is no hindrance."""
+        other = rig.emulator.add_user(str(ADA.email), idnumber="X-1")
+        outcome = await rig.do(Operation.GRANT)
+        assert outcome.refs.person == {}
+        corrected = ADA.model_copy(update={"email": "ada@king.example.org"})
+        kept = Refs({"user": str(other.id)})
+        assert receipt(await rig.do(Operation.GRANT, corrected, refs=kept)).refs.person == {"user": "43"}
+        assert rig.live() == [("ada@king.example.org", "7")]
+
+    async def test_a_revocation_leaves_an_account_of_somebody_else_alone(self, rig: Rig) -> None:
+        """They hold the course by themselves; where the account was given it by us, it is taken away."""
+        other = rig.emulator.add_user(str(ADA.email))
+        granted = receipt(await rig.do(Operation.GRANT))
+        rig.emulator.state.users[other.id].idnumber = "X-1"
+        for refs in (Refs(), Refs({"user": str(other.id)})):
+            assert "not enrolled" in receipt(await rig.do(Operation.REVOKE, refs=refs)).note
+            assert len(rig.live()) == 1
+        receipt(await rig.do(Operation.REVOKE, refs=granted.refs))
+        assert rig.live() == []
+
     async def test_it_decides_between_two_accounts(self, rig: Rig) -> None:
         """An ID number is not unique in Moodle, an address not everywhere."""
         rig.emulator.add_user("bob@example.org", username="b1", idnumber="4712")
