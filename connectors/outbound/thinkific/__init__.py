@@ -161,14 +161,15 @@ class Thinkific:
             task.user, task.fresh = await self._api.create_user(
                 task.work.learner, send_email=task.work.terms.send_email
             )
-        if task.work.operation is Operation.UPDATE and not task.fresh:
-            await self._write_person(task)
         held = [] if task.fresh else await self._api.enrollments(task.id, task.course)
         if held:
             await self._adjust(task, max(held, key=lambda one: (not one.expired, one.activated, int(one.id))))
         else:
             start, end = _text(self._clock.now()), task.work.terms.expires_at
             task.enrollment = await self._api.enroll(task.id, task.course, start, _text(end) if end else None)
+        # Access comes first: an address that can't be written is no reason to keep a later end from somebody.
+        if task.work.operation is Operation.UPDATE and not task.fresh:
+            await self._write_person(task)
         return task.done()
 
     async def _find(self, task: _Task) -> bool:

@@ -45,6 +45,10 @@ ERRORS: Mapping[str, Explanation] = {
         "Thinkific does not take the person's data as it is.",
         "Correct the name or address at the source; if another account has the address already, merge the two at Thinkific, then requeue the delivery.",
     ),
+    "address-kept": Explanation(
+        "Thinkific lets our credentials change no e-mail address.",
+        "Change the address at Thinkific by hand, then requeue the delivery; access is not affected.",
+    ),
     "enrollment-refused": Explanation(
         "Thinkific does not enroll the person in this course.",
         "See at Thinkific whether the course takes enrollments and the account is in order, then requeue the delivery.",
@@ -146,6 +150,10 @@ class Api:
         answer = await self._send("PUT", f"/users/{user}", json=changes)
         if _not_found(answer) or answer.status == 422:
             raise Ended(ERRORS["person-refused"].refused(_said(answer, what)), stale=answer.status == 404)
+        if (
+            answer.status == 403 and "email" in changes
+        ):  # a private integration's may, others not: no reason to stop the lane
+            raise Ended(ERRORS["address-kept"].needs_operator(_said(answer, what)))
         self._done(answer, what)
 
     async def enrollments(self, user: str, course: int) -> list[Held]:

@@ -217,6 +217,19 @@ class TestThinkific(LmsSuite):
         assert isinstance(outcome, Refused)
         assert "merge" in outcome.remedy
 
+    @pytest.mark.parametrize(("status", "kind"), [(422, Refused), (403, NeedsOperator)])
+    async def test_an_address_that_can_not_be_written_keeps_no_later_end_from_anybody(
+        self, rig: Rig, status: int, kind: type
+    ) -> None:
+        """Access is brought up to date before, and the lane goes on: not every credential may change an address."""
+        granted = await rig.do(Operation.GRANT)
+        rig.emulator.now_fails("status", status=status, path="/users", method="PUT", body={"error": "Forbidden"})
+        moved = ADA.model_copy(update={"email": "ada.king@example.org"})
+        outcome = await rig.do(Operation.UPDATE, moved, refs=granted.refs, terms=Terms(expires_at=UNTIL))
+        assert isinstance(outcome, kind)
+        assert getattr(outcome, "scope", "delivery") == "delivery"
+        assert only(rig)["expiry_date"] == "2099-01-01T12:30:00Z"
+
     async def test_an_unknown_course_keeps_what_was_learnt(self, rig: Rig) -> None:
         """The person is known to the next try."""
         outcome = await rig.do(Operation.GRANT, table={"course_id": 9_999})
