@@ -41,6 +41,7 @@ from connectors.outbound.teachable.api import ERRORS, Api, Change, Ended, User, 
 from connectors.outbound.teachable.settings import TeachableCourse, TeachableSettings
 
 _NO_END = "Teachable takes no end of access: the bridge ends it itself"
+_LEFT_OUT = "the person was taken out of the course at Teachable, and left so"
 _OTHER_ADDRESS = "the account keeps its address: Teachable lets only the person or an administrator change it"
 
 
@@ -140,7 +141,7 @@ class Teachable:
                 self._revoke(task, user) if task.work.operation is Operation.REVOKE else self._give(task, user)
             )
         except Ended as ended:
-            return replace(ended.outcome, refs=task.refs)
+            return replace(ended.outcome, refs=Refs({"user": task.user}) if task.user else Refs())
 
     async def _find(self, task: _Task) -> User | None:
         """Return the person with the courses: by the id from an earlier delivery, else by the address."""
@@ -161,12 +162,16 @@ class Teachable:
         if user is None:
             task.user, fresh = await self._api.create_user(work.learner)
             user = None if fresh else await self._api.read_user(task.id)
-        elif work.operation is Operation.UPDATE:
-            await self._write_name(task, user)
         if user is not None and email_key(user.email) != email_key(work.learner.email):
             task.notes.append(_OTHER_ADDRESS)
+        updating = work.operation is Operation.UPDATE
         if user is None or not user.courses.get(course, False):
-            await self._enroll(task)
+            if updating and not work.unknown and work.refs.right == task.refs.right:
+                task.notes.append(_LEFT_OUT)
+            else:
+                await self._enroll(task)
+        if updating and user is not None:
+            await self._write_name(task, user)
         return task.done(*([_NO_END] if work.terms.expires_at else []))
 
     async def _write_name(self, task: _Task, user: User) -> None:

@@ -148,6 +148,30 @@ class TestTeachable(LmsSuite):
         assert rig.emulator.journal[-1].json == {"name": "Ada King"}
         assert rig.emulator.users[user] == {"name": "Ada King", "role": "student", "src": "shop", "email": ADDRESS}
 
+    async def test_an_update_does_not_undo_what_staff_ended(self, rig: Rig) -> None:
+        """A changed name is no purchase; where an earlier try may not have enrolled the person, they are enrolled."""
+        granted = await rig.do(Operation.GRANT)
+        assert isinstance(granted, Receipt)
+        rig.emulator.enrollments[8601, 42] = False
+        married = ADA.model_copy(update={"last_name": "King"})
+        outcome = await rig.do(Operation.UPDATE, married, refs=granted.refs)
+        assert isinstance(outcome, Receipt)
+        assert "left so" in outcome.note
+        assert (rig.live(), rig.emulator.users[8601]["name"]) == ([], "Ada King")
+        await rig.do(Operation.UPDATE, married, refs=granted.refs, unknown=True)
+        assert rig.live() == [(ADDRESS, "42")]
+
+    async def test_a_grant_that_failed_is_remembered_as_none(self, rig: Rig) -> None:
+        """The update that follows lets the person in, and does so before it writes the name."""
+        rig.emulator.now_fails("status", status=422, path="/enroll", body={"message": "closed"})
+        refused = await rig.do(Operation.GRANT)
+        assert refused.refs == Refs({"user": "8601"})
+        rig.emulator.recovers()
+        rig.emulator.now_fails("status", status=422, method="PATCH", body={"message": "too long"})
+        married = ADA.model_copy(update={"last_name": "King"})
+        assert isinstance(await rig.do(Operation.UPDATE, married, refs=refused.refs), Refused)
+        assert rig.live() == [(ADDRESS, "42")]
+
     async def test_an_update_of_what_is_so_already_writes_nothing(self, rig: Rig) -> None:
         """Nor does one without a name."""
         granted = await rig.do(Operation.GRANT)
