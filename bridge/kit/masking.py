@@ -18,12 +18,13 @@ BLANK = "•••"
 _DEEPEST = 32  # levels of a record; nobody reads further, and a hostile answer may be a thousand deep
 
 # A local part ends before the signs that separate fields of addresses and of JSON. Where one of those stands right before
-# the @, it belongs to the address after all, and everything back to a space or a quotation mark does.
+# the @, it belongs to the address after all, and everything back to a space or a quotation mark does. An apostrophe
+# between two letters is a name's, as in o'brien@: a few of them, lest a text full of them be read over and over.
 _SEPARATE = r"\s@:/?&=<>\"'(),;\[\]{}|"
 _DOMAIN = rf"([^{_SEPARATE}.]+(?:\.[^{_SEPARATE}.]+)*)"
 _LOOSE = r"\s@\"<>(),;:\[\]"
 _EMAIL = re.compile(
-    rf"(?<![^{_SEPARATE}])([^{_SEPARATE}]+)(?:@|%40){_DOMAIN}"
+    rf"(?<![^{_SEPARATE}])([^{_SEPARATE}]+(?:'[^{_SEPARATE}]+){{0,3}})(?:@|%40){_DOMAIN}"
     rf"|(?<![^{_LOOSE}])([^{_LOOSE}]*[/?&='{{}}|])(?:@|%40){_DOMAIN}",
     re.IGNORECASE,
 )

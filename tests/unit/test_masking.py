@@ -121,6 +121,12 @@ def test_what_an_operator_needs_to_read_stays(text: str) -> None:
     assert mask_text(text) == text
 
 
+def test_an_apostrophe_in_an_address_hides_nothing_less() -> None:
+    """Half of a name like O'Brien would stay readable in each record of what was sent."""
+    assert mask_text("search=pat.o'brien@example.org&page=1") == "search=p•••@•••.org&page=1"
+    assert mask_text("{'a':'ada@example.org'}") == "{'a':'a•••@•••.org'}"
+
+
 def test_two_people_can_still_be_told_apart() -> None:
     """First letter and top-level domain stay."""
     assert mask_text("ada@example.org, bob@shop.example.com") == "a•••@•••.org, b•••@•••.com"
