@@ -79,6 +79,7 @@ def unknown_name(kind: str, name: str, known: Collection[str]) -> str:
 
 
 def _instead(name: str, known: Collection[str]) -> str:
+    known = set(known) - {name}  # of a union, another branch may have the very key that this one does not take
     nearest = get_close_matches(name, sorted(known), n=1)
     return f"did you mean '{nearest[0]}'?" if nearest else f"expected one of: {', '.join(sorted(known))}"
 

@@ -140,6 +140,9 @@ _ENTRIES: Final[Mapping[str, Callable[[Row], str]]] = {
 }
 
 
+_RELOADED: Final = " (after a change of bridge.toml: bridge reload first)"
+
+
 def _grant(grant: Row) -> str:
     until = f" until {plain(grant['expires_at'])}" if grant["expires_at"] else ""
     ended = "" if grant["live"] else " (this registration's grant has ended)"
@@ -168,17 +171,26 @@ def _step(step: Row) -> str:
     why = f": {step['why'].rstrip('.')}" if step["why"] else ""
     if step["state"] == "dead":
         remedy = f" {step['remedy']}" if step["remedy"] else ""
-        return f"{what} is a dead letter{why}.{remedy} Then: bridge requeue {step['delivery_id']}"
+        return f"{what} is a dead letter{why}.{remedy} Then: bridge requeue {step['delivery_id']}{_if_changed(step)}"
     if step["paused_by"] and step["state"] != "leased":
         reason = f": {step['paused_why']}" if step["paused_why"] else ""
         remedy = f" {step['paused_remedy']}" if step["paused_remedy"] else ""
-        return f"{what} waits: the lane was paused by {step['paused_by']}{reason.rstrip('.')}.{remedy} Then: bridge resume {step['target']}"
+        return f"{what} waits: the lane was paused by {step['paused_by']}{reason.rstrip('.')}.{remedy} Then: bridge resume {step['target']}{_RELOADED}"
     texts = {
         "waiting": "waits until the learner is in",
         "blocked": "waits for another delivery of this person",
         "leased": "is under way",
     }
     return f"{what} {texts.get(step['state']) or 'is due at ' + plain(step['due_at'])}{why}"
+
+
+def _if_changed(step: Row) -> str:
+    """Say what a change of the file needs: a right stays at the course that its purchase was planned for."""
+    if step["kind"] != "right":
+        return _RELOADED
+    return (
+        f"; after a change of [courses.*] or [[products]] instead: bridge reload, then bridge replay {step['event_id']}"
+    )
 
 
 def _line(line: Row) -> str:

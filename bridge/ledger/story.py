@@ -249,7 +249,10 @@ def _next(deliveries: Iterable[dict[str, Any]], paused: dict[str, dict[str, Any]
     """Say of every piece of work that is not done where it stands, and when it is due."""
     return [
         {
-            **{name: row[name] for name in ("delivery_id", "target", "state", "due_at", "why", "remedy")},
+            **{
+                name: row[name]
+                for name in ("delivery_id", "target", "kind", "event_id", "state", "due_at", "why", "remedy")
+            },
             "paused_by": paused[row["target"]]["paused_by"] if row["target"] in paused else None,
             "paused_why": paused[row["target"]]["why"] if row["target"] in paused else None,
             "paused_remedy": paused[row["target"]]["remedy"] if row["target"] in paused else None,

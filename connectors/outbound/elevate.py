@@ -45,7 +45,7 @@ from bridge.kit.answers import ERRORS, judge
 from bridge.kit.clock import Clock
 from bridge.kit.fields import as_text, value_at
 from bridge.kit.http import Answer, Http
-from bridge.kit.masking import excerpt
+from bridge.kit.masking import excerpt, secret_name
 
 _ERRORS: Mapping[str, Explanation] = {
     **ERRORS,
@@ -152,7 +152,7 @@ class Elevate:
         problems = _problems(answer)
         if _cancelled(answer, problems):
             return Receipt(note="the key is accepted")
-        outcome = _failed(answer, problems, "check the key")
+        outcome = _failed(answer, problems, "ask the Cancellation API")
         # Refused with words of Elevate's own is refused for the registration's sake, and that is what was asked for.
         return Receipt(note="the key is accepted") if problems and isinstance(outcome, Refused) else outcome
 
@@ -262,12 +262,17 @@ def _failed(answer: Answer, problems: Mapping[str, Any], what: str) -> TryLater 
             why = f"{what}: HTTP {answer.status} without the expected fields"
             return TryLater(why, applied="unknown", cause="outage")
         return judge(answer, what)  # type: ignore[return-value] # it never returns a receipt
-    told = f"{what}: " + excerpt("; ".join(f"{field}: {text}" for field, text in problems.items()), 300)
+    told = f"{what}: " + excerpt("; ".join(_told(field, text) for field, text in problems.items()), 300)
     if "api_key" in problems or answer.status in (401, 403):
         return _ERRORS["api-key"].needs_operator(told, "lane")
     if not _PRODUCT.isdisjoint(problems):
         return _ERRORS["no-such-product"].refused(told)
     return _ERRORS["registration-refused" if _PERSON.isdisjoint(problems) else "person-refused"].refused(told)
+
+
+def _told(field: str, text: Any) -> str:
+    """Return a refusal with the field it is about; after the name of a secret, masking would take the text for its value."""
+    return str(text) if secret_name(field) else f"{field}: {text}"
 
 
 CONNECTOR: type[OutboundConnector] = Elevate

@@ -41,3 +41,33 @@ async def test_trace_says_why_a_lane_stands_still_and_what_to_do(tmp_path) -> No
         said = " ".join((await asked("trace", "123456@example.org", "--config", tmp_path / "bridge.toml")).out.split())
         assert "the lane was paused by bridge" in said
         assert any(f"{error.next_step} Then: bridge resume elevate" in said for error in lane.connector.errors.values())
+
+
+async def test_trace_says_how_a_corrected_mapping_reaches_a_purchase(tmp_path) -> None:
+    """A right stays at the course it was planned for, so that only a replay of its event brings it to another."""
+    async with emulators("elevate") as targets, running(tmp_path, targets) as (_, ams):
+        school = targets["elevate"]
+        school.now_fails("status", status=422, body={"error_messages": {"product": "could not be found"}})
+        await ams.register()
+
+        async def told() -> str:
+            path = tmp_path / "bridge.toml"
+            return " ".join((await asked("trace", "123456@example.org", "--config", path)).out.split())
+
+        for _ in range(100):
+            if "is a dead letter" in (said := await told()):
+                break
+        assert "after a change of [courses.*] or [[products]] instead: bridge reload, then bridge replay 1" in said
+
+
+async def test_what_a_target_says_of_the_key_is_not_masked_with_it(tmp_path) -> None:
+    """After the name of a secret everything looks like its value: the refusal is told without the name."""
+    async with emulators("elevate") as targets, running(tmp_path, targets) as (bridge, ams):
+        refusal = {"error_messages": {"api_key": "The API key is not valid."}}
+        targets["elevate"].now_fails("status", status=401, body=refusal)
+        await ams.register()
+        lane = bridge.dispatcher.lanes["elevate"]
+        await until(lambda: lane.paused_by == "bridge" and lane.condition.untold is None)
+        said = " ".join((await asked("trace", "123456@example.org", "--config", tmp_path / "bridge.toml")).out.split())
+        assert "Register the learner: The API key is not valid." in said
+        assert "resume elevate (after a change of bridge.toml: bridge reload first)" in said

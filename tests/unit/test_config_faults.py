@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from config.words import unknown_key
 from tests.unit.config_types import loaded, refusal
 
 SOURCE = '[sources.ams]\nadapter = "shop"\napi_key = "${KEY}"\n'
@@ -283,3 +284,8 @@ def test_an_address_that_leads_nowhere_is_one_fault(tmp_path: Path) -> None:
 def test_a_condition_may_look_at(tmp_path: Path, field: str) -> None:
     """Every part of the command that there is, and into the sender's own attributes."""
     loaded(tmp_path, f'{CRM}[[targets.crm.only_if]]\nfield = "{field}"\noperator = "equal_to"\nvalue = 1', **ENV)
+
+
+def test_nobody_is_told_that_a_key_was_meant_to_be_itself() -> None:
+    """Of a union, another branch may have the key that this one does not take."""
+    assert unknown_key("fields", {"fields", "add", "object"}) == "unknown key; expected one of: add, object"

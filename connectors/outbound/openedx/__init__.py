@@ -228,7 +228,7 @@ class OpenEdx:
         return await self._http.send(method, path, json=body, headers=headers)
 
     async def _log_in(self) -> str:
-        what = "fetch a token"
+        what = "log in"  # no "token" before the colon: masking takes what follows for its value
         form = {
             "grant_type": "client_credentials",
             "client_id": self._settings.client_id,
