@@ -6,10 +6,12 @@ from collections.abc import Sequence
 
 from bridge.contract.outbound import Operation
 from connectors.outbound.moodle.api import Api
+from connectors.outbound.moodle.errors import ACCESS
 from connectors.outbound.moodle.settings import MoodleSettings
 from connectors.outbound.moodle.task import Task, still_open, together
 
 _GONE = frozenset({"invaliduser", "userdeleted"})
+_NO_COURSE = frozenset(code for code, name in ACCESS.items() if name == "no-such-course")
 
 
 class Access:
@@ -31,6 +33,8 @@ class Access:
         for task in tasks:
             if task.revoking and task.code in _GONE:  # there is nobody who could still get in
                 task.done("the account is gone")
+            elif task.revoking and task.code in _NO_COURSE and not (task.work.refs.right or task.work.unknown):
+                task.done("never enrolled: there is no such course")
 
     async def _enrol(self, tasks: Sequence[Task]) -> None:
         await self._api.enrol([_row(task) for task in tasks])

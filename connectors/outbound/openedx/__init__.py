@@ -170,6 +170,8 @@ class OpenEdx:
         what = f"{call.action} in {call.course_id}"
         if not answer.ok:
             outcome = failed(answer, what)
+            if call.action == "unenroll" and outcome == ERRORS["no-such-course"].needs_operator(said(answer, what)):
+                return [_without_course(member, outcome) for member in members]
             if not isinstance(outcome, Refused) or len(members) == 1:
                 return [outcome] * len(members)
             return await self._one_by_one(call, members)
@@ -272,6 +274,12 @@ def _without_call(work: Work, name: str, identifiers: tuple[str, ...]) -> Outcom
         # Name and end of access are not kept there, and whoever left the course by themselves is not put back.
         return Receipt(work.refs, NO_END if work.terms.expires_at else "")
     return None
+
+
+def _without_course(member: Member, outcome: Outcome) -> Outcome:
+    """Return what it means that the course does not exist where access shall end: nobody got in who was never told of."""
+    told = member.work.refs.right or member.work.unknown
+    return outcome if told else Receipt(note="never enrolled: there is no such course")
 
 
 def _in_the_way(outcome: Outcome) -> Outcome | None:

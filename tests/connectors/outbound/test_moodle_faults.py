@@ -112,6 +112,15 @@ async def test_the_sites_own_codes_come_in_these_places(rig: Rig, site: Moodle) 
     assert rig.live() == []
 
 
+async def test_access_to_a_course_that_never_was_ends_without_an_operator(rig: Rig, site: Moodle) -> None:
+    """A mapping that was corrected leaves such revocations behind; where access was given, somebody has to look."""
+    site.courses = {7}
+    await rig.do(Operation.GRANT, table={"course_id": 8})
+    assert isinstance(await rig.do(Operation.REVOKE, table={"course_id": 8}), Receipt)
+    refs = Refs(right={"enrollment": "42:8"})
+    assert explained(rig, await rig.do(Operation.REVOKE, table={"course_id": 8}, refs=refs), "no-such-course")
+
+
 async def test_a_site_without_manual_enrolments_stops_the_lane(rig: Rig) -> None:
     """No course can be given then."""
     rig.emulator.now_fails("status", status=200, body=error("manualpluginnotinstalled"), after=3)
