@@ -33,7 +33,7 @@ class Access:
         for task in tasks:
             if task.revoking and task.code in _GONE:  # there is nobody who could still get in
                 task.done("the account is gone")
-            elif task.revoking and task.code in _NO_COURSE and not (task.work.refs.right or task.work.unknown):
+            elif task.revoking and task.code in _NO_COURSE and not task.work.refs.right:
                 task.done("never enrolled: there is no such course")
 
     async def _enrol(self, tasks: Sequence[Task]) -> None:

@@ -278,8 +278,7 @@ def _without_call(work: Work, name: str, identifiers: tuple[str, ...]) -> Outcom
 
 def _without_course(member: Member, outcome: Outcome) -> Outcome:
     """Return what it means that the course does not exist where access shall end: nobody got in who was never told of."""
-    told = member.work.refs.right or member.work.unknown
-    return outcome if told else Receipt(note="never enrolled: there is no such course")
+    return outcome if member.work.refs.right else Receipt(note="never enrolled: there is no such course")
 
 
 def _in_the_way(outcome: Outcome) -> Outcome | None:
