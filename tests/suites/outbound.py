@@ -174,7 +174,7 @@ class OutboundSuite:
         )
         async with aiohttp.ClientSession() as session:
             clock = SystemClock()
-            http = Http(settings.base_url, Windows((), clock), 2.0, session)
+            http = Http(settings.base_url, Windows((), clock), 10.0, session)
             yield Rig(emulator, connector_class(settings, http, clock), self.course)
         await emulator.stop()
 

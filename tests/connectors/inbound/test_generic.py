@@ -438,7 +438,7 @@ items = { remote_product_id = "sku" }
 GENERAL = "a path is the names of fields with points between them, such as customer.email"
 FAULTS = [
     (('verify = { scheme = "token", header = "X-Token", secret = "${SECRET}" }\n', ""), "1: sources.shop.verify: missing; it is required"),
-    (('"token", header', '"tokn", header'), "3: sources.shop.verify: expected 'hmac', 'token', 'basic', 'query' as 'scheme'"),
+    (('"token", header', '"tokn", header'), "3: sources.shop.verify.scheme: expected 'hmac', 'token', 'basic', 'query' as 'scheme'"),
     (('scheme = "token", ', ""), "3: sources.shop.verify: expected the key 'scheme'"),
     (('header = "X-Token"', 'haeder = "X-Token"'), "3: sources.shop.verify.haeder: unknown key; did you mean 'header'?"),
     (('header = "X-Token", ', ""), "3: sources.shop.verify: expected header or field: where the token stands"),

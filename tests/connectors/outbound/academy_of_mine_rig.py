@@ -22,7 +22,7 @@ def rig_for(school: AcademyOfMine, session: aiohttp.ClientSession, **target) -> 
     settings = CONNECTOR.Settings.model_validate(
         {"connector": "academy_of_mine", "base_url": school.base_url, "api_key": KEY, **target}
     )
-    http = Http(settings.base_url, Windows((), SystemClock()), 2.0, session)
+    http = Http(settings.base_url, Windows((), SystemClock()), 10.0, session)
     return Rig(school, CONNECTOR(settings, http, SystemClock()), {"course_id": 42})
 
 

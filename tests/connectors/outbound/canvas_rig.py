@@ -19,7 +19,7 @@ def rig_for(school: Canvas, session: aiohttp.ClientSession, **target) -> Rig:
     settings = CONNECTOR.Settings.model_validate(
         {"connector": "canvas", "base_url": school.base_url, "token": TOKEN, **target}
     )
-    http = Http(settings.base_url, Windows((), SystemClock()), 2.0, session)
+    http = Http(settings.base_url, Windows((), SystemClock()), 10.0, session)
     return Rig(school, CONNECTOR(settings, http, SystemClock()), {"course_id": 42})
 
 

@@ -60,7 +60,7 @@ async def a_desk() -> AsyncIterator[Desk]:
         given = {"connector": "getcourse", "base_url": emulator.base_url, **emulator.credentials, "status_field": FIELD}
         settings = GetcourseSettings.model_validate(given)
         clock = SetClock(datetime.now(UTC))
-        http = Http(settings.base_url, Windows((), clock), 2.0, session)
+        http = Http(settings.base_url, Windows((), clock), 10.0, session)
         rig = Desk(emulator, Getcourse(settings, http, clock), OFFER)
         rig.clock, rig.known = clock, Refs()
         emulator.looks = 1

@@ -20,7 +20,7 @@ def rig_for(site: LearnDash, session: aiohttp.ClientSession, **target) -> Rig:
     settings = CONNECTOR.Settings.model_validate(
         {"connector": "learndash", "base_url": site.base_url, **site.credentials, **target}
     )
-    http = Http(settings.base_url, Windows((), SystemClock()), 2.0, session)
+    http = Http(settings.base_url, Windows((), SystemClock()), 10.0, session)
     return Rig(site, CONNECTOR(settings, http, SystemClock()), {"course_id": 42})
 
 

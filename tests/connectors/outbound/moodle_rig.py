@@ -24,7 +24,7 @@ def rig_for(site: Moodle, session: aiohttp.ClientSession, **target: Any) -> Rig:
     settings = CONNECTOR.Settings.model_validate(
         {"connector": "moodle", "base_url": site.base_url, "token": TOKEN, **target}
     )
-    http = Http(settings.base_url, Windows((), SystemClock()), 2.0, session)
+    http = Http(settings.base_url, Windows((), SystemClock()), 10.0, session)
     return Rig(site, CONNECTOR(settings, http, SystemClock()), {"course_id": 7})
 
 

@@ -86,7 +86,7 @@ async def test_a_nearly_empty_bucket_slows_the_lane(school, session) -> None:
     clock = SystemClock()
     limits = Windows((), clock)
     settings = CONNECTOR.Settings.model_validate({"connector": "canvas", "base_url": school.base_url, "token": TOKEN})
-    connector = CONNECTOR(settings, Http(settings.base_url, limits, 2.0, session), clock)
+    connector = CONNECTOR(settings, Http(settings.base_url, limits, 10.0, session), clock)
     assert isinstance(await connector.check(), Receipt)
     assert limits.endless
     school.used = 500.0

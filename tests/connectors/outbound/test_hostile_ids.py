@@ -41,7 +41,7 @@ async def test_what_is_no_id_is_no_answer_and_is_not_kept(connector: str, number
         settings = kind.Settings.model_validate(
             {**target.credentials, "connector": connector, "base_url": target.base_url}
         )
-        http = Http(settings.base_url, Windows((), SystemClock()), 2.0, session)
+        http = Http(settings.base_url, Windows((), SystemClock()), 10.0, session)
         rig = Rig(target, kind(settings, http, SystemClock()), {"course_id": 42})
         target.now_fails("status", status=200, times=1, body=answer(connector, number))
         outcome = await rig.do(Operation.GRANT)

@@ -302,7 +302,7 @@ class TestTeachable(LmsSuite):
         """And what others used of it."""
         windows = Windows([Rate(500, 60.0)], SetClock(datetime(2026, 11, 22, tzinfo=UTC)))
         async with aiohttp.ClientSession() as session:
-            http = Http(rig.emulator.base_url, windows, 2.0, session)
+            http = Http(rig.emulator.base_url, windows, 10.0, session)
             rig.connector = CONNECTOR(rig.connector._settings, http, SetClock(datetime(2026, 11, 22, tzinfo=UTC)))
             headers = {"RateLimit-Limit": "360", "RateLimit-Remaining": "300", "RateLimit-Reset": "12"}
             rig.emulator.now_fails("status", status=200, times=1, body={"courses": []}, headers=headers)

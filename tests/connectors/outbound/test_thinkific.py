@@ -342,7 +342,7 @@ class TestThinkific(LmsSuite):
         """From the headers where there are any, else the published one once there was too much."""
         windows = Windows([Rate(500, 60.0)], SetClock(NOW))
         async with aiohttp.ClientSession() as session:
-            http = Http(rig.emulator.base_url, windows, 2.0, session)
+            http = Http(rig.emulator.base_url, windows, 10.0, session)
             rig.connector = CONNECTOR(rig.connector._settings, http, SetClock(NOW))
             rig.emulator.now_fails("status", status=429, times=1, body={"error": "slow down"})
             await rig.do(Operation.GRANT, BOB)
