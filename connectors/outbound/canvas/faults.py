@@ -38,7 +38,7 @@ ERRORS_HERE: Mapping[str, Explanation] = {
     ),
     "no-such-course": Explanation(
         "The course or the section that the mapping names does not exist at Canvas, or takes no users of this account.",
-        "Correct course_id and section_id in [courses.*], then run `bridge requeue`.",
+        "Correct course_id and section_id in [courses.*], then run `bridge reload` and `bridge replay` with the purchase's event.",
     ),
     "concluded": Explanation(
         "The course is concluded at Canvas and takes nobody any more.",
@@ -46,7 +46,7 @@ ERRORS_HERE: Mapping[str, Explanation] = {
     ),
     "role": Explanation(
         "The course at Canvas knows no such enrollment type or role, or the role is not of that type.",
-        "Correct enrollment_type and role_id in [courses.*], then run `bridge requeue`.",
+        "Correct enrollment_type and role_id in [courses.*], then run `bridge reload` and `bridge replay` with the purchase's event.",
     ),
     "no-login": Explanation(
         "The learner's data leave the login empty that the settings make of them.",

@@ -38,7 +38,7 @@ ALL: Mapping[str, Explanation] = {
     ),
     "no-such-offer": Explanation(
         "GetCourse does not take the offer that the mapping names.",
-        "Correct offer_code or product_title in the course's table, then requeue the delivery.",
+        "Correct offer_code or product_title in the course's table, then run `bridge reload` and `bridge replay` with the purchase's event.",
     ),
     "person-refused": Explanation(
         "GetCourse does not take the person's data.",
@@ -46,7 +46,7 @@ ALL: Mapping[str, Explanation] = {
     ),
     "no-such-group": Explanation(
         "The group that the mapping names does not exist at GetCourse.",
-        "Correct group_name in the course's table, then requeue the delivery.",
+        "Correct group_name in the course's table, then run `bridge reload` and `bridge replay` with the purchase's event.",
     ),
     "address-changed": Explanation(
         "The person's e-mail address has changed, and GetCourse's API would make another account of the new one.",

@@ -43,7 +43,7 @@ ERRORS_HERE: Mapping[str, Explanation] = {
     ),
     "no-such-course": Explanation(
         "The course that the mapping names does not exist at LearnDash.",
-        "Correct course_id in [courses.*], then run `bridge requeue`.",
+        "Correct course_id in [courses.*], then run `bridge reload` and `bridge replay` with the purchase's event.",
     ),
     "open-course": Explanation(
         "The course is open to everybody, and LearnDash neither enrolls anybody in such a course nor takes anybody out.",

@@ -64,7 +64,7 @@ EXPLAINED: Mapping[str, Explanation] = {
     ),
     "no-such-course": Explanation(
         "Moodle has no course with the id that the mapping names.",
-        "Correct course_id in the course's table, then requeue the delivery with `bridge requeue`.",
+        "Correct course_id in the course's table, then run `bridge reload` and `bridge replay` with the purchase's event.",
     ),
     "course-closed": Explanation(
         "The course is hidden from the technical user, who has to be able to enter it.",

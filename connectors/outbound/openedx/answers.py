@@ -37,7 +37,7 @@ ERRORS: Mapping[str, Explanation] = {
     ),
     "no-such-course": Explanation(
         "The course that the mapping names does not exist at Open edX.",
-        "Correct course_id in [courses.*] (it looks like course-v1:Org+Number+Run), then requeue the delivery.",
+        "Correct course_id in [courses.*] (it looks like course-v1:Org+Number+Run), then run `bridge reload` and `bridge replay` with the purchase's event.",
     ),
     "no-such-user": Explanation(
         "Open edX knows no such person.",

@@ -26,7 +26,7 @@ EXPLAINED: Mapping[str, Explanation] = {
     ),
     "no-such-course": Explanation(
         "TalentLMS has no course with the id that the mapping names.",
-        "Correct course_id in the course's table, then requeue the delivery with `bridge requeue`.",
+        "Correct course_id in the course's table, then run `bridge reload` and `bridge replay` with the purchase's event.",
     ),
     "not-enrolled": Explanation(
         "TalentLMS does not enroll the person in the course.",

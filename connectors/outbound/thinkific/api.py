@@ -39,7 +39,7 @@ ERRORS: Mapping[str, Explanation] = {
     ),
     "no-such-course": Explanation(
         "The course that the mapping names does not exist at Thinkific.",
-        "Correct course_id in [courses.*], then requeue the delivery.",
+        "Correct course_id in [courses.*], then run `bridge reload` and `bridge replay` with the purchase's event.",
     ),
     "person-refused": Explanation(
         "Thinkific does not take the person's data as it is.",
