@@ -133,7 +133,7 @@ async def test_a_refused_credential_pauses_the_lane_and_buries_nothing(rig: Rig)
     await until(lambda: rig.rows("SELECT * FROM lane"))
     (pause,) = await rig.rows("SELECT * FROM lane")
     assert (pause.target, pause.paused_by) == ("lms", "bridge")
-    assert "api_key" in pause.why
+    assert "API key" in pause.why
     assert pause.remedy
     await asyncio.sleep(0.3)
     assert len(rig.lms.journal) <= 8 + 3
