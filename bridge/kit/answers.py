@@ -34,6 +34,15 @@ ERRORS: Mapping[str, Explanation] = {
 """What :func:`judge` says; a connector that uses it has these among its own ``errors``."""
 
 
+class Ended(Exception):
+    """A call did not succeed; ``outcome`` is what it means for the delivery. Raised and caught within a connector."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        """Keep the outcome."""
+        super().__init__()
+        self.outcome = outcome
+
+
 def judge(answer: Answer, what: str, *, refs: Refs = _NO_REFS, steps: frozenset[str] = frozenset()) -> Outcome:
     """Return the outcome of an answer that is not a success.
 

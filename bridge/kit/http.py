@@ -35,6 +35,7 @@ _CHUNK = 65_536
 _MEMBERS = 10
 _LEVELS = 4
 _LONGEST_RETRY_AFTER = 86_400.0
+_LONGEST_COUNT = 15  # digits; Python refuses to read thousands of them, and a write has been made by then
 _LONGEST_WINDOW = 3_600.0  # seconds
 _HIGHEST_LIMIT = 100_000
 _MOST_WINDOWS = 8
@@ -65,6 +66,11 @@ class Answer:
     def ok(self) -> bool:
         """Whether the status is 2xx."""
         return 200 <= self.status < 300
+
+    def count(self, header: str) -> int | None:
+        """Return the whole number that a header holds; None when it is absent, no number, or longer than any real one."""
+        text = self.headers.get(header, "").strip()
+        return int(text) if text.isascii() and text.isdigit() and len(text) <= _LONGEST_COUNT else None
 
     @property
     def retry_after(self) -> float | None:

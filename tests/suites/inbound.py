@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -189,7 +190,7 @@ def _with_each_leaf_marked(value: Any) -> Iterator[Any]:
                 yield [*value[:place], marked, *value[place + 1 :]]
 
 
-class InboundSuite:
+class InboundSuite(ABC):
     """Bind it by subclassing in ``tests/connectors/inbound/test_<type>.py``.
 
     Attributes:
@@ -208,15 +209,15 @@ class InboundSuite:
         """Build the request that brings a captured payload, with good credentials."""
         return request(payload)
 
+    @abstractmethod
     def forged(self, event: InboundEvent) -> Mapping[str, InboundEvent]:
         """Return what is wrong with the credentials -> the event made so: missing, wrong, altered, stale, ..."""
-        raise NotImplementedError
 
     def places(self) -> Sequence[InboundEvent]:
         """Return good events that show the credential in every place where the protocol lets it stand."""
         return self.events()
 
-    def check_shape(self, reception: Reception, response: Response) -> None:
+    def check_shape(self, reception: Reception, response: Response) -> None:  # noqa: B027 - a protocol may promise none
         """Assert that the body has the protocol's shape."""
 
     def adapter(self, **changes: Any) -> InboundAdapter:

@@ -15,6 +15,7 @@ import orjson
 
 from bridge.contract.outbound import Outcome, Refused, TryLater
 from bridge.contract.settings import Rate
+from bridge.kit import answers
 from bridge.kit.answers import judge
 from bridge.kit.http import Answer, Http
 from connectors.outbound.academy_of_mine.errors import KNOWN
@@ -28,7 +29,7 @@ _WITHOUT_ID = (  # these name no id that could be the one that is wrong: a 404 i
 _MINUTE = 60.0  # the usual window of the header's limit where it names none: assumed
 
 
-class Ended(Exception):
+class Ended(answers.Ended):
     """A call did not succeed.
 
     Attributes:
@@ -38,8 +39,7 @@ class Ended(Exception):
 
     def __init__(self, outcome: Outcome, *, stale: bool = False) -> None:
         """Keep the outcome."""
-        super().__init__()
-        self.outcome = outcome
+        super().__init__(outcome)
         self.stale = stale
 
 
@@ -63,9 +63,8 @@ class Calls:
         path = PLACEHOLDER.sub(lambda _: quote(remote_id, safe=""), path.strip())
         headers = {**self._headers, "Accept": "application/json"}
         answer = await self._http.send(method, path, params=params, json=json, headers=headers)
-        limit, left = (answer.headers.get(f"X-RateLimit-{name}", "") for name in ("Limit", "Remaining"))
-        if limit.isdecimal() and int(limit) > 0:
-            self._http.learn(Rate(int(limit), _MINUTE), int(left) if left.isdecimal() else None)
+        if limit := answer.count("X-RateLimit-Limit"):
+            self._http.learn(Rate(limit, _MINUTE), answer.count("X-RateLimit-Remaining"))
         return answer
 
     def address(self, route: str) -> str:

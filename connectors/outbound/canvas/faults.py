@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any
 
 from bridge.contract.outbound import Explanation, Outcome, Refused, TryLater
 from bridge.contract.settings import Rate
+from bridge.kit import answers
 from bridge.kit.answers import ERRORS, judge
 from bridge.kit.http import Answer
 from bridge.kit.masking import excerpt
@@ -94,7 +96,7 @@ _BY_MESSAGE = {
 """Part of an enrollment's 400 message (older versions: 403), in lower case, and the fault that it means."""
 
 
-class Ended(Exception):
+class Ended(answers.Ended):
     """A call did not succeed.
 
     Attributes:
@@ -104,8 +106,7 @@ class Ended(Exception):
 
     def __init__(self, outcome: Outcome, *, gone: bool = False) -> None:
         """Keep the outcome."""
-        super().__init__()
-        self.outcome = outcome
+        super().__init__(outcome)
         self.gone = gone
 
 
@@ -117,9 +118,10 @@ def garbled(what: str) -> Ended:
 def units_left(answer: Answer) -> float | None:
     """Return how full the token's bucket is, as Canvas tells with each answer."""
     try:
-        return float(answer.headers.get("X-Rate-Limit-Remaining", ""))
+        units = float(answer.headers.get("X-Rate-Limit-Remaining", ""))
     except ValueError:
         return None
+    return units if isfinite(units) else None
 
 
 def requests_left(units: float) -> int:

@@ -55,11 +55,12 @@ from bridge.contract.outbound import (
     Work,
 )
 from bridge.contract.settings import CourseTable, Rate, TargetSettings
+from bridge.kit.answers import Ended
 from bridge.kit.clock import Clock, milliseconds, moment
 from bridge.kit.fields import as_text
 from bridge.kit.http import Http
 from connectors.outbound.getcourse.api import Api
-from connectors.outbound.getcourse.errors import AFTER_TOO_MANY, ALL, Ended
+from connectors.outbound.getcourse.errors import AFTER_TOO_MANY, ALL
 from connectors.outbound.getcourse.exports import Exports, Wait
 from connectors.outbound.getcourse.settings import GetcourseCourse, GetcourseSettings
 

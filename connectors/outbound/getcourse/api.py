@@ -10,9 +10,10 @@ import orjson
 
 from bridge.contract.command import Learner
 from bridge.contract.outbound import TryLater
+from bridge.kit.answers import Ended
 from bridge.kit.http import Http, exchanges
 from bridge.kit.masking import BLANK, mask
-from connectors.outbound.getcourse.errors import Ended, envelope, failure
+from connectors.outbound.getcourse.errors import envelope, failure
 
 _USERS, _DEALS = "/pl/api/users", "/pl/api/deals"
 _THERE_ALREADY = ("уже существует", "already exist")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bridge.contract.outbound import Explanation, NeedsOperator, Outcome, Refused, TryLater
-from bridge.kit.answers import ERRORS, judge
+from bridge.contract.outbound import Explanation, NeedsOperator, Refused, TryLater
+from bridge.kit.answers import ERRORS, Ended, judge
 from bridge.kit.http import Answer
 from bridge.kit.masking import excerpt
 
@@ -86,15 +86,6 @@ _ROWS: tuple[tuple[tuple[int, ...], tuple[str, ...], str], ...] = (  # codes, wo
     ((), ("предложени", "offer", "product_title"), "no-such-offer"),
     ((), ("email", "e-mail", "эл. адрес", "почт"), "person-refused"),
 )
-
-
-class Ended(Exception):
-    """A call did not succeed; ``outcome`` is what it means for the delivery."""
-
-    def __init__(self, outcome: Outcome) -> None:
-        """Keep the outcome."""
-        super().__init__()
-        self.outcome = outcome
 
 
 def truthy(value: object) -> bool:

@@ -16,6 +16,7 @@ from typing import Any
 
 from bridge.contract.errors import AnswerLost
 from bridge.contract.outbound import NeedsOperator, Outcome, Refused, TryLater
+from bridge.kit.answers import Ended
 from bridge.kit.clock import Clock
 from bridge.kit.http import Http, exchanges
 from connectors.outbound.getcourse.errors import (
@@ -25,7 +26,6 @@ from connectors.outbound.getcourse.errors import (
     BUSY,
     NOT_READY,
     TOO_MANY,
-    Ended,
     code_of,
     envelope,
     failure,

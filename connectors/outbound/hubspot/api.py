@@ -58,21 +58,16 @@ class Api:
         token = self._settings.token.get_secret_value()
         headers = {"Authorization": f"Bearer {token}"}
         answer = await self._http.send(method, path, json=body, params=params, headers=headers)
-        self._learn(answer.headers)
+        self._learn(answer)
         return answer
 
-    def _learn(self, headers: Mapping[str, str]) -> None:
+    def _learn(self, answer: Answer) -> None:
         """Tell the lane the limit of the rolling window, and what is left of it. A search's answer names none.
 
         The daily limit is not told: it is no rolling window, but starts anew at midnight. Its end shows as a 429.
         """
         most, span, left = (
-            _number(headers.get(f"X-HubSpot-RateLimit-{name}"))
-            for name in ("Max", "Interval-Milliseconds", "Remaining")
+            answer.count(f"X-HubSpot-RateLimit-{name}") for name in ("Max", "Interval-Milliseconds", "Remaining")
         )
         if most and span:
             self._http.learn(Rate(most, span / 1000), left)
-
-
-def _number(text: str | None) -> int | None:
-    return int(text) if text is not None and text.isascii() and text.isdecimal() else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -18,7 +19,7 @@ _NEXT_TIME = "the batch was split into more calls than fit into one delivery, an
 
 
 @dataclass(slots=True, kw_only=True)
-class Record:
+class Record(ABC):
     """One record of a batch. ``outcome``: what became of it where that is known, and is not that HubSpot has it."""
 
     trace: str
@@ -33,9 +34,9 @@ class Record:
         return self.outcome is None and not self.remote_id
 
     @property
+    @abstractmethod
     def key(self) -> tuple[str, str]:
         """The unique property that HubSpot is to find it by, and the value of that."""
-        raise NotImplementedError
 
     def is_meant(self, value: str) -> bool:
         """Whether a record at HubSpot with this value of the unique property is this one."""

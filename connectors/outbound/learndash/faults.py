@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from bridge.contract.outbound import Explanation, NeedsOperator, Outcome, Refused, TryLater
+from bridge.kit import answers
 from bridge.kit.answers import ERRORS, judge
 from bridge.kit.http import Answer
 from bridge.kit.masking import excerpt
@@ -91,7 +92,7 @@ _EVERYWHERE = ("no-learndash", "right", "no-administrator", "password", "no-api"
 _TAKEN = ("existing_user_login", "existing_user_email")
 
 
-class Ended(Exception):
+class Ended(answers.Ended):
     """A call did not succeed.
 
     Attributes:
@@ -101,8 +102,7 @@ class Ended(Exception):
 
     def __init__(self, outcome: Outcome, fault: str = "") -> None:
         """Keep the outcome."""
-        super().__init__()
-        self.outcome = outcome
+        super().__init__(outcome)
         self.fault = fault
 
     @property

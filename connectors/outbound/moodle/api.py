@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 from bridge.contract.outbound import NeedsOperator, Outcome, TryLater
+from bridge.kit import answers
 from bridge.kit.answers import judge, plain_id
 from bridge.kit.http import Answer, Exchange, Http, exchanges
 from bridge.kit.masking import excerpt, mask
@@ -34,7 +35,7 @@ FUNCTIONS: tuple[Function, ...] = get_args(Function)
 Row = Mapping[str, Any]
 
 
-class Ended(Exception):
+class Ended(answers.Ended):
     """A call did not succeed.
 
     Attributes:
@@ -45,8 +46,7 @@ class Ended(Exception):
 
     def __init__(self, outcome: Outcome, code: str = "", said: str = "") -> None:
         """Keep the outcome."""
-        super().__init__()
-        self.outcome = outcome
+        super().__init__(outcome)
         self.code = code
         self.said = said
 

@@ -42,6 +42,7 @@ from bridge.contract.outbound import (
     Work,
 )
 from bridge.contract.settings import CourseTable, Rate, TargetSettings
+from bridge.kit.answers import Ended
 from bridge.kit.clock import Clock
 from bridge.kit.fields import as_text, value_at
 from bridge.kit.http import Answer, Http
@@ -59,14 +60,6 @@ class _Call:
     course_id: str
     action: Literal["enroll", "unenroll"]
     email: bool | None
-
-
-class _Ended(Exception):
-    """Nothing more can be done; ``outcome`` says why."""
-
-    def __init__(self, outcome: Outcome) -> None:
-        super().__init__()
-        self.outcome = outcome
 
 
 class OpenEdx:
@@ -103,7 +96,7 @@ class OpenEdx:
         what = "ask for the bulk enrolment API"
         try:
             answer = await self._call("GET", self._bulk)
-        except _Ended as ended:
+        except Ended as ended:
             return ended.outcome
         if answer.status == 405 and answer.json is not None:
             return Receipt(note="the client is accepted, and its user is staff")
@@ -165,7 +158,7 @@ class OpenEdx:
     async def _together(self, call: _Call, members: Sequence[Member]) -> list[Outcome]:
         try:
             answer = await self._enroll(call, members)
-        except _Ended as ended:
+        except Ended as ended:
             return [ended.outcome] * len(members)
         what = f"{call.action} in {call.course_id}"
         if not answer.ok:
@@ -209,7 +202,7 @@ class OpenEdx:
         what = f"read course {course_id}"
         try:
             answer = await self._call("GET", f"/api/enrollment/v1/course/{quote(course_id, safe='')}")
-        except _Ended as ended:
+        except Ended as ended:
             return ended.outcome
         if answer.ok:
             return Receipt(note="it exists") if isinstance(answer.json, dict) else garbled(answer, what)
@@ -244,10 +237,10 @@ class OpenEdx:
             kind = "JWT" if str(body.get("token_type", "jwt")).casefold() == "jwt" else "Bearer"
             return f"{kind} {token}"
         if answer.ok:
-            raise _Ended(TryLater(f"{what}: HTTP {answer.status} without a token", cause="outage"))
+            raise Ended(TryLater(f"{what}: HTTP {answer.status} without a token", cause="outage"))
         if answer.status in (400, 401, 403):
-            raise _Ended(ERRORS["client-refused"].needs_operator(said(answer, what), "lane"))
-        raise _Ended(failed(answer, what))
+            raise Ended(ERRORS["client-refused"].needs_operator(said(answer, what), "lane"))
+        raise Ended(failed(answer, what))
 
 
 def _call_for(work: Work) -> _Call:

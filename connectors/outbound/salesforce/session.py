@@ -14,7 +14,7 @@ from connectors.outbound.salesforce.settings import SalesforceSettings
 
 _PARKED = 900.0  # seconds between two looks at a day that is nearly used up: it rolls, and frees requests all the time
 _SPENT_PAUSE = 3_600.0  # the whole day is used up
-_USAGE = re.compile(r"(?:^|[;\s])((?:per-app-)?api-usage)=(\d+)/(\d+)")
+_USAGE = re.compile(r"(?:^|[;\s])((?:per-app-)?api-usage)=(\d{1,15})/(\d{1,15})")
 
 
 class Session:

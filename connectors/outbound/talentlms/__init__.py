@@ -44,6 +44,7 @@ from bridge.contract.outbound import (
     Work,
 )
 from bridge.contract.settings import CourseTable, Rate, TargetSettings
+from bridge.kit.answers import Ended
 from bridge.kit.clock import Clock
 from bridge.kit.http import Http
 from connectors.outbound.talentlms.api import (
@@ -51,7 +52,6 @@ from connectors.outbound.talentlms.api import (
     HOUR,
     REFUSALS,
     Api,
-    Ended,
     User,
     garbled,
     held,

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from bridge.contract.command import email_key
-from bridge.contract.outbound import Outcome, TryLater
+from bridge.contract.outbound import TryLater
 from bridge.contract.settings import Rate
-from bridge.kit.answers import judge, plain_id
+from bridge.kit.answers import Ended, judge, plain_id
 from bridge.kit.clock import Clock
 from bridge.kit.http import Answer, Http
 from bridge.kit.masking import excerpt
@@ -23,15 +23,6 @@ REFUSALS = (400, 404, 409, 422)
 _EPOCH = 1_000_000_000  # a larger number of seconds is a date
 
 User = Mapping[str, Any]
-
-
-class Ended(Exception):
-    """A call did not succeed; ``outcome`` is what it means for the delivery."""
-
-    def __init__(self, outcome: Outcome) -> None:
-        """Keep the outcome."""
-        super().__init__()
-        self.outcome = outcome
 
 
 class Api:
@@ -52,10 +43,9 @@ class Api:
     ) -> Answer:
         """Make one request, and tell the lane the limit that the answer names."""
         answer = await self._http.send(method, f"/api/v2/{path}", params=params, json=json, headers=self._headers)
-        limit, left = (answer.headers.get(f"X-RateLimit-{name}", "") for name in ("Limit", "Remaining"))
-        if limit.isdecimal() and int(limit) > 0:
-            window = BURST if int(limit) <= BURST.requests else HOUR
-            self._http.learn(Rate(int(limit), window.seconds), int(left) if left.isdecimal() else None)
+        if limit := answer.count("X-RateLimit-Limit"):
+            window = BURST if limit <= BURST.requests else HOUR
+            self._http.learn(Rate(limit, window.seconds), answer.count("X-RateLimit-Remaining"))
         return answer
 
     async def read(self, user: str) -> User | None:
@@ -113,10 +103,9 @@ class Api:
 
     def _until_reset(self, answer: Answer) -> float | None:
         """Return the seconds until the window begins anew, which are told as a date or as a number of them."""
-        text = answer.headers.get("X-RateLimit-Reset", "").strip()
-        if not text.isdecimal():
+        if (told := answer.count("X-RateLimit-Reset")) is None:
             return None
-        seconds = int(text) - self._clock.now().timestamp() if int(text) >= _EPOCH else float(text)
+        seconds = told - self._clock.now().timestamp() if told >= _EPOCH else float(told)
         return min(max(seconds, 1.0), HOUR.seconds)
 
 

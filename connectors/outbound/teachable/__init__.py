@@ -35,9 +35,10 @@ from bridge.contract.outbound import (
     Work,
 )
 from bridge.contract.settings import CourseTable, Rate, TargetSettings
+from bridge.kit.answers import Ended
 from bridge.kit.clock import Clock
 from bridge.kit.http import Http
-from connectors.outbound.teachable.api import ERRORS, Api, Change, Ended, User, full_name
+from connectors.outbound.teachable.api import ERRORS, Api, Change, User, full_name
 from connectors.outbound.teachable.settings import TeachableCourse, TeachableSettings
 
 _NO_END = "Teachable takes no end of access: the bridge ends it itself"

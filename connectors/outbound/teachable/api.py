@@ -15,7 +15,7 @@ from bridge.contract.command import Learner, email_key
 from bridge.contract.outbound import Explanation, Outcome, TryLater
 from bridge.contract.settings import Rate
 from bridge.kit.answers import ERRORS as KIT_ERRORS
-from bridge.kit.answers import judge, plain_id
+from bridge.kit.answers import Ended, judge, plain_id
 from bridge.kit.http import Answer, Http
 from bridge.kit.masking import excerpt
 
@@ -50,15 +50,6 @@ ERRORS: Mapping[str, Explanation] = {
     ),
 }
 """The faults that Teachable is known to answer."""
-
-
-class Ended(Exception):
-    """A call did not succeed; ``outcome`` is what it means for the delivery."""
-
-    def __init__(self, outcome: Outcome) -> None:
-        """Keep the outcome."""
-        super().__init__()
-        self.outcome = outcome
 
 
 class Change(Enum):
@@ -173,7 +164,7 @@ class Api:
         self, method: str, path: str, *, params: Mapping[str, str] | None = None, json: Any = None
     ) -> Answer:
         answer = await self._http.send(method, f"/v1{path}", params=params, json=json, headers=self._headers)
-        limit, left = (_count(answer.headers.get(f"RateLimit-{name}")) for name in ("Limit", "Remaining"))
+        limit, left = (answer.count(f"RateLimit-{name}") for name in ("Limit", "Remaining"))
         if limit:
             self._http.learn(Rate(limit, _WINDOW), left)
         return answer
@@ -231,10 +222,6 @@ def _failed(answer: Answer, what: str) -> Outcome:
     if answer.status == 404:
         return garbled(answer, what).outcome
     return judge(answer, what)
-
-
-def _count(text: str | None) -> int | None:
-    return int(text) if text is not None and text.isascii() and text.isdigit() else None
 
 
 def _said(answer: Answer, what: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 from bridge.contract.command import Learner, email_key
 from bridge.contract.outbound import Explanation, Outcome, TryLater
 from bridge.contract.settings import Rate
+from bridge.kit import answers
 from bridge.kit.answers import ERRORS as KIT_ERRORS
 from bridge.kit.answers import judge, plain_id
 from bridge.kit.clock import Clock
@@ -57,7 +58,7 @@ ERRORS: Mapping[str, Explanation] = {
 """The faults that Thinkific is known to answer."""
 
 
-class Ended(Exception):
+class Ended(answers.Ended):
     """A call did not succeed.
 
     Attributes:
@@ -67,8 +68,7 @@ class Ended(Exception):
 
     def __init__(self, outcome: Outcome, *, stale: bool = False) -> None:
         """Keep the outcome."""
-        super().__init__()
-        self.outcome = outcome
+        super().__init__(outcome)
         self.stale = stale
 
 
@@ -194,7 +194,7 @@ class Api:
         self, method: str, path: str, *, params: Mapping[str, str] | None = None, json: Any = None
     ) -> Answer:
         answer = await self._http.send(method, _ROOT + path, params=params, json=json, headers=self._headers)
-        limit, left = (_count(answer.headers.get(f"RateLimit-{name}")) for name in ("Limit", "Remaining"))
+        limit, left = (answer.count(f"RateLimit-{name}") for name in ("Limit", "Remaining"))
         if limit:
             self._http.learn(Rate(limit, PUBLISHED.seconds), left)
         elif answer.status == 429:
@@ -289,10 +289,6 @@ def _moment(value: object) -> datetime | None:
         return datetime.fromisoformat(value).replace(microsecond=0) if isinstance(value, str) else None
     except ValueError:
         return None
-
-
-def _count(text: str | None) -> int | None:
-    return int(text) if text is not None and text.isascii() and text.isdigit() else None
 
 
 def _not_found(answer: Answer) -> bool:
