@@ -380,6 +380,16 @@ async def test_nothing_is_kept_outside_an_attempt(http: Http) -> None:
     assert exchanges.get() is None
 
 
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [("17", 17), (" 17 ", 17), ("0", 0), ("", None), ("-1", None), ("1.5", None), ("²", None), ("9" * 5_000, None)],
+)
+def test_a_header_that_is_no_sensible_number_counts_for_nothing(text: str, count: int | None) -> None:
+    """It is read after a write has been made, and must not make a failure of that."""
+    assert Answer(200, {"X-Left": text}, b"").count("X-Left") == count
+    assert Answer(200, {}, b"").count("X-Left") is None
+
+
 async def test_of_a_long_list_the_first_members_are_kept(echo: Echo, session: aiohttp.ClientSession) -> None:
     """A batch of a hundred is not read to its end by anybody; how much more there was is told."""
     http = Http(echo.base_url, FREE, 2.0, session)
