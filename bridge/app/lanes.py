@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import count
-from typing import Any
 
 import aiohttp
 
 from bridge import registry
 from bridge.app.policies import lane_policy, request_timeout
 from bridge.contract.catalogue import Catalogue, TargetEntry
+from bridge.contract.outbound import OutboundConnector
 from bridge.contract.settings import TargetSettings
 from bridge.dispatch.attempt import PatientLimiter
 from bridge.dispatch.lane import Lane, LanePolicy, Observer
@@ -20,6 +20,14 @@ from bridge.kit.http import Http, Windows, open_session
 from bridge.kit.masking import secrets_of
 from bridge.ledger.store import Ledger
 from config.settings import Settings
+
+
+def connector_of(settings: Settings, name: str, session: aiohttp.ClientSession, clock: Clock) -> OutboundConnector:
+    """Return a target's connector, which speaks through ``session`` under the target's own rate limit and time-out."""
+    given = settings.targets[name]
+    kind = registry.connector_class(given.connector)
+    limiter = PatientLimiter(Windows(given.rate_limit or kind.rate_limit, clock, fixed=bool(given.rate_limit)))
+    return kind(given, Http(given.base_url, limiter, request_timeout(settings, name), session), clock)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +64,10 @@ class LaneShop:
         for made in self._made.values():
             if made.of == of:
                 return made.lane
-        kind = registry.connector_class(given.connector)
-        limiter = PatientLimiter(
-            Windows(given.rate_limit or kind.rate_limit, self._clock, fixed=bool(given.rate_limit))
-        )
         session = open_session(given.concurrency * 2)  # its connections live as long as the lane
-        connector: Any = kind(given, Http(given.base_url, limiter, of[3], session), self._clock)
         lane = Lane(
             entry,
-            connector,
+            connector_of(settings, name, session, self._clock),
             self._ledger,
             self._catalogue,
             of[2],

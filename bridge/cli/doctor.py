@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from bridge import registry
 from bridge.cli.given import CONFIG, AsJson, ConfigPath, settings_of
 from bridge.cli.shown import show, show_json, table
 from bridge.contract.errors import AnswerLost, Unreachable
@@ -18,7 +17,7 @@ from bridge.contract.outbound import Finding, NeedsOperator, OutboundConnector, 
 from bridge.contract.settings import CourseTable, TargetSettings
 from bridge.dispatch.attempt import veiled
 from bridge.kit.clock import SystemClock
-from bridge.kit.http import Http, Windows, open_session
+from bridge.kit.http import open_session
 from bridge.kit.masking import mask_text, secrets_of, spellings, veil
 from config.settings import Settings
 
@@ -66,17 +65,14 @@ async def _examine(settings: Settings, used: Mapping[str, TargetSettings], *, fi
 
 
 async def _target(settings: Settings, name: str, given: TargetSettings, *, fix: bool) -> dict[str, Any]:
-    from bridge.app.policies import request_timeout  # noqa: PLC0415 - the whole bridge; no other verb should wait for it
+    from bridge.app.lanes import connector_of  # noqa: PLC0415 - the whole bridge; no other verb should wait for it
 
-    clock = SystemClock()
-    kind = registry.connector_class(given.connector)
     findings: list[Finding] = []
     async with open_session() as session:
-        limiter = Windows(given.rate_limit or kind.rate_limit, clock, fixed=bool(given.rate_limit))
-        connector: Any = kind(given, Http(given.base_url, limiter, request_timeout(settings, name), session), clock)
+        connector = connector_of(settings, name, session, SystemClock())
         outcome = await _checked(connector, settings.dispatch.deadline.total_seconds())
         if isinstance(outcome, Receipt):
-            findings = await _looked_at(connector, tables(settings, name, kind), fix=fix)
+            findings = await _looked_at(connector, tables(settings, name, type(connector)), fix=fix)
     hidden = spellings(secrets_of(given))
     (outcome,) = veiled([outcome], [], (), hidden)  # a target may quote our own key at us
     found = [asdict(replace(one, said=mask_text(veil(one.said, hidden)))) for one in findings]

@@ -100,7 +100,7 @@ async def deliver(
             return _one_each(await connector.deliver(batch), batch)
     except Unreachable as fault:
         # This request had no effect; an earlier one of the same attempt may have had one.
-        applied: Literal["no", "unknown"] = "unknown" if _told_something(story) else "no"
+        applied: Literal["no", "unknown"] = "unknown" if _written(story) else "no"
         return [TryLater(str(fault), applied=applied, cause="outage")] * len(batch)
     except AnswerLost as fault:
         return [TryLater(str(fault), applied="unknown", cause="outage")] * len(batch)
@@ -163,16 +163,14 @@ def _once_veiled(text: Any, hidden: tuple[str, ...], seen: dict[str, str]) -> An
     return seen[text]
 
 
-def _told_something(story: Sequence[Exchange]) -> bool:
-    return any(exchange.status is not None and exchange.method not in ("GET", "HEAD") for exchange in story)
+def _written(story: Iterable[Exchange]) -> list[int]:
+    """Return the statuses of the writes of an attempt that were answered."""
+    return [one.status for one in story if one.status is not None and one.method not in ("GET", "HEAD")]
 
 
 def took_something(story: Iterable[Exchange]) -> bool:
     """Say whether the target took a write of the attempt."""
-    return any(
-        exchange.status is not None and exchange.status < 300 and exchange.method not in ("GET", "HEAD")
-        for exchange in story
-    )
+    return any(status < 300 for status in _written(story))
 
 
 def where(fault: BaseException) -> list[str]:

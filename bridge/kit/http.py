@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
+from functools import cached_property
 from math import inf
 from typing import Any, Protocol
 from urllib.parse import quote, urlencode
@@ -26,14 +27,11 @@ from yarl import URL
 from bridge.contract.errors import AnswerLost, Unreachable
 from bridge.contract.settings import Rate
 from bridge.kit.clock import Clock
-from bridge.kit.masking import excerpt, mask, mask_url
+from bridge.kit.kept import LARGEST, kept
+from bridge.kit.masking import mask, mask_url
 
-_EXCERPT = 2_000  # characters of a body that are kept
-_LARGEST = 64_000  # bytes of a body that are worth parsing for it
 _LARGEST_ANSWER = 4_000_000  # bytes, inflated: ours are a few kilobytes, and a lane keeps dozens of them at once
 _CHUNK = 65_536
-_MEMBERS = 10
-_LEVELS = 4
 _LONGEST_RETRY_AFTER = 86_400.0
 _LONGEST_COUNT = 15  # digits; Python refuses to read thousands of them, and a write has been made by then
 _LONGEST_WINDOW = 3_600.0  # seconds
@@ -41,7 +39,7 @@ _HIGHEST_LIMIT = 100_000
 _MOST_WINDOWS = 8
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Answer:
     """What a target answered."""
 
@@ -49,9 +47,9 @@ class Answer:
     headers: Mapping[str, str]
     body: bytes
 
-    @property
+    @cached_property
     def json(self) -> Any:
-        """The body as JSON, or None when it is something else (an HTML page of a proxy, say)."""
+        """The body as JSON, read once and not to be changed, or None when it is something else (an HTML page of a proxy, say)."""
         try:
             return orjson.loads(self.body)
         except orjson.JSONDecodeError:
@@ -273,7 +271,7 @@ class Http:
         try:
             # Quoted, because a value may hold an ampersand.
             shown = f"{url}?{urlencode(params, quote_via=quote)}" if params else url
-            sent = _kept(json, body) if isinstance(body, bytes) else mask(dict(form)) if form else None
+            sent = kept(json, body) if isinstance(body, bytes) else mask(dict(form)) if form else None
             exchange = Exchange(method, mask_url(shown), sent)
             return await self._noted(exchange, url, body, params, sent_headers)
         finally:
@@ -301,7 +299,7 @@ class Http:
         finally:
             exchange.ms = int((time.monotonic() - started) * 1000)
         exchange.status = answer.status
-        exchange.answer = _kept(answer.json if len(answer.body) <= _LARGEST else None, answer.body)
+        exchange.answer = kept(answer.json if len(answer.body) <= LARGEST else None, answer.body)
         return answer
 
     async def _exchange(
@@ -377,27 +375,3 @@ def _reason(fault: Exception) -> str:
     # The event loop puts the address in place of the system's own words; a name that isn't found has a text of its own.
     known = os.strerror(cause.errno) if cause.errno is not None and cause.errno > 0 else cause.strerror
     return known or type(cause).__name__
-
-
-def _kept(value: Any, body: bytes) -> Any:
-    """Return what is kept of a body: its masked value, or the beginning of it where that is long."""
-    if value is not None and len(body) <= _LARGEST:
-        if len(body) <= _EXCERPT:
-            return mask(value)
-        return orjson.dumps(mask(_beginning(value))).decode()[:_EXCERPT]
-    # Fields that can't be told apart can't be masked, and of an archive nobody reads the beginning.
-    if body[:1] in (b"{", b"[") or b"\0" in body[: _EXCERPT * 4]:
-        return f"{len(body)} bytes"
-    return excerpt(body[: _EXCERPT * 4].decode("utf-8", "replace"), _EXCERPT) if body else None
-
-
-def _beginning(value: Any, depth: int = 0) -> Any:
-    """Return a JSON-like value with the first members of its long lists: of a batch of a hundred, no more is kept anyway."""
-    if depth > _LEVELS:
-        return value
-    if isinstance(value, list):
-        shown = [_beginning(item, depth + 1) for item in value[:_MEMBERS]]
-        return [*shown, f"and {len(value) - _MEMBERS} more"] if len(value) > _MEMBERS else shown
-    if isinstance(value, dict):
-        return {key: _beginning(item, depth + 1) for key, item in value.items()}
-    return value
