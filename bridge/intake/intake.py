@@ -18,9 +18,9 @@ from bridge.contract.inbound import Enriches, InboundAdapter, InboundEvent, Look
 from bridge.intake.accept import accept_found, accept_group, reception
 from bridge.intake.blank import stored_body, stored_headers, stored_query, stored_text
 from bridge.intake.plan import CommandPlan, plan
-from bridge.intake.result import Member
+from bridge.intake.result import Member, of_kept
 from bridge.kit.clock import milliseconds
-from bridge.ledger.events import EventRow, placeholder
+from bridge.ledger.events import EventRow
 from bridge.ledger.store import Ledger
 
 log = structlog.get_logger(__name__)
@@ -46,7 +46,7 @@ class Intake:
         lookups: Sequence[Lookup] = ()
         try:
             meanings = adapter.normalise(event)
-            if _enriches(type(adapter)):
+            if enriches(type(adapter)):
                 lookups = cast("Enriches", adapter).lookups(event)
         except PayloadInvalid as fault:
             return await self._keep_unusable(source, adapter, event, fault)
@@ -118,16 +118,8 @@ class Intake:
         catalogue = self._catalogue()
         plans = tuple(plan(command, source, catalogue) for command in commands)
         now = milliseconds(event.received_at)
-        member = Member(
-            source=source,
-            event=placeholder(source.name, source.adapter, now),
-            plans=plans,
-            product_url=lambda _product: None,
-            mapping=(catalogue.digest, catalogue.text),
-            now=now,
-            targets=tuple(catalogue.targets.values()),
-            unreadable={row: str(fault) for row, fault in faults.items()},
-        )
+        unreadable = {row: str(fault) for row, fault in faults.items()}
+        member = of_kept(source, plans, catalogue, now, unreadable=unreadable)
         result = await self._ledger.submit(accept_found, (member, event_id, lookup_id))
         return [line.registration_id for line in result.lines]
 
@@ -225,7 +217,8 @@ def _event_key(plans: Sequence[CommandPlan], lookups: Sequence[Lookup]) -> str |
 
 
 @cache
-def _enriches(adapter: type[InboundAdapter]) -> bool:
+def enriches(adapter: type[InboundAdapter]) -> bool:
+    """Say whether such an adapter asks the sender what its events mean."""
     return hasattr(adapter, "lookups")  # isinstance with a protocol looks at every member, for every event
 
 

@@ -10,8 +10,8 @@ from bridge.contract.command import EnrollmentCommand
 from bridge.intake import enroll, parked
 from bridge.intake import people as persons
 from bridge.intake.plan import plan
-from bridge.intake.result import Entry, Member, Result
-from bridge.ledger import events, learners, quarantine, registrations
+from bridge.intake.result import Entry, Result, of_kept
+from bridge.ledger import learners, quarantine, registrations
 from bridge.ledger.unit import Unit
 
 
@@ -55,16 +55,7 @@ def release(
     if dry_run:
         return _with(found, became="released", note="would be released")
     result = Result(event_id=row.event_id)
-    member = Member(
-        source=source,
-        event=events.placeholder(row.source, source.adapter, now),
-        plans=(plans,),
-        product_url=lambda _product: None,
-        mapping=(catalogue.digest, catalogue.text),
-        now=now,
-        targets=tuple(catalogue.targets.values()),
-        late=True,
-    )
+    member = of_kept(source, (plans,), catalogue, now, late=True)
     wave = [Entry(member, row.event_id, plans, result)]
     enroll.apply(unit, wave)
     parked.apply(unit, wave)

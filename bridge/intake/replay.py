@@ -15,12 +15,11 @@ from bridge.contract.errors import PayloadInvalid
 from bridge.contract.inbound import Enriches, InboundAdapter, Lookup
 from bridge.intake import enroll
 from bridge.intake.accept import accept_again
-from bridge.intake.intake import understood
+from bridge.intake.intake import enriches, understood
 from bridge.intake.plan import CommandPlan, plan
-from bridge.intake.result import Member, Result
+from bridge.intake.result import Member, Result, of_kept
 from bridge.intake.stored import event_of
 from bridge.ledger import events, quarantine, replays
-from bridge.ledger.events import placeholder
 from bridge.ledger.unit import Unit
 
 _KEPT = frozenset({"repeated", "noted", "older"})
@@ -71,21 +70,18 @@ def prepare(
     lookups: Sequence[Lookup] = ()
     try:
         meanings = adapter.normalise(event)
-        if hasattr(adapter, "lookups"):
+        if enriches(type(adapter)):
             lookups = cast("Enriches", adapter).lookups(event)
     except PayloadInvalid as fault:
         return Replayable(row, None, f"it still can't be read: {fault}")
     except Exception as fault:  # noqa: BLE001 - one adapter's defect must not stop the other events
         return Replayable(row, None, f"the adapter failed: {type(fault).__name__}")
     commands, faults = understood(meanings, source, event.received_at)
-    member = Member(
-        source=source,
-        event=placeholder(source.name, source.adapter, now),
-        plans=tuple(plan(command, source, catalogue) for command in commands),
-        product_url=lambda _product: None,
-        mapping=(catalogue.digest, catalogue.text),
-        now=now,
-        targets=tuple(catalogue.targets.values()),
+    member = of_kept(
+        source,
+        tuple(plan(command, source, catalogue) for command in commands),
+        catalogue,
+        now,
         unreadable={where: str(fault) for where, fault in faults.items()},
         lookups=tuple(lookups),
         again=True,

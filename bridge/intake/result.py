@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from bridge.contract.catalogue import SourceEntry, TargetEntry
+from bridge.contract.catalogue import Catalogue, SourceEntry, TargetEntry
 from bridge.contract.inbound import AcceptedLine, Lookup
 from bridge.intake.plan import CommandPlan
-from bridge.ledger.events import EventRow
+from bridge.ledger.events import EventRow, placeholder
 
 
 @dataclass(slots=True)
@@ -37,6 +38,20 @@ class Member:
     lookups: tuple[Lookup, ...] = ()
     again: bool = False
     late: bool = False
+
+
+def of_kept(source: SourceEntry, plans: tuple[CommandPlan, ...], catalogue: Catalogue, now: int, **more: Any) -> Member:
+    """Return a member for an event that is in the ledger already: nobody waits for an answer to it."""
+    return Member(
+        source=source,
+        event=placeholder(source.name, source.adapter, now),
+        plans=plans,
+        product_url=lambda _product: None,
+        mapping=(catalogue.digest, catalogue.text),
+        now=now,
+        targets=tuple(catalogue.targets.values()),
+        **more,
+    )
 
 
 @dataclass(slots=True)

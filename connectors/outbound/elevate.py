@@ -55,8 +55,9 @@ _ERRORS: Mapping[str, Explanation] = {
     ),
     "no-such-product": Explanation(
         "Elevate has no product whose Remote Product ID is the one that was sent.",
-        "Enter the id in the Remote Product ID field of the product at Elevate, or correct remote_product_id in the"
-        " course's table, then requeue the delivery.",
+        "Enter the id in the Remote Product ID field of the product at Elevate, then requeue the delivery; or"
+        " correct remote_product_id in the course's table, then run `bridge reload` and `bridge replay` with the purchase's"
+        " event.",
     ),
     "no-user-id": Explanation(
         "The learner has no value in the field that user_id of the target names, and Elevate knows people by it.",

@@ -66,8 +66,8 @@ _ERRORS: Mapping[str, Explanation] = {
     ),
     "no-such-product": Explanation(
         "10XPRO does not know the course, the forum category or the bundle that the mapping names.",
-        "Correct the id in the course's table (10XPRO shows it at the bottom left of each course), then requeue the"
-        " delivery.",
+        "Correct the id in the course's table (10XPRO shows it at the bottom left of each course), then run"
+        " `bridge reload` and `bridge replay` with the purchase's event.",
     ),
     "person-refused": Explanation(
         "10XPRO does not take the person's data.",
