@@ -24,7 +24,7 @@ from bridge.edge.webhooks import Webhooks
 from bridge.intake.intake import Intake
 from bridge.intake.result import Result
 from bridge.kit.clock import SystemClock
-from bridge.ledger import unit
+from bridge.ledger import writer
 from bridge.ledger.store import Ledger
 
 
@@ -52,7 +52,7 @@ async def main(kind: str, where: str) -> None:
         ledger: Any = Forgetful()
         if kind != "nothing":
             if kind == "single":
-                unit.GROUP_LIMIT = 1
+                writer.GROUP_LIMIT = 1
             ledger = Ledger(where if kind == "postgresql" else f"sqlite:///{where}/{kind}.db")
             await ledger.open()
         sources = Sources([Source(source(), adapter())])

@@ -16,7 +16,8 @@ from bridge.ledger.engine import database_file, ledger_url, reading_engine, writ
 from bridge.ledger.hold import Hold
 from bridge.ledger.listen import Listener
 from bridge.ledger.migrate import upgrade
-from bridge.ledger.unit import Unit, Writer
+from bridge.ledger.unit import Unit
+from bridge.ledger.writer import Writer
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

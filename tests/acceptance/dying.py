@@ -20,7 +20,7 @@ from sqlalchemy import event
 
 from bridge.app import Bridge
 from bridge.edge import logs
-from bridge.ledger.unit import Writer
+from bridge.ledger.writer import Writer
 from bridge.registry import Registry
 from config.load import load
 

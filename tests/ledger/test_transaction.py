@@ -43,7 +43,7 @@ def failing(monkeypatch: pytest.MonkeyPatch):
 
     def after(statements: int) -> None:
         FailingUnit.left = statements
-        monkeypatch.setattr("bridge.ledger.unit.Unit", FailingUnit)
+        monkeypatch.setattr("bridge.ledger.writer.Unit", FailingUnit)
 
     yield after
     FailingUnit.left = 1_000

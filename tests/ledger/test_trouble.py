@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy import make_url
 
 from bridge.contract.errors import LedgerError, LedgerHeld
-from bridge.ledger import unit as writing
+from bridge.ledger import writer as writing
 from bridge.ledger.hold import holder
 from bridge.ledger.store import Ledger
 from tests.ledger.rig import World, buy
