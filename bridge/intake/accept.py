@@ -114,6 +114,8 @@ def _write_wave(unit: Unit, wave: Sequence[Entry]) -> None:
 
 
 def _set_aside(unit: Unit, accepted: _Accepted, entries: Sequence[Entry]) -> None:
+    if not accepted.member.unreadable and not any(entry.plan.unmapped or entry.plan.ignored for entry in entries):
+        return
     rows = []
     for plan in (entry.plan for entry in entries):
         accepted.result.unmapped += len(plan.unmapped)

@@ -133,4 +133,5 @@ def _addressed(learner: Any, person: str) -> Any:
     kind, _, address = person.partition(":")
     if kind != "email" or learner.email_key == address:
         return learner
-    return SimpleNamespace(**{**learner._mapping, "email": address, "email_key": address})  # noqa: SLF001 - public in SQLAlchemy
+    columns = learner._asdict()
+    return SimpleNamespace(**{**columns, "email": address, "email_key": address})

@@ -47,14 +47,9 @@ _COLUMNS = {
     "state": "text",
     "note": "text",
 }
-_NAMES = ", ".join(_COLUMNS)
-_INSERT = f"INSERT INTO event ({_NAMES}) SELECT {_NAMES} FROM {{rows}} WHERE true ORDER BY r.n ON CONFLICT DO NOTHING RETURNING id, source, event_key"
 _ORIGINAL = "SELECT id FROM event WHERE source = :source AND event_key = :event_key"
-_EFFECTS = """
-INSERT INTO effect (event_id, registration_id, effect)
-SELECT event_id, registration_id, effect FROM {rows} WHERE true ORDER BY r.event_id, r.registration_id
-ON CONFLICT (event_id, registration_id) DO UPDATE SET effect = excluded.effect
-"""
+_EFFECT_COLUMNS = {"event_id": "int", "registration_id": "int", "effect": "text"}
+_LATEST_EFFECT = "ON CONFLICT (event_id, registration_id) DO UPDATE SET effect = excluded.effect"
 
 
 def body_text(body: bytes) -> tuple[str, str]:
@@ -77,25 +72,14 @@ def insert(unit: Unit, rows: Sequence[EventRow]) -> list[int | None]:
 
     The unique index decides, inside the insert.
     """
-    keyless = [(n, row) for n, row in enumerate(rows) if row.event_key is None]
+    if all(row.event_key is None for row in rows):
+        return unit.insert("event", _COLUMNS, rows)
     # In the order of their keys, so that two writers with the same keys wait for each other and don't deadlock.
-    keyed = sorted(
-        ((n, row) for n, row in enumerate(rows) if row.event_key is not None),
-        key=lambda item: (item[1].source, item[1].event_key, item[0]),
-    )
+    order = sorted(range(len(rows)), key=lambda n: (rows[n].source, rows[n].event_key or "", n))
     ids: list[int | None] = [None] * len(rows)
-    # Without a key nothing can conflict: ids come in the order of the rows.
-    for (n, _), inserted in zip(keyless, sorted(_insert(unit, keyless)), strict=True):
-        ids[n] = inserted.id
-    if keyed:
-        new = {(row.source, row.event_key): row.id for row in _insert(unit, keyed)}
-        for n, row in keyed:
-            ids[n] = new.pop((row.source, row.event_key), None)
+    for n, event_id in zip(order, unit.insert("event", _COLUMNS, [rows[n] for n in order]), strict=True):
+        ids[n] = event_id
     return ids
-
-
-def _insert(unit: Unit, rows: Sequence[tuple[int, EventRow]]) -> Sequence[Any]:
-    return unit.each(_INSERT, _COLUMNS, [row for _, row in rows])
 
 
 def original(unit: Unit, source: str, event_key: str) -> int:
@@ -106,8 +90,8 @@ def original(unit: Unit, source: str, event_key: str) -> int:
 def record_effects(unit: Unit, effects: Sequence[tuple[int, int, str]]) -> None:
     """Note what events did: (event id, registration id, effect). The last effect of a pair counts."""
     latest = {(event_id, registration_id): effect for event_id, registration_id, effect in effects}
-    rows = [{"event_id": e, "registration_id": r, "effect": effect} for (e, r), effect in latest.items()]
-    unit.each(_EFFECTS, {"event_id": "int", "registration_id": "int", "effect": "text"}, rows)
+    rows = [{"event_id": e, "registration_id": r, "effect": effect} for (e, r), effect in sorted(latest.items())]
+    unit.put("effect", _EFFECT_COLUMNS, rows, _LATEST_EFFECT)
 
 
 def taken_back(unit: Unit, registration_id: int) -> str:

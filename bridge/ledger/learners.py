@@ -66,11 +66,7 @@ _COLUMNS = {
     "attributes": "text",
     "occurred_at": "int",
 }
-_NAMES = ", ".join(_COLUMNS)
-_INSERT = f"""
-INSERT INTO learner ({_NAMES}, created_at, updated_at) SELECT {_NAMES}, :now, :now FROM {{rows}} WHERE true
-ON CONFLICT DO NOTHING RETURNING id, namespace, remote_user_id, email_key
-"""
+_AT = {"created_at": ":now", "updated_at": ":now"}
 _KEY_COLUMNS = {"namespace": "text", "key": "text"}
 _FIND_BY_ID = "SELECT l.* FROM {rows} JOIN learner l ON l.namespace = r.namespace AND l.remote_user_id = r.key"
 _FIND_BY_EMAIL = """
@@ -91,13 +87,13 @@ def upsert(unit: Unit, rows: Sequence[LearnerRow], now: int) -> list[Known]:
     changes nothing.
     """
     ordered = sorted(rows, key=lambda row: row.key)
-    inserted = {_key(row): row.id for row in unit.each(_INSERT, _COLUMNS, ordered, now=now)}
+    inserted = unit.insert("learner", _COLUMNS, ordered, _AT, now=now)
     found = {
-        row.key: Known(inserted[row.key], row.namespace, row.remote_user_id, row.email, row.email, changed=False)
-        for row in ordered
-        if row.key in inserted
+        row.key: Known(learner_id, row.namespace, row.remote_user_id, row.email, row.email, changed=False)
+        for row, learner_id in zip(ordered, inserted, strict=True)
+        if learner_id is not None
     }
-    missing = [row for row in ordered if row.key not in found]
+    missing = [row for row, learner_id in zip(ordered, inserted, strict=True) if learner_id is None]
     if missing:
         found |= _update(unit, missing, now)
     return [found[row.key] for row in rows]

@@ -25,12 +25,13 @@ _COLUMNS = {
     "event_id": "int",
 }
 _NAMES = ", ".join(_COLUMNS)
-_OPEN = f"""
+_TIMES = {"due_at": ":now", "created_at": ":now", "updated_at": ":now"}
+_OPEN_OR_BLOCKED = """(CASE WHEN EXISTS
+ (SELECT 1 FROM delivery b WHERE b.target = r.target AND b.person = r.person AND b.state = 'leased')
+ THEN 'blocked' ELSE 'open' END)"""
+_RENEW = f"""
 INSERT INTO delivery ({_NAMES}, state, due_at, created_at, updated_at)
-SELECT {_NAMES},
- (CASE WHEN EXISTS (SELECT 1 FROM delivery b WHERE b.target = r.target AND b.person = r.person AND b.state = 'leased')
-  THEN 'blocked' ELSE 'open' END), :now, :now, :now
-FROM {{rows}} WHERE true ORDER BY r.target, r.kind, r.key
+SELECT {_NAMES}, {_OPEN_OR_BLOCKED}, :now, :now, :now FROM {{rows}} WHERE true ORDER BY r.target, r.kind, r.key
 ON CONFLICT (target, kind, key) WHERE {UNSETTLED}
 DO UPDATE SET revision = delivery.revision + 1, event_id = excluded.event_id, updated_at = excluded.updated_at,
  registration_id = excluded.registration_id, learner_id = excluded.learner_id,
@@ -42,9 +43,7 @@ RETURNING id, target
 """
 _IN_FLIGHT = """
 SELECT b.id FROM {rows} JOIN delivery b ON b.target = r.target AND b.person = r.person AND b.state = 'leased' ORDER BY b.id"""
-_WAIT = f"""
-INSERT INTO delivery ({_NAMES}, state, due_at, created_at, updated_at)
-SELECT {_NAMES}, 'waiting', :now, :now, :now FROM {{rows}} WHERE true ORDER BY r.registration_id, r.target
+_WAIT = """
 ON CONFLICT (registration_id, target) WHERE state = 'waiting'
 DO UPDATE SET event_id = excluded.event_id, key = excluded.key, person = excluded.person, updated_at = excluded.updated_at
 """
@@ -99,14 +98,17 @@ def open_now(unit: Unit, rows: Sequence[DeliveryRow], now: int) -> None:
         # Somebody may be settling what is in flight at this moment: what we block must not miss that it came free.
         people = [{"target": t, "person": p} for t, p in sorted({(row.target, row.person) for row in latest.values()})]
         unit.each(_IN_FLIGHT + unit.holding("b"), {"target": "text", "person": "text"}, people)
-    unit.each(_OPEN, _COLUMNS, list(latest.values()), now=now)
+    ordered = [row for _, row in sorted(latest.items())]
+    ids = unit.insert("delivery", _COLUMNS, ordered, {"state": _OPEN_OR_BLOCKED, **_TIMES}, now=now)
+    unit.each(_RENEW, _COLUMNS, [row for i, row in zip(ids, ordered, strict=True) if i is None], now=now)
     unit.wake(row.target for row in latest.values())
 
 
 def wait(unit: Unit, rows: Sequence[DeliveryRow], now: int) -> None:
     """Keep CRM work until its registration is settled."""
     latest = {(row.registration_id, row.target): row for row in rows}
-    unit.each(_WAIT, _COLUMNS, list(latest.values()), now=now)
+    rows = [row for _, row in sorted(latest.items())]
+    unit.put("delivery", _COLUMNS, rows, _WAIT, {"state": "'waiting'", **_TIMES}, now=now)
 
 
 def open_waiting(unit: Unit, registration_ids: Iterable[int], now: int) -> None:

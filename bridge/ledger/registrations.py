@@ -84,13 +84,7 @@ _COLUMNS = {
     "mapping_version_id": "int",
     "event_id": "int",
 }
-_NAMES = ", ".join(_COLUMNS)
-_KEY = "source, learner_id, remote_product_id, line, business_scope, business_key"
-_INSERT = f"""
-INSERT INTO registration ({_NAMES}, state, created_at, updated_at)
-SELECT {_NAMES}, 'pending', :now, :now FROM {{rows}} WHERE true ORDER BY r.learner_id, r.remote_product_id
-ON CONFLICT DO NOTHING RETURNING id, {_KEY}
-"""
+_NEW = {"state": "'pending'", "created_at": ":now", "updated_at": ":now"}
 _FIND_LIVE = """
 SELECT g.* FROM {rows} JOIN registration g ON g.source = r.source AND g.learner_id = r.learner_id
  AND g.remote_product_id = r.remote_product_id AND g.line = r.line
@@ -133,26 +127,29 @@ _SET_STATE = "UPDATE registration SET state = r.state, updated_at = :now FROM {r
 
 def insert(unit: Unit, rows: Sequence[RegistrationRow], now: int) -> list[Opened]:
     """Insert order lines; where one is there already, return that one. One result per row; twins get the same id."""
-    unique: dict[tuple[Any, ...], RegistrationRow] = {}
-    for row in rows:
-        unique.setdefault(row.key, row)
+    keys = [row.key for row in rows]
     opened: dict[tuple[Any, ...], Opened] = {}
-    missing = list(unique.values())
+    # In the order of other writers, so that two with the same keys wait for each other and don't deadlock.
+    missing = sorted(dict(zip(reversed(keys), reversed(rows), strict=True)).items(), key=_in_order)
     for _ in range(_TRIES):
-        created = {_key(row): row.id for row in unit.each(_INSERT, _COLUMNS, missing, now=now)}
-        opened |= {row.key: _created(created[row.key], row) for row in missing if row.key in created}
-        there = _find(unit, [row for row in missing if row.key not in created])
-        opened |= {_key(row): as_opened(row) for row in there}
+        ids = unit.insert("registration", _COLUMNS, [row for _, row in missing], _NEW, now=now)
+        opened |= {key: _created(i, row) for i, (key, row) in zip(ids, missing, strict=True) if i is not None}
+        there = [row for i, (_, row) in zip(ids, missing, strict=True) if i is None]
+        opened |= {_key(row): as_opened(row) for row in _find(unit, there)}
         # One that was in the way of the insert and is gone now was cancelled by another process in between.
-        if not (missing := [row for row in missing if row.key not in opened]):
+        if not there or not (missing := [(key, row) for key, row in missing if key not in opened]):
             break
     first: set[tuple[Any, ...]] = set()
     results = []
-    for row in rows:
-        result = opened[row.key]
-        results.append(replace(result, created=False) if row.key in first else result)
-        first.add(row.key)
+    for key in keys:
+        result = opened[key]
+        results.append(replace(result, created=False) if key in first else result)
+        first.add(key)
     return results
+
+
+def _in_order(item: tuple[Any, RegistrationRow]) -> tuple[int, str]:
+    return item[1].learner_id, item[1].remote_product_id
 
 
 _TAKEN_BACK = """

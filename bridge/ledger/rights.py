@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from bridge.ledger.unit import Unit
@@ -39,6 +40,18 @@ class Touched(NamedTuple):
     registration_id: int
 
 
+class Wanted(NamedTuple):
+    """A right that was just made, as far as whoever gave it needs to know it."""
+
+    id: int
+    target: str
+    person: str
+    course_key: str
+    course: str
+    learner_id: int
+    held: str
+
+
 @dataclass(frozen=True, slots=True)
 class Given:
     """What came of giving.
@@ -59,17 +72,20 @@ ON CONFLICT (target, person, course_key)
 DO UPDATE SET wanted = 1, learner_id = excluded.learner_id, updated_at = excluded.updated_at
 RETURNING id, target, person, course_key, learner_id, held
 """
+_NEW = {"wanted": "1", "created_at": ":now", "updated_at": ":now"}
 _WANT_COLUMNS = {"target": "text", "person": "text", "course_key": "text", "course": "text", "learner_id": "int"}
 # A grant that lives is only ever widened here: no end is later than any end, and NULL is no end.
-_GRANT = """
-INSERT INTO "grant" (registration_id, course, right_id, live, expires_at, full_access)
-SELECT registration_id, course, right_id, 1, expires_at, full_access FROM {rows} WHERE true ORDER BY r.registration_id
+_WIDEN = """
 ON CONFLICT (registration_id, course, coalesce(right_id, 0))
 DO UPDATE SET live = 1, superseded = 0,
  expires_at = (CASE WHEN "grant".live = 0 OR "grant".expires_at < excluded.expires_at OR excluded.expires_at IS NULL
   THEN excluded.expires_at ELSE "grant".expires_at END),
  full_access = (CASE WHEN "grant".live = 0 OR excluded.full_access = 1 THEN excluded.full_access ELSE "grant".full_access END)
-RETURNING id
+"""
+_GRANT = f"""
+INSERT INTO "grant" (registration_id, course, right_id, live, expires_at, full_access)
+SELECT registration_id, course, right_id, 1, expires_at, full_access FROM {{rows}} WHERE true ORDER BY r.registration_id
+{_WIDEN} RETURNING id
 """
 _GRANT_COLUMNS = {
     "registration_id": "int",
@@ -130,17 +146,24 @@ def give(unit: Unit, rows: Sequence[GrantRow], renewed: Collection[int], now: in
             "expires_at": row.expires_at,
             "full_access": int(row.full_access),
         }
-    given = unit.each(_GRANT, _GRANT_COLUMNS, list(grants.values()), now=now)
-    return Given(behind, _supersede(unit, renewed, {row.id for row in given}, now) if renewed else [])
+    rest = sorted(grants.values(), key=itemgetter("registration_id"))
+    if not renewed:
+        unit.put("grant", _GRANT_COLUMNS, rest, _WIDEN, {"live": "1"})
+        return Given(behind, [])
+    given = unit.each(_GRANT, _GRANT_COLUMNS, rest)
+    return Given(behind, _supersede(unit, renewed, {row.id for row in given}, now))
 
 
 def _want(unit: Unit, rows: Sequence[GrantRow], now: int) -> Sequence[Any]:
     wanted = {row.right: row for row in rows if row.target}
-    columns = [
+    new = [
         {"target": t, "person": p, "course_key": c, "course": row.course_table, "learner_id": row.learner_id}
-        for (t, p, c), row in wanted.items()
+        for (t, p, c), row in sorted(wanted.items())
     ]
-    return unit.each(_WANT, _WANT_COLUMNS, columns, now=now)
+    ids = unit.insert("right", _WANT_COLUMNS, new, _NEW, now=now)
+    there = [row for i, row in zip(ids, new, strict=True) if i is None]
+    made = [Wanted(i, held="no", **row) for i, row in zip(ids, new, strict=True) if i is not None]
+    return [*made, *unit.each(_WANT, _WANT_COLUMNS, there, now=now)]
 
 
 def _supersede(unit: Unit, renewed: Collection[int], kept: Collection[int], now: int) -> list[Touched]:

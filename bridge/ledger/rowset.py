@@ -8,15 +8,17 @@ each of them and found in the driver's cache ever after.
 from __future__ import annotations
 
 import re
+from collections import namedtuple
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from itertools import chain
 from operator import attrgetter, itemgetter
 from typing import Any
 
 import orjson
 
 LENGTHS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
-_MOST_VALUES = 2_500  # of one statement; where there are more, parsing it costs more than unpacking does
+MOST_VALUES = 2_500  # of one statement; where there are more, parsing it costs more than unpacking does
 _NAMED = re.compile(r"(?<![:\w]):(\w+)")
 
 
@@ -38,17 +40,13 @@ def as_values(
     """
     length = next((size for size in LENGTHS if size >= len(rows)), 0)
     names = tuple(columns)
-    if not length or length * len(names) > _MOST_VALUES:
+    if not length or length * len(names) > MOST_VALUES:
         return None
     sql, named = _bound(statement, names, length)
-    take = _getter(names, mapping=isinstance(rows[0], Mapping))
-    flat: list[Any] = []
-    for row in rows:
-        flat += take(row)
+    take = getter(names, mapping=isinstance(rows[0], Mapping))
+    flat = without_nuls(list(chain.from_iterable(map(take, rows))))
     if None in flat[:: len(names)]:
         return None
-    if "\0" in "".join([value for value in flat if value.__class__ is str]):
-        flat = [_without_nul(value) for value in flat]
     flat += [None] * ((length - len(rows)) * len(names))
     flat += [values[name] for name in named]
     return sql, tuple(flat)
@@ -75,11 +73,26 @@ def _row(width: int, number: int, *, numbered: bool) -> str:
 
 
 @lru_cache(maxsize=256)
-def _getter(names: tuple[str, ...], *, mapping: bool) -> Any:
+def getter(names: tuple[str, ...], *, mapping: bool) -> Any:
+    """Return what takes these values out of a row, as a tuple."""
     if len(names) == 1:
         one: Any = itemgetter(*names) if mapping else attrgetter(*names)
         return lambda row: (one(row),)
     return itemgetter(*names) if mapping else attrgetter(*names)
+
+
+@lru_cache(maxsize=512)
+def row_of(names: tuple[str, ...]) -> Any:
+    """Return what makes a row of a driver's tuple, with its columns as attributes."""
+    return namedtuple("Row", names, rename=True)._make  # type: ignore[misc]  # noqa: PYI024 - the names are the statement's
+
+
+def without_nuls(values: list[Any]) -> list[Any]:
+    """Return values without the NUL characters that PostgreSQL's text can't hold."""
+    # Written as JSON, they can be looked for in all of them at once; a text that only looks like one costs a second look.
+    if b"\\u0000" not in orjson.dumps(values):
+        return values
+    return [_without_nul(value) for value in values]
 
 
 def _without_nul(value: Any) -> Any:

@@ -32,6 +32,7 @@ class Elevate(Emulator):
         self.users: dict[str, dict[str, Any]] = {}
         self.registrations: dict[int, dict[str, Any]] = {}
         self.mails: list[tuple[str, str]] = []
+        self._newest: dict[tuple[str, str], int] = {}  # of a user and a product; looked up, however many there are
         self._next_id = 583_919
 
     def routes(self) -> Sequence[web.RouteDef]:
@@ -68,6 +69,7 @@ class Elevate(Emulator):
         if number is None:
             number = self._next_id
             self._next_id += 1
+            self._newest[user, product] = number
             self.registrations[number] = {
                 "user": user,
                 "product": product,
@@ -81,10 +83,8 @@ class Elevate(Emulator):
         )
 
     def _live(self, user: str, product: str) -> int | None:
-        for number, row in self.registrations.items():
-            if row["live"] and row["user"] == user and row["product"] == product:
-                return number
-        return None
+        number = self._newest.get((user, product))
+        return number if number is not None and self.registrations[number]["live"] else None
 
     async def _cancel(self, request: web.Request) -> web.Response:
         body, refusal = await _authorised(request)

@@ -53,6 +53,9 @@ def bury_in_settled_rows(unit: Unit) -> None:
         unit.run("ANALYZE")
 
 
+PLANNED = ("SELECT", "INSERT", "UPDATE", "WITH", "DELETE")
+
+
 class Plans:
     """The plan of every statement that the writer runs, as the database makes it at that moment."""
 
@@ -60,15 +63,23 @@ class Plans:
         self.found: list[tuple[str, list[str]]] = []
 
     def explain(self, connection, _cursor, statement, parameters, _context, _many) -> None:
-        if not statement.split()[0].upper().startswith(("SELECT", "INSERT", "UPDATE", "WITH", "DELETE")):
-            return
-        driver = connection.connection.driver_connection
-        if connection.dialect.name == "sqlite":
-            lines = [row[3] for row in driver.execute("EXPLAIN QUERY PLAN " + statement, parameters)]
-        else:
-            with driver.cursor() as cursor:
+        if statement.split()[0].upper().startswith(PLANNED):
+            with connection.connection.driver_connection.cursor() as cursor:
                 lines = [row[0] for row in cursor.execute("EXPLAIN " + statement, parameters).fetchall()]
-        self.found.append((" ".join(statement.split()), lines))
+            self.found.append((" ".join(statement.split()), lines))
+
+    def watching(self) -> type[Unit]:
+        """Return a unit that goes past SQLAlchemy, as the writer's does on SQLite, and notes the plans."""
+        found = self.found
+
+        class Watched(Unit):
+            def _asked(self, statement, bound):
+                if statement.split()[0].upper().startswith(PLANNED):
+                    lines = [row[3] for row in self._driver.execute("EXPLAIN QUERY PLAN " + statement, bound)]
+                    found.append((" ".join(statement.split()), lines))
+                return super()._asked(statement, bound)
+
+        return Watched
 
     def of(self, beginning: str) -> list[str]:
         """Return the plan of the statement that begins like this."""
@@ -97,8 +108,12 @@ def _table(name: str, statement: str) -> str:
 
 
 @pytest.fixture
-def plans(ledger: Ledger) -> Iterator[Plans]:
+def plans(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plans]:
     found = Plans()
+    if ledger._writing.dialect.name == "sqlite":
+        monkeypatch.setattr("bridge.ledger.writer.Unit", found.watching())
+        yield found
+        return
     event.listen(ledger._writing, "before_cursor_execute", found.explain)
     yield found
     event.remove(ledger._writing, "before_cursor_execute", found.explain)

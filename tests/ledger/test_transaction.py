@@ -9,6 +9,8 @@ from bridge.ledger.store import Ledger
 from bridge.ledger.unit import Unit
 from tests.ledger.rig import CRM, LMS, TABLES, World, buy, cancel, with_targets
 
+NOTHING: dict[str, str] = {}
+
 
 class Broken(Exception):
     """The fault that a test injects."""
@@ -35,6 +37,14 @@ class FailingUnit(Unit):
     def each(self, statement, columns, rows, **values):
         self._count()
         return super().each(statement, columns, rows, **values)
+
+    def insert(self, table, columns, rows, computed=NOTHING, **values):
+        self._count()
+        return super().insert(table, columns, rows, computed, **values)
+
+    def put(self, table, columns, rows, conflict="", computed=NOTHING, **values):
+        self._count()
+        super().put(table, columns, rows, conflict, computed, **values)
 
 
 @pytest.fixture
