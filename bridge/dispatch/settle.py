@@ -8,7 +8,7 @@ import orjson
 
 from bridge.contract.outbound import NeedsOperator, Operation, Outcome, Pending, Receipt, Refused, TryLater, Work
 from bridge.dispatch.retry import Next
-from bridge.dispatch.work import Nothing, fingerprint_of
+from bridge.dispatch.work import Nothing, fingerprint
 from bridge.kit.http import Exchange
 from bridge.kit.masking import mask_text
 from bridge.ledger.claimed import Claimed
@@ -147,7 +147,9 @@ def _held(claimed: Claimed, work: Work, outcome: Outcome, *, unknown: bool) -> t
     if claimed.right is None:
         return None, ""
     if isinstance(outcome, Receipt):
-        return ("no", "") if work.operation is Operation.REVOKE else ("yes", fingerprint_of(claimed))
+        if work.operation is Operation.REVOKE:
+            return "no", ""
+        return "yes", fingerprint(claimed.learners[0], work.terms) if claimed.right.wanted else ""
     if unknown or isinstance(outcome, Pending):
         # An update leaves access as it is, whatever became of it; a grant or a revocation may have gone through.
         return ("yes", "") if work.operation is Operation.UPDATE else ("unknown", "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
@@ -18,13 +19,14 @@ from bridge.contract.inbound import Enriches, InboundAdapter, InboundEvent, Look
 from bridge.intake.accept import accept_found, accept_group, reception
 from bridge.intake.blank import stored_body, stored_headers, stored_query, stored_text
 from bridge.intake.plan import CommandPlan, plan
-from bridge.intake.result import Member, of_kept
+from bridge.intake.result import Member, Result, of_kept
 from bridge.kit.clock import milliseconds
 from bridge.ledger.events import EventRow
 from bridge.ledger.store import Ledger
 
 log = structlog.get_logger(__name__)
 
+SOURCE_LIMIT = 2_500  # events of one source that wait for their commit: about two seconds' worth
 _NONE: Mapping[str, str] = {}
 
 
@@ -35,6 +37,7 @@ class Intake:
         """Write to ``ledger`` under whatever mapping ``catalogue`` returns at that moment."""
         self._ledger = ledger
         self._catalogue = catalogue
+        self._waiting: Counter[str] = Counter()
         self.refusing = False
         """Whether the newest event could not be kept: a probe's little write may still fit where an event does not."""
 
@@ -87,12 +90,10 @@ class Intake:
         member.unreadable, member.lookups = unreadable, tuple(lookups)
         member.event.event_key = _event_key(plans, lookups)
         try:
-            result = await self._ledger.submit(accept_group, member)
+            result = await self._kept(member)
         except LedgerError as fault:
-            self.refusing = True
             log.warning("intake.unavailable", source=source.name, fault=str(fault))
             return Reception("unavailable")
-        self.refusing = False
         answer = reception(result, plans)
         log.info(
             "intake.accepted",
@@ -103,6 +104,26 @@ class Intake:
             registrations=[line.registration_id for line in answer.lines],
         )
         return answer
+
+    async def _kept(self, member: Member) -> Result:
+        """Have a member written. One source may fill a share of the queue only: its flood must not refuse the others.
+
+        Raises:
+            LedgerError: it is not on disk.
+        """
+        source = member.source.name
+        if self._waiting[source] >= SOURCE_LIMIT:
+            raise LedgerError("too many events of this source are waiting")
+        self._waiting[source] += 1
+        try:
+            result = await self._ledger.submit(accept_group, member)
+        except LedgerError:
+            self.refusing = True
+            raise
+        finally:
+            self._waiting[source] -= 1
+        self.refusing = False
+        return result
 
     async def accept_found(
         self, source: SourceEntry, event_id: int, meanings: Sequence[Meaning], event: InboundEvent, lookup_id: int
@@ -166,7 +187,7 @@ class Intake:
         state = "refused" if adapter.synchronous else "unreadable"
         member = self._member(source, adapter, event, (), self._catalogue(), state, str(fault))
         try:
-            result = await self._ledger.submit(accept_group, member)
+            result = await self._kept(member)
         except LedgerError as trouble:
             log.warning("intake.unavailable", source=source.name, fault=str(trouble))
             return Reception("unavailable")

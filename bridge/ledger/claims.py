@@ -76,25 +76,56 @@ class Settlement:
     refs: tuple[tuple[str, str, str], ...] = field(default=())
 
 
+# Every source has two queues at a target: what was never tried, and what is tried again. They are served in turn, so that
+# one source's flood doesn't starve another, and an outage's backlog doesn't keep waiting whoever buys now. Whoever tries
+# again has a turn too, or steady business would leave them waiting for ever.
+_TURNS_OF_FRESH = 4  # for one of what is tried again
+_QUEUES = """
+RECURSIVE queue(source) AS (
+ SELECT min(source) FROM delivery WHERE target = :target AND state = 'open'
+ UNION ALL
+ SELECT (SELECT min(e.source) FROM delivery e WHERE e.target = :target AND e.state = 'open' AND e.source > q.source)
+ FROM queue q WHERE q.source IS NOT NULL
+)"""
+_FIRST_OF_QUEUE = """
+ SELECT f.{columns} FROM delivery f WHERE f.target = :target AND f.state = 'open' AND f.source = q.source
+  AND (f.attempts > 0) = a.again AND f.due_at <= :now ORDER BY f.due_at LIMIT :reach"""
+_FIRST_OF_QUEUES = {
+    "sqlite": f"CROSS JOIN delivery d WHERE d.id IN ({_FIRST_OF_QUEUE.format(columns='id')})",
+    "postgresql": "CROSS JOIN LATERAL ("
+    + _FIRST_OF_QUEUE.format(columns="*")
+    + " FOR NO KEY UPDATE SKIP LOCKED) d WHERE true",
+}
 # Whoever gets an address that another account at the target still carries has to wait until that account's change has
 # arrived there: looked up by the address, the target would give the one person's course to the other. Accounts that are
 # themselves on the move do not wait, or two people who swap addresses would wait for each other.
-_CLAIM = """
-WITH due AS MATERIALIZED (
- SELECT id, person, due_at, right_id FROM delivery WHERE target = :target AND state = 'open' AND due_at <= :now
- ORDER BY due_at LIMIT :reach {lock}
+_CLAIM = f"""
+WITH {_QUEUES}, due AS MATERIALIZED (
+ SELECT d.id, d.person, d.due_at, d.right_id,
+  row_number() OVER (PARTITION BY d.source, d.attempts > 0 ORDER BY d.due_at, d.id)
+   * (CASE WHEN d.attempts > 0 THEN {_TURNS_OF_FRESH} ELSE 1 END) AS turn
+ FROM queue q CROSS JOIN (SELECT false AS again UNION ALL SELECT true) a {{first_of_queues}} AND q.source IS NOT NULL
 ), first AS MATERIALIZED (
  SELECT c.id FROM (
-  SELECT d.id, d.due_at, row_number() OVER (PARTITION BY d.person ORDER BY d.due_at, d.id) AS place FROM due d
-  WHERE NOT EXISTS (SELECT 1 FROM delivery b WHERE b.target = :target AND b.person = d.person AND b.state = 'leased')
-   AND (NOT EXISTS (SELECT 1 FROM "right" w WHERE w.target = :target AND w.former = d.person AND w.person <> d.person)
-    OR EXISTS (SELECT 1 FROM "right" o WHERE o.id = d.right_id AND o.former IS NOT NULL))
- ) c WHERE c.place = 1 ORDER BY c.due_at, c.id LIMIT :limit
+  SELECT u.id, u.due_at, u.turn, row_number() OVER (PARTITION BY u.person ORDER BY u.turn, u.due_at, u.id) AS place
+  FROM due u
+  WHERE NOT EXISTS (SELECT 1 FROM delivery b WHERE b.target = :target AND b.person = u.person AND b.state = 'leased')
+   AND (NOT EXISTS (SELECT 1 FROM "right" w WHERE w.target = :target AND w.former = u.person AND w.person <> u.person)
+    OR EXISTS (SELECT 1 FROM "right" o WHERE o.id = u.right_id AND o.former IS NOT NULL))
+ ) c WHERE c.place = 1 ORDER BY c.turn, c.due_at, c.id LIMIT :limit
 )
 UPDATE delivery SET state = 'leased', lease = :lease, lease_owner = :owner, lease_until = :until, updated_at = :now
 WHERE id IN (SELECT id FROM first)
 RETURNING *
 """
+_CLAIMS = {name: _CLAIM.format(first_of_queues=first) for name, first in _FIRST_OF_QUEUES.items()}
+_NEXT_DUE = f"""
+WITH {_QUEUES}
+SELECT min((SELECT min(f.due_at) FROM delivery f
+ WHERE f.target = :target AND f.state = 'open' AND f.source = q.source AND (f.attempts > 0) = a.again)) AS due_at
+FROM queue q CROSS JOIN (SELECT false AS again UNION ALL SELECT true) a WHERE q.source IS NOT NULL
+"""
+_FEW = 16
 # SQLite takes a partial index only where the index's own condition stands in the statement word for word, and looks people
 # up one by one only where a CROSS JOIN fixes the order; anything else walks the whole backlog.
 _QUEUED = """
@@ -144,9 +175,6 @@ _ATTEMPT_COLUMNS = {
     "why": "text",
     "exchanges": "text",
 }
-_ATTEMPT = (
-    f"INSERT INTO attempt ({', '.join(_ATTEMPT_COLUMNS)}) SELECT {', '.join(_ATTEMPT_COLUMNS)} FROM {{rows}} WHERE true"
-)
 
 
 def claim(unit: Unit, requests: Sequence[ClaimRequest]) -> list[Claim]:
@@ -160,17 +188,21 @@ def claim(unit: Unit, requests: Sequence[ClaimRequest]) -> list[Claim]:
 
 
 def _claim(unit: Unit, request: ClaimRequest) -> list[Claimed]:
-    lock = "FOR NO KEY UPDATE SKIP LOCKED" if unit.dialect.name == "postgresql" else ""
-    leased = unit.rows(
-        _CLAIM.replace("{lock}", lock),
-        lease=request.lease,
-        owner=request.owner,
-        until=request.now + request.lease_ms,
-        now=request.now,
-        target=request.target,
-        limit=request.limit,
-        reach=request.limit * 4,
-    )
+    leased: list[Any] = []
+    # Where people have many deliveries each, or wait for others, one has to look further for as many different people.
+    for reach in [request.limit * 4] if request.limit <= _FEW else [request.limit, request.limit * 4]:
+        leased += unit.rows(
+            _CLAIMS[unit.dialect.name],
+            lease=request.lease,
+            owner=request.owner,
+            until=request.now + request.lease_ms,
+            now=request.now,
+            target=request.target,
+            limit=request.limit - len(leased),
+            reach=reach,
+        )
+        if len(leased) >= request.limit:
+            break
     if not leased:
         return []
     unit.each(
@@ -188,7 +220,7 @@ def settle(unit: Unit, settlements: Sequence[Settlement]) -> list[bool]:
     now = max(item.at + item.ms for item in settlements)
     rights.hold(unit, (item.right_id for item in settlements if item.right_id is not None))
     valid = {row.id: row for row in unit.each(_SETTLE, _SETTLE_COLUMNS, [_settle_row(item) for item in settlements])}
-    unit.each(_ATTEMPT, _ATTEMPT_COLUMNS, [_attempt_row(item) for item in settlements])
+    unit.put("attempt", _ATTEMPT_COLUMNS, [_attempt_row(item) for item in settlements])
     rights.keep_refs(unit, _refs_learnt(unit, settlements), now)
     counted = [item for item in settlements if item.delivery_id in valid]
     rights.confirm(
@@ -343,10 +375,8 @@ def renew_leases(unit: Unit, owner: str, until: int) -> int:
 
 def next_due(unit: Unit, target: str) -> int | None:
     """Return when the lane's next open delivery is due, in milliseconds, or None when nothing is open."""
-    row = unit.rows(
-        "SELECT due_at FROM delivery WHERE target = :target AND state = 'open' ORDER BY due_at LIMIT 1", target=target
-    )
-    return int(row[0].due_at) if row else None
+    row = unit.rows(_NEXT_DUE, target=target)
+    return int(row[0].due_at) if row and row[0].due_at is not None else None
 
 
 def expedite(unit: Unit, target: str, now: int) -> int:

@@ -25,16 +25,17 @@ _COLUMNS = {
     "event_id": "int",
 }
 _NAMES = ", ".join(_COLUMNS)
-_TIMES = {"due_at": ":now", "created_at": ":now", "updated_at": ":now"}
+_OF_SOURCE = "coalesce((SELECT g.source FROM registration g WHERE g.id = r.registration_id), '')"
+_NEW = {"source": _OF_SOURCE, "due_at": ":now", "created_at": ":now", "updated_at": ":now"}
 _OPEN_OR_BLOCKED = """(CASE WHEN EXISTS
  (SELECT 1 FROM delivery b WHERE b.target = r.target AND b.person = r.person AND b.state = 'leased')
  THEN 'blocked' ELSE 'open' END)"""
 _RENEW = f"""
-INSERT INTO delivery ({_NAMES}, state, due_at, created_at, updated_at)
-SELECT {_NAMES}, {_OPEN_OR_BLOCKED}, :now, :now, :now FROM {{rows}} WHERE true ORDER BY r.target, r.kind, r.key
+INSERT INTO delivery ({_NAMES}, state, source, due_at, created_at, updated_at)
+SELECT {_NAMES}, {_OPEN_OR_BLOCKED}, {_OF_SOURCE}, :now, :now, :now FROM {{rows}} WHERE true ORDER BY r.target, r.kind, r.key
 ON CONFLICT (target, kind, key) WHERE {UNSETTLED}
 DO UPDATE SET revision = delivery.revision + 1, event_id = excluded.event_id, updated_at = excluded.updated_at,
- registration_id = excluded.registration_id, learner_id = excluded.learner_id,
+ registration_id = excluded.registration_id, learner_id = excluded.learner_id, source = excluded.source,
  attempts = (CASE WHEN delivery.state = 'dead' THEN 0 ELSE delivery.attempts END),
  age = (CASE WHEN delivery.state = 'dead' THEN 0 ELSE delivery.age END),
  due_at = (CASE WHEN delivery.state = 'leased' THEN delivery.due_at ELSE excluded.due_at END),
@@ -99,7 +100,7 @@ def open_now(unit: Unit, rows: Sequence[DeliveryRow], now: int) -> None:
         people = [{"target": t, "person": p} for t, p in sorted({(row.target, row.person) for row in latest.values()})]
         unit.each(_IN_FLIGHT + unit.holding("b"), {"target": "text", "person": "text"}, people)
     ordered = [row for _, row in sorted(latest.items())]
-    ids = unit.insert("delivery", _COLUMNS, ordered, {"state": _OPEN_OR_BLOCKED, **_TIMES}, now=now)
+    ids = unit.insert("delivery", _COLUMNS, ordered, {"state": _OPEN_OR_BLOCKED, **_NEW}, now=now)
     unit.each(_RENEW, _COLUMNS, [row for i, row in zip(ids, ordered, strict=True) if i is None], now=now)
     unit.wake(row.target for row in latest.values())
 
@@ -108,7 +109,7 @@ def wait(unit: Unit, rows: Sequence[DeliveryRow], now: int) -> None:
     """Keep CRM work until its registration is settled."""
     latest = {(row.registration_id, row.target): row for row in rows}
     rows = [row for _, row in sorted(latest.items())]
-    unit.put("delivery", _COLUMNS, rows, _WAIT, {"state": "'waiting'", **_TIMES}, now=now)
+    unit.put("delivery", _COLUMNS, rows, _WAIT, {"state": "'waiting'", **_NEW}, now=now)
 
 
 def open_waiting(unit: Unit, registration_ids: Iterable[int], now: int) -> None:

@@ -40,8 +40,9 @@ class Touched(NamedTuple):
     registration_id: int
 
 
-class Wanted(NamedTuple):
-    """A right that was just made, as far as whoever gave it needs to know it."""
+@dataclass(slots=True)
+class Wanted:
+    """A right that was just made, as far as whoever gave it needs to know it; ``id`` is 0 until it is made."""
 
     id: int
     target: str
@@ -118,11 +119,10 @@ SELECT DISTINCT g.registration_id FROM {rows} JOIN "grant" g ON g.right_id = r.i
 _HELD = """
 UPDATE "right" SET held = r.held, held_as = r.held_as, held_at = :now, updated_at = :now FROM {rows} WHERE "right".id = r.id
 """
-_REFS = """
-INSERT INTO remote_ref (target, kind, key, remote_id, updated_at)
-SELECT target, kind, key, remote_id, :now FROM {rows} WHERE true ORDER BY r.target, r.kind, r.key
-ON CONFLICT (target, kind, key) DO UPDATE SET remote_id = excluded.remote_id, updated_at = excluded.updated_at
-"""
+_REF_COLUMNS = {"target": "text", "kind": "text", "key": "text", "remote_id": "text"}
+_NEWEST_REF = (
+    "ON CONFLICT (target, kind, key) DO UPDATE SET remote_id = excluded.remote_id, updated_at = excluded.updated_at"
+)
 
 
 def give(unit: Unit, rows: Sequence[GrantRow], renewed: Collection[int], now: int) -> Given:
@@ -156,13 +156,14 @@ def give(unit: Unit, rows: Sequence[GrantRow], renewed: Collection[int], now: in
 
 def _want(unit: Unit, rows: Sequence[GrantRow], now: int) -> Sequence[Any]:
     wanted = {row.right: row for row in rows if row.target}
-    new = [
-        {"target": t, "person": p, "course_key": c, "course": row.course_table, "learner_id": row.learner_id}
-        for (t, p, c), row in sorted(wanted.items())
-    ]
+    new = [Wanted(0, t, p, c, row.course_table, row.learner_id, "no") for (t, p, c), row in sorted(wanted.items())]
     ids = unit.insert("right", _WANT_COLUMNS, new, _NEW, now=now)
-    there = [row for i, row in zip(ids, new, strict=True) if i is None]
-    made = [Wanted(i, held="no", **row) for i, row in zip(ids, new, strict=True) if i is not None]
+    there = [right for i, right in zip(ids, new, strict=True) if i is None]
+    made = []
+    for right, right_id in zip(new, ids, strict=True):
+        if right_id is not None:
+            right.id = right_id
+            made.append(right)
     return [*made, *unit.each(_WANT, _WANT_COLUMNS, there, now=now)]
 
 
@@ -237,5 +238,5 @@ def confirm(unit: Unit, held: Sequence[tuple[int, str, str]], now: int) -> None:
 def keep_refs(unit: Unit, refs: Iterable[tuple[str, str, str, str]], now: int) -> None:
     """Keep remote ids: (target, kind, key, remote id); the newest of one key counts."""
     latest = {(target, kind, key): remote_id for target, kind, key, remote_id in refs}
-    rows = [{"target": t, "kind": k, "key": key, "remote_id": remote} for (t, k, key), remote in latest.items()]
-    unit.each(_REFS, {"target": "text", "kind": "text", "key": "text", "remote_id": "text"}, rows, now=now)
+    rows = [{"target": t, "kind": k, "key": key, "remote_id": remote} for (t, k, key), remote in sorted(latest.items())]
+    unit.put("remote_ref", _REF_COLUMNS, rows, _NEWEST_REF, {"updated_at": ":now"}, now=now)

@@ -84,7 +84,8 @@ def getter(names: tuple[str, ...], *, mapping: bool) -> Any:
 @lru_cache(maxsize=512)
 def row_of(names: tuple[str, ...]) -> Any:
     """Return what makes a row of a driver's tuple, with its columns as attributes."""
-    return namedtuple("Row", names, rename=True)._make  # type: ignore[misc]  # noqa: PYI024 - the names are the statement's
+    kind: Any = namedtuple("Row", names, rename=True)  # type: ignore[misc]  # noqa: PYI024 - the names are the statement's
+    return kind._make
 
 
 def without_nuls(values: list[Any]) -> list[Any]:

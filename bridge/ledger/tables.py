@@ -264,6 +264,7 @@ delivery = Table(
     Column("learner_id", Id, ForeignKey("learner.id"), nullable=False),
     Column("registration_id", Id, ForeignKey("registration.id"), nullable=True),  # what gave the latest cause
     Column("event_id", Id, ForeignKey("event.id"), nullable=True),
+    _text("source", ""),  # of the registration: each source has queues of its own, see claims.py
     _text("state"),  # waiting | open | blocked | leased | dead | done
     Column("revision", Integer, nullable=False, server_default="1"),  # goes up when the cause changes
     _time("due_at"),
@@ -301,8 +302,10 @@ Index(
     postgresql_where=text("state = 'waiting'"),
 )
 Index(
-    "ix_delivery_due",
+    "ix_delivery_queue",
     delivery.c.target,
+    delivery.c.source,
+    text("(attempts > 0)"),
     delivery.c.due_at,
     sqlite_where=text("state = 'open'"),
     postgresql_where=text("state = 'open'"),

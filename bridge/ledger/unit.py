@@ -100,8 +100,8 @@ class Unit:
         if self._driver is None:
             source = self.dialect.recordset(columns)
             statement = as_set(table, names, more, "ON CONFLICT DO NOTHING", source, numbered=True)
-            made = {row.n: row.id for row in self.rows_of(statement, rows, values)}
-            return [made.get(place) for place in range(1, len(rows) + 1)]
+            drawn = {row.n: row.id for row in self.rows_of(statement, rows, values)}
+            return [drawn.get(place) for place in range(1, len(rows) + 1)]
         last = self._asked("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)).fetchone()
         first = last[0] + 1 if last else 1
         new = 0

@@ -185,6 +185,10 @@ class World:
         asked = ClaimRequest(target, limit, "me", self.now, 30_000, by_email=known_by == "email")
         return (await self.ledger.submit(claims.claim, asked)).claimed
 
+    async def next_due(self, target: str) -> int | None:
+        """Return when a lane's next open delivery is due."""
+        return await self.ledger.write(lambda unit: claims.next_due(unit, target))
+
     def work(self, claimed: Claimed) -> Work | Nothing:
         """Compute what a claimed delivery comes to."""
         return compute(claimed, self.catalogue.targets[claimed.delivery.target], OPERATIONS, self.catalogue)

@@ -143,13 +143,13 @@ async def test_nothing_on_the_hot_path_walks_through_settled_rows(world: World, 
     world.catalogue = with_targets(LMS, CRM)
     await world.accept(buy("INTRO", order="first"))
     await world.claim("lms")
-    before = plans.of("WITH due AS")
+    before = plans.of("WITH RECURSIVE queue")
     await ledger.write(bury_in_settled_rows)
     plans.found.clear()
     await a_day_in_the_life(world)
     assert plans.walks() == []
-    claim = plans.of("WITH due AS")
-    assert any("ix_delivery_due" in step for step in claim)
+    claim = plans.of("WITH RECURSIVE queue")
+    assert any("ix_delivery_queue" in step for step in claim)
     if ledger._writing.dialect.name == "sqlite":
         assert claim == before
 
@@ -161,7 +161,7 @@ async def test_a_blocked_key_is_out_of_the_index_of_what_is_due(world: World, ur
     assert [state for _, state in await world.outbox("lms")] == ["leased", "blocked"]
     catalogue = "SELECT sql FROM sqlite_master" if url.startswith("sqlite") else "SELECT indexdef FROM pg_indexes"
     name = "name" if url.startswith("sqlite") else "indexname"
-    definition = await world.one(f"{catalogue} WHERE {name} = 'ix_delivery_due'")
+    definition = await world.one(f"{catalogue} WHERE {name} = 'ix_delivery_queue'")
     condition = definition.partition("WHERE")[2]
     assert re.sub(r"[()]|::text", "", condition).strip() == "state = 'open'"
     count = await world.ledger.read(

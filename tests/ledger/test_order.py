@@ -74,8 +74,8 @@ async def test_a_person_with_many_courses_does_not_hide_the_others(world: World)
     await world.accept(*many)
     await world.ledger.write(
         lambda unit: unit.run(
-            "INSERT INTO delivery (target, kind, key, person, learner_id, state, due_at, created_at, updated_at)"
-            " SELECT 'lms', 'right', 'made:' || value, person, learner_id, 'open', 0, 0, 0 FROM delivery"
+            "INSERT INTO delivery (target, kind, key, person, learner_id, source, state, due_at, created_at, updated_at)"
+            " SELECT 'lms', 'right', 'made:' || value, person, learner_id, source, 'open', 0, 0, 0 FROM delivery"
             f" CROSS JOIN ({_numbers(40)}) AS made"
         )
     )

@@ -17,10 +17,11 @@ import pytest
 from sqlalchemy import make_url
 
 from bridge.contract.errors import LedgerError, LedgerHeld
+from bridge.intake import intake as receiving
 from bridge.ledger import writer as writing
 from bridge.ledger.hold import holder
 from bridge.ledger.store import Ledger
-from tests.ledger.rig import World, buy
+from tests.ledger.rig import PAY, World, buy
 
 
 @pytest.fixture
@@ -226,6 +227,18 @@ async def test_a_queue_that_is_full_says_so(world: World, monkeypatch: pytest.Mo
     assert kinds.count("accepted") == 10
     assert kinds.count("unavailable") == 30
     assert await world.counts("registration") == {"registration": 10}
+    assert await kind(world, "later") == "accepted"
+
+
+async def test_a_source_that_floods_does_not_use_up_the_queue(world: World, monkeypatch: pytest.MonkeyPatch):
+    """It is told to come later, and whoever buys elsewhere at that moment is taken."""
+    monkeypatch.setattr(receiving, "SOURCE_LIMIT", 10)
+    flood = world.together(*[buy("INTRO", order=f"o-{n}") for n in range(40)])
+    elsewhere = world.accept(buy("INTRO", order="elsewhere"), source=PAY)
+    receptions, other = await asyncio.gather(flood, elsewhere)
+    kinds = [reception.kind for reception in receptions]
+    assert (kinds.count("accepted"), kinds.count("unavailable")) == (10, 30)
+    assert other.kind == "accepted"
     assert await kind(world, "later") == "accepted"
 
 

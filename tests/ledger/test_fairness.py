@@ -1,0 +1,73 @@
+"""Fairness: a flood of one source starves no other, and neither a backlog nor steady business keeps the other waiting."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from bridge.contract.command import Learner
+from bridge.contract.outbound import TryLater
+from tests.ledger.rig import AMS, BOB, SHOP, World, buy
+
+
+def somebody(number: int) -> Learner:
+    return Learner(remote_user_id=f"u{number}", email=f"u{number}@example.org")
+
+
+async def flood(world: World, count: int, first: int = 0) -> None:
+    await world.together(*(buy("INTRO", who=somebody(first + number)) for number in range(count)))
+
+
+async def sources_of(world: World, limit: int) -> Counter[str]:
+    return Counter(claimed.delivery.source for claimed in await world.claim("lms", limit=limit))
+
+
+async def test_a_flood_of_one_source_does_not_starve_another(world: World):
+    """Whoever buys at the quiet source is in the very next claim, however many stand before them at the loud one."""
+    await flood(world, 120)
+    world.now += 1
+    await world.accept(buy("INTRO", who=BOB), source=AMS)
+    assert await sources_of(world, 10) == {"shop": 9, "ams": 1}
+
+
+async def test_two_floods_share_a_claim(world: World):
+    """Half and half, whoever came first."""
+    await flood(world, 60)
+    world.now += 1
+    await world.together(*(buy("INTRO", who=somebody(100 + n)) for n in range(60)), source=AMS)
+    assert await sources_of(world, 40) == {"shop": 20, "ams": 20}
+    assert await sources_of(world, 40) == {"shop": 20, "ams": 20}
+
+
+async def test_fresh_work_comes_before_a_backlog_of_retries(world: World):
+    """After an outage, who buys now does not stand behind everybody who waits; and of those, some have their turn."""
+    await flood(world, 60)
+    for claimed in await world.claim("lms"):
+        await world.settle(claimed, TryLater("down", applied="no", cause="outage"))
+    world.now += 86_400_000
+    await flood(world, 60, first=1_000)
+    tried = Counter(claimed.delivery.attempts > 0 for claimed in await world.claim("lms", limit=50))
+    assert tried == {False: 40, True: 10}
+
+
+async def test_nobody_waits_for_a_queue_that_is_empty(world: World):
+    """Where there is one queue only, all of it is claimed."""
+    await flood(world, 30)
+    assert await sources_of(world, 50) == {SHOP.name: 30}
+
+
+async def test_work_keeps_the_source_that_gave_the_latest_cause(world: World):
+    """What another source asks of the same right stands in that source's queue from then on."""
+    await world.accept(buy("INTRO", who=BOB))
+    assert await world.rows("SELECT source FROM delivery WHERE target = 'lms'") == [("shop",)]
+    await world.accept(buy("INTRO", who=BOB.model_copy(update={"remote_user_id": "b"})), source=AMS)
+    assert {row.source for row in await world.rows("SELECT source FROM delivery WHERE target = 'lms'")} >= {"ams"}
+
+
+async def test_the_lane_is_told_when_the_next_of_any_queue_is_due(world: World):
+    """What is put off at one source and what another waits for are both looked at."""
+    await world.accept(buy("INTRO", who=BOB), source=AMS)
+    (claimed,) = await world.claim("lms")
+    await world.settle(claimed, TryLater("busy", after=600))
+    assert await world.next_due("lms") > world.now
+    await flood(world, 1)
+    assert await world.next_due("lms") <= world.now
