@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from benchmarks import accept, backlog, deliver, size
+from benchmarks import accept, backlog, deliver, idle, size
 
 
 def main() -> None:
@@ -18,6 +18,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=4.0, help="of each accept measurement")
     parser.add_argument("--deliveries", type=int, default=3000, help="of each delivery measurement")
+    parser.add_argument("--purchases", type=int, default=200, help="sent one by one to an idle bridge")
     parser.add_argument("--backlog", type=int, default=30_000, help="contacts that wait for HubSpot; 0 leaves it out")
     parser.add_argument("--rows", type=int, default=1_000_000, help="registrations of a large ledger; 0 leaves it out")
     parser.add_argument("--json", action="store_true")
@@ -29,13 +30,21 @@ def main() -> None:
         advance = lambda text: progress.update(task, description=text)  # noqa: E731 - one line says it
         accepts = accept.measure(chosen.rounds, chosen.seconds, advance)
         deliveries = deliver.measure(chosen.rounds, chosen.deliveries, advance)
+        soon = idle.measure(chosen.purchases, advance)
         drained = backlog.measure(chosen.backlog, advance) if chosen.backlog else {}
         grown = size.measure(chosen.rows, advance) if chosen.rows else {}
     if chosen.json:
-        print(json.dumps({"accept": accepts, "deliver": deliveries, "backlog": drained, "size": grown}, indent=2))
+        print(
+            json.dumps(
+                {"accept": accepts, "deliver": deliveries, "idle": soon, "backlog": drained, "size": grown}, indent=2
+            )
+        )
     else:
-        _show(accepts, deliveries, drained)
-        _show_size(grown)
+        console = Console()
+        _show_accepts(console, accepts)
+        _show_deliveries(console, deliveries, soon)
+        _show_backlog(console, drained)
+        _show_size(console, grown)
 
 
 _NAMES = {
@@ -44,47 +53,69 @@ _NAMES = {
     "sqlite": "ours, durable",
     "single": "ours, ungrouped",
 }
+_WHERE = {"": "one core", "2": "two cores", "half": "half load"}
 
 
-def _show(accepts: dict[str, dict[str, float]], deliveries: dict[str, float], drained: dict[str, float]) -> None:
-    console = Console()
-    table = _table(f"Accepts: {accept.CONNECTIONS} connections, server on one core, medians")
-    for name in ("per second", "p50 ms", "p99 ms", "µs CPU", "of no ledger", "of bare"):
+def _show_accepts(console: Console, accepts: dict[str, dict[str, float]]) -> None:
+    table = _table(f"Accepts of signed webhooks: {accept.CONNECTIONS} connections, medians")
+    for name in ("", "per second", "p50 ms", "p99 ms", "µs CPU", "of no ledger", "p99 of no ledger"):
         table.add_column(name, justify="right")
-    for kind, row in accepts.items():
-        shares = [row["per_second"] / accepts[other]["per_second"] for other in ("nothing", "bare")]
-        times = [f"{row[name]:.1f}" for name in ("p50_ms", "p99_ms")]
+    for kind in sorted(accepts, key=lambda kind: list(_WHERE).index(kind.partition("/")[2])):
+        row, (name, _, where) = accepts[kind], kind.partition("/")
+        base = accepts[f"nothing/{where}" if where else "nothing"]
         table.add_row(
-            _NAMES[kind],
+            _NAMES[name],
+            _WHERE[where],
             f"{row['per_second']:.0f}",
-            *times,
+            *(f"{row[one]:.1f}" for one in ("p50_ms", "p99_ms")),
             f"{row['cpu_us']:.0f}",
-            *(f"{share:.0%}" for share in shares),
+            f"{row['per_second'] / base['per_second']:.0%}",
+            f"{row['p99_ms'] / base['p99_ms']:.1f}",
         )
     console.print(table)
+
+
+def _show_deliveries(console: Console, deliveries: dict[str, float], soon: dict[str, float]) -> None:
     table = _table(f"Deliveries: {deliver.CONCURRENCY} at once, client on one core, medians")
-    table.add_column("per second", justify="right")
-    table.add_column("of bare", justify="right")
-    for way, name in (("bare", "bare client loop, same calls"), ("lane", "a lane: claim, deliver, settle")):
-        table.add_row(name, f"{deliveries[way]:.0f}", f"{deliveries[way] / deliveries['bare']:.0%}")
+    for name in ("to", "per second", "of bare"):
+        table.add_column(name, justify="right")
+    for way, rate in deliveries.items():
+        target, _, how = way.partition("/")
+        name = "bare client loop, same calls" if how == "bare" else "a lane: claim, deliver, settle"
+        table.add_row(name, target, f"{rate:.0f}", f"{rate / deliveries[f'{target}/bare']:.0%}")
     console.print(table)
-    if drained:
-        table = _table("A backlog of contacts, under a limit of 100 requests in 10 s that the vendor enforces")
-        for name in ("contacts", "requests", "refused", "seconds", "of limit x batch"):
-            table.add_column(name, justify="right")
-        counts = [f"{drained[name]:.0f}" for name in ("contacts", "requests", "refused", "seconds")]
-        table.add_row("HubSpot, 100 a request", *counts, f"{drained['share']:.1%}")
-        console.print(table)
+    table = _table("An idle bridge: one purchase at a time, medians")
+    for name in ("ms", "of bare"):
+        table.add_column(name, justify="right")
+    texts = (
+        "one bare request to the LMS",
+        "from sending a purchase until the LMS has it",
+        "from its answer until then",
+    )
+    for text, one in zip(texts, ("bare_ms", "sent_ms", "answered_ms"), strict=True):
+        table.add_row(text, f"{soon[one]:.2f}", f"{soon[one] / soon['bare_ms']:.1f}")
+    console.print(table)
 
 
-def _show_size(grown: dict[str, float]) -> None:
+def _show_backlog(console: Console, drained: dict[str, float]) -> None:
+    if not drained:
+        return
+    table = _table("A backlog of contacts, under a limit of 100 requests in 10 s that the vendor enforces")
+    for name in ("contacts", "requests", "refused", "seconds", "of limit x batch"):
+        table.add_column(name, justify="right")
+    counts = [f"{drained[name]:.0f}" for name in ("contacts", "requests", "refused", "seconds")]
+    table.add_row("HubSpot, 100 a request", *counts, f"{drained['share']:.1%}")
+    console.print(table)
+
+
+def _show_size(console: Console, grown: dict[str, float]) -> None:
     if not grown:
         return
     table = _table(f"A ledger with {grown['rows']:,.0f} registrations, over an empty one")
     for name in ("accept", "claim", "start", "memory"):
         table.add_column(name, justify="right")
     table.add_row("ratio", *(f"{grown[name]:.2f}" for name in ("accept", "claim", "start", "memory")))
-    Console().print(table)
+    console.print(table)
 
 
 def _table(title: str) -> Table:

@@ -10,7 +10,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import aiohttp
@@ -29,38 +30,50 @@ from bridge.intake.intake import Intake
 from bridge.kit.clock import SystemClock
 from bridge.kit.http import Http, Windows
 from bridge.ledger.store import Ledger
-from bridge.registry import connector_class
+from bridge.registry import connector_class, emulator_class
 
 CONCURRENCY = 32
+KEY = emulator_class("elevate").credentials["api_key"]
 
 
 def measure(rounds: int, deliveries: int, advance: Callable[[str], None]) -> dict[str, float]:
-    """Measure both ways in turn; return medians per second."""
+    """Measure both ways in turn, to the LMS's emulator and to a target that answers at once; return medians per second."""
     cores = allowed()
     logs.configure("error")
     tune_collector()  # as the daemon does
-    stub = subprocess.Popen([sys.executable, "-m", "benchmarks.stub"], stdout=subprocess.PIPE, text=True)
+    found: dict[str, list[float]] = {}
     try:
-        assert stub.stdout is not None
-        url = f"http://127.0.0.1:{stub.stdout.readline().strip()}"
         keep_to(0, cores)
-        found: dict[str, list[float]] = {"bare": [], "lane": []}
         for turn in range(rounds):
-            advance(f"deliver: bare client, round {turn + 1}")
-            found["bare"].append(asyncio.run(_bare(url, deliveries)))
-            advance(f"deliver: lane, round {turn + 1}")
-            found["lane"].append(asyncio.run(_lane(url, deliveries)))
+            for target, module in _TARGETS.items():
+                with _running(module) as url:
+                    advance(f"deliver to {target}: bare client, round {turn + 1}")
+                    found.setdefault(f"{target}/bare", []).append(asyncio.run(_bare(url, deliveries)))
+                    advance(f"deliver to {target}: lane, round {turn + 1}")
+                    found.setdefault(f"{target}/lane", []).append(asyncio.run(_lane(url, deliveries)))
     finally:
-        stub.kill()
-        stub.wait()
         if cores:
             os.sched_setaffinity(0, cores)
     return {way: statistics.median(rates) for way, rates in found.items()}
 
 
+_TARGETS = {"emulator": ("benchmarks.emulated", "elevate", "1"), "stub": ("benchmarks.stub",)}
+
+
+@contextmanager
+def _running(module: tuple[str, ...]) -> Iterator[str]:
+    target = subprocess.Popen([sys.executable, "-m", *module], stdout=subprocess.PIPE, text=True)
+    try:
+        assert target.stdout is not None
+        yield f"http://127.0.0.1:{target.stdout.readline().strip()}"
+    finally:
+        target.kill()
+        target.wait()
+
+
 def _connector(url: str, session: aiohttp.ClientSession):
     kind = connector_class("elevate")
-    settings = kind.Settings.model_validate({"connector": "elevate", "base_url": url, "api_key": "bench-key"})
+    settings = kind.Settings.model_validate({"connector": "elevate", "base_url": url, "api_key": KEY})
     return kind(settings, Http(url, Windows((), SystemClock()), 10.0, session), SystemClock())
 
 

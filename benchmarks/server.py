@@ -1,4 +1,6 @@
-"""The server under measurement, in a process of its own: ``python -m benchmarks.server KIND FOLDER`` prints its port.
+"""The server under measurement, in a process of its own: ``python -m benchmarks.server KIND FOLDER CORE`` prints its port.
+
+CORE -1 keeps to no core.
 
 Kinds: ``bare`` (aiohttp, ``request.json()``, an answer), ``nothing`` (the real handler with verify, parse and plan; the
 ledger forgets), ``sqlite`` and ``single`` (the real handler on an SQLite ledger, with and without group commit),
@@ -14,7 +16,7 @@ from typing import Any
 from aiohttp import web
 
 from benchmarks.cores import allowed, keep_to
-from benchmarks.setting import adapter, catalogue, source
+from benchmarks.setting import catalogue, shop, shop_adapter
 from bridge.cli.run import tune_collector
 from bridge.contract.inbound import AcceptedLine
 from bridge.edge import logs
@@ -42,12 +44,13 @@ async def _bare(request: web.Request) -> web.Response:
     return web.json_response({"product_url": "https://school.example.org", "registration_id": len(body)})
 
 
-async def main(kind: str, where: str) -> None:
-    keep_to(0, allowed())
+async def main(kind: str, where: str, core: int) -> None:
+    if core >= 0:
+        keep_to(core, allowed())
     logs.configure("error")
     app = web.Application()
     if kind == "bare":
-        app.router.add_post("/api/registrations", _bare)
+        app.router.add_post("/in/shop", _bare)
     else:
         ledger: Any = Forgetful()
         if kind != "nothing":
@@ -55,7 +58,7 @@ async def main(kind: str, where: str) -> None:
                 writer.GROUP_LIMIT = 1
             ledger = Ledger(where if kind == "postgresql" else f"sqlite:///{where}/{kind}.db")
             await ledger.open()
-        sources = Sources([Source(source(), adapter())])
+        sources = Sources([Source(shop(), shop_adapter())])
         Webhooks(Intake(ledger, catalogue), lambda: sources, Telemetry(), SystemClock(), 2**20).add_to(app.router)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
@@ -66,4 +69,4 @@ async def main(kind: str, where: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], sys.argv[2]))
+    asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))

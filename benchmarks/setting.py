@@ -26,6 +26,18 @@ def adapter() -> Any:
     return kind(kind.Settings.model_validate({"adapter": "elevate", "api_key": "bench-key"}))
 
 
+def shop() -> SourceEntry:
+    """Return the shop, which signs what it sends."""
+    return SourceEntry("shop", "stripe", "shop", "shop")
+
+
+def shop_adapter() -> Any:
+    """Return the shop's adapter."""
+    kind = adapter_class("stripe")
+    given = {"adapter": "stripe", "signing_secrets": ["whsec_bench"], "api_key": "bench-key"}
+    return kind(kind.Settings.model_validate(given))
+
+
 @cache
 def catalogue() -> Catalogue:
     """Return the mapping."""
@@ -35,9 +47,9 @@ def catalogue() -> Catalogue:
         "intro-ce", "Introduction", "https://school.example.org/courses/intro-ce", tables={"lms": model()}
     )
     return Catalogue(
-        sources={"ams": source()},
+        sources={"ams": source(), "shop": shop()},
         targets={"lms": target("lms", "elevate"), "crm": target("crm", "hubspot")},
         courses={"intro-ce": course},
-        products={("ams", "ABCD1234"): ProductEntry(("intro-ce",))},
+        products={(name, "ABCD1234"): ProductEntry(("intro-ce",)) for name in ("ams", "shop")},
         digest="bench",
     )

@@ -121,7 +121,7 @@ async def _daemon(folder: str) -> dict[str, float]:
     command = (sys.executable, "-m", "bridge", "run", "--config", str(config))
     daemon = await asyncio.create_subprocess_exec(*command, stderr=subprocess.DEVNULL)
     try:
-        while not await asyncio.to_thread(_ready, port):  # noqa: ASYNC110 - another process gets ready
+        while not await asyncio.to_thread(ready, port):  # noqa: ASYNC110 - another process gets ready
             await asyncio.sleep(0.01)
         took = time.perf_counter() - begun
         await asyncio.sleep(8.0)  # the target can't be reached: the lane claims, fails, and opens its breaker
@@ -132,7 +132,8 @@ async def _daemon(folder: str) -> dict[str, float]:
         await daemon.wait()
 
 
-def _ready(port: int) -> bool:
+def ready(port: int) -> bool:
+    """Say whether the daemon on this port is ready."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
             return bool(answer.status == 200)

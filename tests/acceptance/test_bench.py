@@ -18,15 +18,39 @@ async def test_everything_is_measured_in_one_run() -> None:
         f"import os, runpy, sys; os.sched_setaffinity(0, {{{core}}}); sys.argv = ['bench', *sys.argv[1:]];"
         "runpy.run_module('benchmarks', run_name='__main__')"
     )
-    words = ("--rounds", "1", "--seconds", "0.2", "--deliveries", "20", "--backlog", "300", "--rows", "0", "--json")
+    words = (
+        "--rounds",
+        "1",
+        "--seconds",
+        "0.2",
+        "--deliveries",
+        "20",
+        "--purchases",
+        "2",
+        "--backlog",
+        "300",
+        "--rows",
+        "0",
+        "--json",
+    )
     bench = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", limited, *words), cwd=ROOT, env={"PATH": ""}, stdout=asyncio.subprocess.PIPE
     )
     told, _ = await asyncio.wait_for(bench.communicate(), 300)
     assert bench.returncode == 0
     found = json.loads(told)
-    assert set(found["accept"]) == {"bare", "nothing", "sqlite", "single"}
-    assert set(found["deliver"]) == {"bare", "lane"}
+    assert set(found["accept"]) >= {
+        "bare",
+        "nothing",
+        "sqlite",
+        "single",
+        "nothing/2",
+        "sqlite/2",
+        "nothing/half",
+        "sqlite/half",
+    }
+    assert set(found["deliver"]) == {"emulator/bare", "emulator/lane", "stub/bare", "stub/lane"}
+    assert all(milliseconds > 0 for milliseconds in found["idle"].values())
     assert (found["backlog"]["contacts"], found["backlog"]["refused"]) == (300, 0)
     assert all(row["per_second"] > 0 for row in found["accept"].values())
     assert all(rate > 0 for rate in found["deliver"].values())
