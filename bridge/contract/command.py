@@ -54,6 +54,8 @@ def _email(value: str) -> str:
 
 
 def _moment(value: datetime) -> datetime:
+    if value.tzinfo is UTC:
+        return value
     return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 

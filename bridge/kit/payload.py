@@ -40,10 +40,7 @@ class Payload:
 
     def at(self, path: str) -> Payload:
         """Return what stands at a dotted path of object keys."""
-        value = self.value
-        for name in path.split("."):
-            value = value.get(name) if isinstance(value, Mapping) else None
-        return Payload(value, self._named(path))
+        return Payload(_stands(self.value, path), self._named(path))
 
     def text(self, *paths: str) -> str:
         """Return the first of these that is text or a whole number and not empty, as text without white space around it.
@@ -51,7 +48,9 @@ class Payload:
         It is without NUL characters too, which no database's text can hold.
         """
         for path in paths or ("",):
-            value = self.at(path).value if path else self.value
+            value = _stands(self.value, path) if path else self.value
+            if value is None:
+                continue
             if isinstance(value, int) and not isinstance(value, bool):
                 return str(value) if abs(value) <= _LARGEST else ""
             if isinstance(value, str) and (stripped := value.replace("\0", "").strip()):
@@ -80,12 +79,12 @@ class Payload:
 
     def flag(self, path: str) -> bool:
         """Return whether something is true: ``true``, ``1``, ``"true"``, ``"1"``, ``"yes"``."""
-        value = self.at(path).value
+        value = _stands(self.value, path)
         return value is True or (not isinstance(value, bool) and self.text(path).lower() in ("1", "true", "yes"))
 
     def moment(self, path: str) -> datetime | None:
         """Return a time: seconds since 1970, or ISO 8601 with any number of decimals; one without a zone is UTC."""
-        value = self.at(path).value
+        value = _stands(self.value, path)
         if isinstance(value, int | float) and not isinstance(value, bool):
             return datetime.fromtimestamp(value, UTC) if 0 < value < _YEAR_9999 else None
         text = self.text(path)
@@ -95,6 +94,15 @@ class Payload:
 
     def _named(self, path: str) -> str:
         return f"{self._path}.{path}" if self._path else path
+
+
+def _stands(value: Any, path: str) -> Any:
+    for name in path.split("."):
+        # Nearly always a plain dict, and asking an abstract class costs more than all the rest.
+        if value.__class__ is not dict and not isinstance(value, Mapping):
+            return None
+        value = value.get(name)
+    return value
 
 
 def parsed(text: str) -> datetime | None:
