@@ -6,6 +6,7 @@ Data flows one way, and the packages are named after the stages of that flow:
     intake    verified event -> canonical commands -> plan -> ledger
     ledger    what we remember: events, registrations, rights, outbox
     dispatch  outbox -> connector -> settled outcome
+    notices   mails that no target sends
     jobs      what the clock wakes: one file per scheduled job
     actions   what an operator may do
     contract  the shared words, seen by everybody

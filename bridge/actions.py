@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from bridge.contract.catalogue import Catalogue
 from bridge.contract.errors import BridgeError
 from bridge.contract.inbound import InboundAdapter
+from bridge.contract.mail import MAILER
 from bridge.dispatch.lane import Lane
 from bridge.intake.release import release
 from bridge.intake.replay import prepare, replay
@@ -259,7 +260,8 @@ class Actions:
         return done
 
     def _check_target(self, name: str) -> None:
-        known: Sequence[str] = sorted(self._catalogue().targets)
+        catalogue = self._catalogue()
+        known: Sequence[str] = sorted([*catalogue.targets, *([MAILER] if catalogue.mailer is not None else [])])
         if name not in known:
             raise ActionRefused(f"no such target; there are {', '.join(known) or 'none'}")
 

@@ -11,9 +11,11 @@ import pkgutil
 from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any, cast
 
 from bridge.contract.inbound import InboundAdapter
+from bridge.contract.mail import NoticeKind
 from bridge.contract.outbound import OutboundConnector
 from bridge.contract.settings import CourseTable, SourceSettings, TargetSettings
 from bridge.kit.sandbox import Emulator
@@ -102,6 +104,23 @@ class Registry:
         """Say whether such a target knows people by a sender's bare ids: an LMS does, a CRM is given a qualified key."""
         kind = connector_class(connector)
         return kind.known_by == "user_id" and kind.stage == "lms"
+
+    def asks_for_mail(self, adapter: str) -> bool:
+        """Say whether such a sender may ask that somebody be written to."""
+        return getattr(adapter_class(adapter), "asks_for_mail", False)
+
+    def mails(self, connector: str) -> frozenset[NoticeKind]:
+        """Return the notices that such a target sends itself."""
+        return getattr(connector_class(connector), "mails", frozenset())
+
+    def template_faults(self, folder: Path | None) -> Sequence[str]:
+        """Return what is wrong with the notices' templates, ``file:line: words``."""
+        from bridge.notices.templates import TemplateFault, Templates  # noqa: PLC0415 - Jinja2, for those who send notices
+
+        try:
+            return Templates.read(folder).faults()
+        except TemplateFault as fault:
+            return [str(fault)]
 
     def keys(self, adapter: str, settings: SourceSettings) -> Sequence[str]:
         """Return the credentials that a source can be found by."""

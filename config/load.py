@@ -16,7 +16,7 @@ from config.checks import Checks
 from config.findings import Findings
 from config.lines import Lines
 from config.references import References
-from config.sections import Sections, Types
+from config.sections import Draft, Sections, Types
 from config.settings import Settings
 
 __all__ = ["Loaded", "Types", "load"]
@@ -61,10 +61,18 @@ def load(
     references = References(path.parent, env, findings)
     sections = Sections(references.replace(tree), types, references, findings)
     draft = sections.draft()
+    _place_templates(draft, path.parent)
     Checks(draft, sections, types, findings).run()
     if findings.faults or draft.settings is None:
         raise ConfigError(findings.faults, str(path))
     return Loaded(draft.settings, findings.warnings, hashlib.sha256(raw).hexdigest())
+
+
+def _place_templates(draft: Draft, folder: Path) -> None:
+    """Let the folder of the notices' templates be relative to the file that names it."""
+    if draft.settings is not None and (mailer := draft.settings.mailer) is not None and mailer.templates is not None:
+        placed = mailer.model_copy(update={"templates": folder / mailer.templates})
+        draft.settings = draft.settings.model_copy(update={"mailer": placed})
 
 
 def _read(path: Path) -> bytes:

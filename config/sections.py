@@ -6,10 +6,12 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, Protocol, TypeVar, get_args
 
 from pydantic import BaseModel, SecretStr, ValidationError
 
+from bridge.contract.mail import MAILER, NoticeKind
 from bridge.contract.settings import CourseTable, SourceSettings, TargetSettings
 from config.findings import Findings
 from config.lines import Key
@@ -50,6 +52,15 @@ class Types(Protocol):
 
     def knows_user_ids(self, connector: str) -> bool:
         """Say whether such a target knows people by a sender's bare ids."""
+
+    def asks_for_mail(self, adapter: str) -> bool:
+        """Say whether such a sender may ask that somebody be written to."""
+
+    def mails(self, connector: str) -> frozenset[NoticeKind]:
+        """Return the notices that such a target sends itself."""
+
+    def template_faults(self, folder: Path | None) -> Sequence[str]:
+        """Return what is wrong with the notices' templates, ``file:line: words``."""
 
     def keys(self, adapter: str, settings: SourceSettings) -> Sequence[str]:
         """Return the credentials that a source can be found by."""
@@ -131,6 +142,8 @@ class Sections:
     def _target(self, name: str, table: dict[str, Any]) -> TargetSettings | None:
         if name in COURSE_KEYS:
             self._findings.fault(("targets", name), f"a target can't be called '{name}': every course has such a key")
+        if name == MAILER:
+            self._findings.fault(("targets", name), f"a target can't be called '{name}': the lane of notices is")
         connector = self._type(("targets", name, "connector"), table, self._types.connectors())
         return connector and self._valid_party(self._types.target_settings(connector), table, ("targets", name))
 

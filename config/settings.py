@@ -11,12 +11,12 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
+from bridge.contract.mail import MailSettings
 from bridge.contract.settings import CourseTable, Duration, SettingsModel, SourceSettings, TargetSettings
 
 _SIZE = re.compile(r"(\d+)\s*(B|kB|KB|MB|GB|KiB|MiB|GiB)")
 _BYTES = {"B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _LEDGERS = ("sqlite", "postgresql", "postgres")
-_MAILERS = ("smtp", "smtps")
 
 
 def http_address(text: str) -> str:
@@ -66,13 +66,6 @@ def _network(text: object) -> object:
 def _ledger_url(text: str) -> str:
     if text.partition(":")[0] not in _LEDGERS or "://" not in text:
         raise ValueError('expected "sqlite:///path/to/bridge.db" or "postgresql://..."')
-    return text
-
-
-def _mailer_url(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in _MAILERS or not parts.hostname:
-        raise ValueError('expected "smtp://host:port" or "smtps://host:port"')
     return text
 
 
@@ -207,18 +200,6 @@ class Console(SettingsModel):
     users: Mapping[str, ConsoleUser] = Field(default_factory=dict)
 
 
-class Mailer(SettingsModel):
-    """``[mailer]``: for notices that no target sends.
-
-    Attributes:
-        url: of the mail server; it may hold a password and is therefore left out of ``repr``.
-        sender: address that the notices come from.
-    """
-
-    url: Annotated[str, AfterValidator(_mailer_url)] = Field(repr=False)
-    sender: Name
-
-
 class Access(SettingsModel):
     """``access`` of a course: how long somebody is in.
 
@@ -297,7 +278,7 @@ class Settings(SettingsModel):
     log: Log = Log()
     admin: Admin = Admin()
     console: Console = Console()
-    mailer: Mailer | None = None
+    mailer: MailSettings | None = None
     sources: Mapping[str, SourceSettings] = Field(default_factory=dict)
     targets: Mapping[str, TargetSettings] = Field(default_factory=dict)
     courses: Mapping[str, Course] = Field(default_factory=dict)

@@ -16,9 +16,11 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_r
 from bridge.actions import Actions
 from bridge.app.catalogue import catalogue_of
 from bridge.app.lanes import LaneShop
+from bridge.app.mailer import MakesMailer, mailer_of
 from bridge.app.reload import Reloaded, ReloadRefused, refuse_what_needs_a_restart, unfinished
 from bridge.app.senders import Senders
 from bridge.contract.errors import LedgerError, LedgerHeld
+from bridge.contract.mail import MAILER
 from bridge.dispatch.loop import Dispatcher
 from bridge.edge.control import control_application, socket_path
 from bridge.edge.health import Health
@@ -44,9 +46,20 @@ class Bridge:
     """One running bridge. :meth:`start` it, then :meth:`stop` it; both once. :meth:`reload` it in between."""
 
     def __init__(
-        self, settings: Settings, clock: Clock | None = None, reread: Callable[[], Settings] | None = None
+        self,
+        settings: Settings,
+        clock: Clock | None = None,
+        reread: Callable[[], Settings] | None = None,
+        mailer: MakesMailer = mailer_of,
     ) -> None:
-        """Take valid settings; nothing is opened yet. ``reread`` reads the file again when a reload is asked for."""
+        """Take valid settings; nothing is opened yet.
+
+        Args:
+            settings: what the operator wrote.
+            clock: default: the machine's.
+            reread: reads the file again when a reload is asked for.
+            mailer: makes the connector of notices.
+        """
         self.settings = settings
         self.clock = clock or SystemClock()
         self.ledger = Ledger(settings.ledger.url)
@@ -60,7 +73,9 @@ class Bridge:
         self._listeners = Listeners(self.telemetry.unreadable)
         self._schedule = Schedule()
         self._intake = Intake(self.ledger, lambda: self.catalogue)
-        self._lanes = LaneShop(self.ledger, lambda: self.catalogue, self.clock, self._owner, self.telemetry.attempted)
+        self._lanes = LaneShop(
+            self.ledger, lambda: self.catalogue, self.clock, self._owner, self.telemetry.attempted, mailer
+        )
         self._senders = Senders(self.ledger, self._intake, self.clock, self._schedule, self.telemetry.looked_up)
         self._opened = False
         self._stopping = False
@@ -166,6 +181,8 @@ class Bridge:
     async def _give_up(self, settings: Settings) -> None:
         """End what is open at targets that the operator has given up. Idempotent."""
         names = [name for name, given in settings.targets.items() if given.drop]
+        if settings.mailer is not None and settings.mailer.drop:
+            names.append(MAILER)
         now = milliseconds(self.clock.now())
         for name in names:
             if ended := await self.ledger.write(partial(given_up.give_up, target=name, now=now)):

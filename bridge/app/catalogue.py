@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from bridge import registry
-from bridge.contract.catalogue import Catalogue, CourseEntry, ProductEntry, SourceEntry, TargetEntry
+from bridge.contract.catalogue import Catalogue, CourseEntry, MailerEntry, ProductEntry, SourceEntry, TargetEntry
 from bridge.contract.settings import CourseTable, MarksTestOrders, Milestone, SourceSettings, TargetSettings
 from config.settings import Course, Settings
 
@@ -57,7 +57,14 @@ def catalogue_of(settings: Settings) -> Catalogue:
         },
         option=orjson.OPT_SORT_KEYS,
     )
-    return Catalogue(sources, targets, courses, products, hashlib.sha256(text).hexdigest()[:16], text.decode())
+    digest = hashlib.sha256(text).hexdigest()[:16]
+    return Catalogue(sources, targets, courses, products, digest, text.decode(), _mailer(settings, courses))
+
+
+def _mailer(settings: Settings, courses: Mapping[str, CourseEntry]) -> MailerEntry | None:
+    if settings.mailer is None or settings.mailer.drop:
+        return None
+    return MailerEntry(settings.mailer.admin, {key: course.view for key, course in courses.items()})
 
 
 def _end_of(day: date | None) -> datetime | None:
@@ -111,6 +118,7 @@ def _target(name: str, settings: TargetSettings, tables: Sequence[CourseTable]) 
         when=settings.when,
         only_if=settings.only_if,
         hears=_hears(settings, tables),
+        mails=getattr(kind, "mails", frozenset()),
     )
 
 

@@ -9,10 +9,11 @@ from itertools import count
 import aiohttp
 
 from bridge import registry
+from bridge.app.mailer import ENTRY, MakesMailer, mailer_of, secrets, templates_of, timeout, used
 from bridge.app.policies import lane_policy, request_timeout
 from bridge.contract.catalogue import Catalogue, TargetEntry
+from bridge.contract.mail import MAILER
 from bridge.contract.outbound import OutboundConnector
-from bridge.contract.settings import TargetSettings
 from bridge.dispatch.attempt import PatientLimiter
 from bridge.dispatch.lane import Lane, LanePolicy, Observer
 from bridge.kit.clock import Clock
@@ -35,17 +36,24 @@ class _Made:
     """A lane with all that it was made of."""
 
     lane: Lane
-    of: tuple[TargetEntry, TargetSettings, LanePolicy, float]
-    session: aiohttp.ClientSession
+    of: tuple[object, ...]
+    session: aiohttp.ClientSession | None = None
 
 
 class LaneShop:
     """Makes lanes, and remembers what each was made of. A lane that stays keeps its breaker, rate and connections."""
 
     def __init__(
-        self, ledger: Ledger, catalogue: Callable[[], Catalogue], clock: Clock, owner: str, observe: Observer
+        self,
+        ledger: Ledger,
+        catalogue: Callable[[], Catalogue],
+        clock: Clock,
+        owner: str,
+        observe: Observer,
+        mailer: MakesMailer = mailer_of,
     ) -> None:
-        """Make lanes on ``ledger``."""
+        """Make lanes on ``ledger``; ``mailer`` makes the connector of notices."""
+        self._mailer_of = mailer
         self._ledger = ledger
         self._catalogue = catalogue
         self._clock = clock
@@ -56,34 +64,60 @@ class LaneShop:
 
     def lanes(self, settings: Settings, catalogue: Catalogue) -> Mapping[str, Lane]:
         """Return the lanes of these settings by target: those that are there already, and new ones that don't run yet."""
-        return {name: self._lane(settings, name, entry) for name, entry in catalogue.targets.items()}
+        lanes = {name: self._lane(settings, name, entry) for name, entry in catalogue.targets.items()}
+        return lanes if catalogue.mailer is None else {**lanes, MAILER: self._mailer(settings)}
 
     def _lane(self, settings: Settings, name: str, entry: TargetEntry) -> Lane:
         given = settings.targets[name]
         of = (entry, given, lane_policy(settings, given.concurrency), request_timeout(settings, name))
-        for made in self._made.values():
-            if made.of == of:
-                return made.lane
+        if (lane := self._like(of)) is not None:
+            return lane
         session = open_session(given.concurrency * 2)  # its connections live as long as the lane
-        lane = Lane(
+        connector = connector_of(settings, name, session, self._clock)
+        lane = self._made_of(entry, connector, of[2], secrets_of(given))
+        self._made[id(lane)] = _Made(lane, of, session)
+        return lane
+
+    def _mailer(self, settings: Settings) -> Lane:
+        """Return the lane of notices.
+
+        Raises:
+            ConfigError: a template can't be used.
+        """
+        given, templates = used(settings), templates_of(settings)
+        policy = lane_policy(settings, given.concurrency)
+        of = (given, templates, policy, timeout(settings), settings.server.public_url)
+        if (lane := self._like(of)) is not None:
+            return lane
+        connector = self._mailer_of(settings, templates, self._clock)
+        lane = self._made_of(ENTRY, connector, policy, secrets(settings))
+        self._made[id(lane)] = _Made(lane, of)
+        return lane
+
+    def _like(self, of: tuple[object, ...]) -> Lane | None:
+        return next((made.lane for made in self._made.values() if made.of == of), None)
+
+    def _made_of(
+        self, entry: TargetEntry, connector: OutboundConnector, policy: LanePolicy, hidden: Iterable[str]
+    ) -> Lane:
+        return Lane(
             entry,
-            connector_of(settings, name, session, self._clock),
+            connector,
             self._ledger,
             self._catalogue,
-            of[2],
+            policy,
             self._clock,
             f"{self._owner}-{next(self._numbers)}",  # each of its own: leases end with their lane
             self._observe,
-            secrets=secrets_of(given),
+            secrets=hidden,
         )
-        self._made[id(lane)] = _Made(lane, of, session)
-        return lane
 
     async def discard(self, lanes: Iterable[Lane], kept: Iterable[Lane]) -> None:
         """Close the connections of lanes that work no more, but for those that are kept."""
         stays = {id(lane) for lane in kept}
         for lane in lanes:
-            if id(lane) not in stays and (made := self._made.pop(id(lane), None)) is not None:
+            made = self._made.pop(id(lane), None) if id(lane) not in stays else None
+            if made is not None and made.session is not None:
                 await made.session.close()
 
     async def close(self) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from bridge.actions import ActionRefused
 from bridge.contract.catalogue import Catalogue
+from bridge.contract.mail import MAILER
 from bridge.ledger import given_up
 from bridge.ledger.store import Ledger
 from config.settings import Settings
@@ -37,7 +38,7 @@ class Reloaded:
         return cls(
             added={kind: sorted(new - old) for kind, (old, new) in kinds.items() if new - old},
             removed={kind: sorted(old - new) for kind, (old, new) in kinds.items() if old - new},
-            changed_targets=tuple(sorted(set(changed_targets) & set(after.targets))),
+            changed_targets=tuple(sorted(set(changed_targets) & {*after.targets, *([MAILER] if after.mailer else [])})),
             mapping_changed=before.digest != after.digest,
         )
 
@@ -71,6 +72,10 @@ def refuse_what_needs_a_restart(before: Settings, after: Settings) -> None:
         raise ReloadRefused(f"these are read at start-up only: {', '.join(changed)}; restart the bridge for them")
 
 
+def _lanes(settings: Settings) -> set[str]:
+    return {*settings.targets, *([MAILER] if settings.mailer is not None else [])}
+
+
 async def unfinished(ledger: Ledger, before: Settings, after: Settings) -> None:
     """Refuse to lose a target that still has something to do, or that somebody has access at.
 
@@ -78,7 +83,7 @@ async def unfinished(ledger: Ledger, before: Settings, after: Settings) -> None:
         ReloadRefused: naming the targets and what would be forgotten with them.
         LedgerError: the ledger is away.
     """
-    leaving = sorted(set(before.targets) - set(after.targets))
+    leaving = sorted(_lanes(before) - _lanes(after))
     if not leaving:
         return
     counted = await ledger.read(lambda connection: given_up.counted_on(connection, leaving))

@@ -21,6 +21,7 @@ from bridge.cli.given import (
     settings_of,
 )
 from bridge.cli.shown import complain, show, show_json, table
+from bridge.contract.mail import MAILER
 
 Ids = Annotated[list[int] | None, typer.Argument(metavar="ID", show_default=False)]
 Every = Annotated[bool, typer.Option("--all", help="All there are.")]
@@ -218,6 +219,7 @@ def reload(*, config: ConfigPath = CONFIG, as_json: AsJson = False) -> None:
 def _switch(path: Path, action: str, target: str, why: str, *, as_json: bool) -> None:
     settings = settings_of(path)
     known = sorted(name for name, given in settings.targets.items() if given.enabled)
+    known += [MAILER] if settings.mailer is not None else []
     if target not in known:
         raise typer.BadParameter(f"there is no target '{target}'; there are {', '.join(known) or 'none'}")
     done = act(settings, action, {"target": target, "why": why})

@@ -13,6 +13,7 @@ from rich.console import Console
 from bridge.cli.given import CONFIG, AsJson, ConfigPath, settings_of
 from bridge.cli.shown import show, show_json, table
 from bridge.contract.errors import AnswerLost, Unreachable
+from bridge.contract.mail import MAILER
 from bridge.contract.outbound import Finding, NeedsOperator, OutboundConnector, Outcome, Receipt, Refused
 from bridge.contract.settings import CourseTable, TargetSettings
 from bridge.dispatch.attempt import veiled
@@ -36,10 +37,11 @@ def doctor(
     """Ask every target whether it takes our credentials, has the rights, and knows what is mapped; nothing is changed without --fix."""
     settings = settings_of(config)
     used = {name: given for name, given in settings.targets.items() if given.enabled and only in (None, name)}
-    if only is not None and not used:
+    mails = settings.mailer is not None and not settings.mailer.drop and only in (None, MAILER)
+    if only is not None and not used and not mails:
         raise typer.BadParameter(f"no such target in use; there are {', '.join(settings.targets) or 'none'}")
-    with Console(stderr=True).status(f"asking {', '.join(used)}"):
-        rows = asyncio.run(_examine(settings, used, fix=fix))
+    with Console(stderr=True).status(f"asking {', '.join([*used, *([MAILER] if mails else [])])}"):
+        rows = asyncio.run(_examine(settings, used, fix=fix, mails=mails))
     if as_json:
         show_json(rows)
     elif rows:
@@ -60,8 +62,20 @@ def _lines(rows: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
         yield from ({"target": "", **one} for one in findings if not one["ok"] or one["fixable"])
 
 
-async def _examine(settings: Settings, used: Mapping[str, TargetSettings], *, fix: bool) -> list[dict[str, Any]]:
-    return list(await asyncio.gather(*(_target(settings, name, given, fix=fix) for name, given in used.items())))
+async def _examine(
+    settings: Settings, used: Mapping[str, TargetSettings], *, fix: bool, mails: bool
+) -> list[dict[str, Any]]:
+    rows = [_target(settings, name, given, fix=fix) for name, given in used.items()]
+    return list(await asyncio.gather(*rows, *([_mailer(settings)] if mails else [])))
+
+
+async def _mailer(settings: Settings) -> dict[str, Any]:
+    """Connect to the mail server and log in; no mail is sent."""
+    from bridge.app.mailer import mailer_of, secrets, templates_of  # noqa: PLC0415 - as below
+
+    connector = mailer_of(settings, templates_of(settings), SystemClock())
+    outcome = await _checked(connector, settings.dispatch.deadline.total_seconds())
+    return _row(MAILER, MAILER, outcome, [], spellings(secrets(settings)))
 
 
 async def _target(settings: Settings, name: str, given: TargetSettings, *, fix: bool) -> dict[str, Any]:
@@ -73,12 +87,17 @@ async def _target(settings: Settings, name: str, given: TargetSettings, *, fix: 
         outcome = await _checked(connector, settings.dispatch.deadline.total_seconds())
         if isinstance(outcome, Receipt):
             findings = await _looked_at(connector, tables(settings, name, type(connector)), fix=fix)
-    hidden = spellings(secrets_of(given))
+    return _row(name, given.connector, outcome, findings, spellings(secrets_of(given)))
+
+
+def _row(
+    name: str, kind: str, outcome: Outcome, findings: Sequence[Finding], hidden: tuple[str, ...]
+) -> dict[str, Any]:
     (outcome,) = veiled([outcome], [], (), hidden)  # a target may quote our own key at us
     found = [asdict(replace(one, said=mask_text(veil(one.said, hidden)))) for one in findings]
     return {
         "target": name,
-        "connector": given.connector,
+        "connector": kind,
         "ok": isinstance(outcome, Receipt) and all(one["ok"] for one in found),
         "said": mask_text(outcome.note if isinstance(outcome, Receipt) else getattr(outcome, "why", "")),
         "remedy": outcome.remedy if isinstance(outcome, NeedsOperator | Refused) else _remedy(outcome),

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from bridge.contract.mail import MAILER
 from bridge.contract.settings import duration
 from bridge.kit.clock import SystemClock
 from bridge.registry import Registry
@@ -77,6 +78,7 @@ def expect_names(settings: Settings, *, source: str | None = None, target: str |
     Raises:
         typer.BadParameter: the configuration has no such source or target.
     """
-    for kind, name, known in (("source", source, settings.sources), ("target", target, settings.targets)):
+    lanes = [*settings.targets, *([MAILER] if settings.mailer is not None else [])]
+    for kind, name, known in (("source", source, [*settings.sources]), ("target", target, lanes)):
         if name is not None and name not in known:
             raise typer.BadParameter(f"there is no {kind} '{name}'; there are {', '.join(sorted(known)) or 'none'}")

@@ -17,11 +17,12 @@ from bridge.cli.describe import Described, fields_of, first_sentence, plain
 from bridge.cli.exchanges import exchanges
 from bridge.contract.errors import BridgeError
 from bridge.contract.inbound import InboundAdapter, Tabulates
+from bridge.contract.mail import MailSettings
 from bridge.contract.outbound import OutboundConnector
 from bridge.contract.settings import Condition, Rate, SourceSettings, TargetSettings
 from bridge.ledger.states import TRANSITIONS, Intent, derive
 from bridge.registry import Registry, adapter_class, connector_class
-from config.settings import Access, Admin, ConsoleUser, Course, Dispatch, Ledger, Log, Mailer, Product, Server
+from config.settings import Access, Admin, ConsoleUser, Course, Dispatch, Ledger, Log, Product, Server
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -29,8 +30,6 @@ WITHOUT_EFFECT = frozenset(
     {
         "console.users.NAME.password",
         "console.users.NAME.role",
-        "mailer.sender",
-        "mailer.url",
         "server.trusted_proxies",
     }
 )
@@ -43,7 +42,7 @@ _SECTIONS: Mapping[str, type[BaseModel]] = {
     "log": Log,
     "admin": Admin,
     "console.users.NAME": ConsoleUser,
-    "mailer": Mailer,
+    "mailer": MailSettings,
     "sources.NAME": SourceSettings,
     "targets.NAME": TargetSettings,
     "targets.NAME.only_if[]": Condition,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import parse_qsl
@@ -170,9 +170,7 @@ async def _played(
 
 
 def _with_source(catalogue: Catalogue, entry: SourceEntry) -> Catalogue:
-    return Catalogue(
-        {entry.name: entry}, catalogue.targets, catalogue.courses, catalogue.products, catalogue.digest, catalogue.text
-    )
+    return replace(catalogue, sources={entry.name: entry})
 
 
 def _show(found: Mapping[str, Any]) -> None:

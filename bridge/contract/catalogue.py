@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from bridge.contract.command import email_key
+from bridge.contract.mail import NoticeKind
 from bridge.contract.outbound import CourseView
 from bridge.contract.settings import CourseTable, Milestone, Rule
 
@@ -80,6 +81,7 @@ class TargetEntry:
 
     Attributes:
         hears: what an LMS tells that this target has to be told of.
+        mails: the notices that it sends itself.
     """
 
     name: str
@@ -92,6 +94,20 @@ class TargetEntry:
     when: Literal["enrolled", "accepted"] = "enrolled"
     only_if: tuple[Rule, ...] = ()
     hears: frozenset[Milestone] = frozenset()
+    mails: frozenset[NoticeKind] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class MailerEntry:
+    """The mail server, as planning sees it.
+
+    Attributes:
+        admin: who is told what senders have for the administrator.
+        courses: what a notice says of each course.
+    """
+
+    admin: tuple[str, ...] = ()
+    courses: Mapping[str, CourseView] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +117,7 @@ class Catalogue:
     Attributes:
         products: by (source, remote product id).
         text: the mapping as JSON, kept in the ledger under the digest.
+        mailer: None where no notices are sent.
     """
 
     sources: Mapping[str, SourceEntry]
@@ -109,6 +126,7 @@ class Catalogue:
     products: Mapping[tuple[str, str], ProductEntry]
     digest: str
     text: str = "{}"
+    mailer: MailerEntry | None = None
 
 
 def person_key(

@@ -250,6 +250,17 @@ class Tabulates(Protocol):
 
 
 @runtime_checkable
+class AsksForMail(Protocol):
+    """Optional: a sender that may ask for a confirmation of access, or for the texts of a cancellation to be sent.
+
+    Class attributes:
+        asks_for_mail: true; so that the operator is warned where nobody sends them.
+    """
+
+    asks_for_mail: ClassVar[bool]
+
+
+@runtime_checkable
 class Handshakes(Protocol):
     """An adapter whose sender first asks whether the address is ours."""
 

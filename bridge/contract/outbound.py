@@ -14,19 +14,22 @@ from enum import StrEnum
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from bridge.contract.command import Cancellation, Learner, Order
+from bridge.contract.mail import Notice, NoticeKind
 from bridge.contract.settings import CourseTable, Milestone, Rate, TargetSettings
 
 
 class Operation(StrEnum):
     """What is to be done at a target. Computed when the delivery is claimed, from what is wanted and what is held.
 
-    GRANT, UPDATE and REVOKE bring one right of one person to what is wanted; CONTACT brings one person's record.
+    GRANT, UPDATE and REVOKE bring one right of one person to what is wanted; CONTACT brings one person's record; NOTICE sends
+    one mail.
     """
 
     GRANT = "grant"
     UPDATE = "update"
     REVOKE = "revoke"
     CONTACT = "contact"
+    NOTICE = "notice"
 
 
 class Repeat(StrEnum):
@@ -140,6 +143,7 @@ class Work:
         order: behind the registration, for a right.
         ended: for REVOKE: why nobody wants the right any more; empty where that is not known.
         enrollments: for CONTACT: the person's enrollments, oldest change first.
+        notice: for NOTICE: the mail.
         unknown: an earlier try ended without anybody knowing whether it had its effect.
         refs: what is known of earlier answers. ``steps``: what an earlier try of this delivery finished.
     """
@@ -158,6 +162,7 @@ class Work:
     order: Order = field(default_factory=Order)
     ended: Ended = ""
     enrollments: tuple[Enrollment, ...] = ()
+    notice: Notice | None = None
     refs: Refs = Refs()
     steps: frozenset[str] = frozenset()
     attempt: int = 1
@@ -285,6 +290,17 @@ class Finding:
     said: str = ""
     remedy: str = ""
     fixable: bool = False
+
+
+@runtime_checkable
+class Mails(Protocol):
+    """Optional: a target that writes to people itself.
+
+    Class attributes:
+        mails: the notices that it makes superfluous, because it passes on what the sender asked for.
+    """
+
+    mails: ClassVar[frozenset[NoticeKind]]
 
 
 @runtime_checkable

@@ -143,6 +143,8 @@ def _personal(batch: Iterable[Work]) -> Iterator[str]:
         yield from (learner.first_name, learner.last_name, learner.email or "", learner.phone)
         yield "".join(sign for sign in learner.phone if sign.isdigit())
         yield from (value for value in learner.attributes.values() if value != learner.remote_user_id)
+        if work.notice is not None:
+            yield work.notice.recipient
 
 
 def _reworded(outcome: Outcome, hidden: tuple[str, ...], seen: dict[str, str]) -> Outcome:

@@ -17,11 +17,12 @@ from bridge.contract.outbound import OutboundConnector, TryLater, Work
 from bridge.dispatch.attempt import deliver, took_something, veiled, where
 from bridge.dispatch.breaker import BreakerPolicy
 from bridge.dispatch.condition import Condition
+from bridge.dispatch.nothing import Nothing
 from bridge.dispatch.retry import RetryPolicy
 from bridge.dispatch.returns import Returns
 from bridge.dispatch.settle import buried, nothing
 from bridge.dispatch.settler import Settler, ids
-from bridge.dispatch.work import Nothing, compute, forbidden
+from bridge.dispatch.work import compute, forbidden
 from bridge.kit.clock import Clock, milliseconds
 from bridge.kit.http import Exchange
 from bridge.kit.masking import spellings

@@ -7,8 +7,9 @@ from typing import Any
 import orjson
 
 from bridge.contract.outbound import NeedsOperator, Operation, Outcome, Pending, Receipt, Refused, TryLater, Work
+from bridge.dispatch.nothing import Nothing
 from bridge.dispatch.retry import Next
-from bridge.dispatch.work import Nothing, fingerprint
+from bridge.dispatch.work import fingerprint
 from bridge.kit.http import Exchange
 from bridge.kit.masking import mask_text
 from bridge.ledger.claimed import Claimed

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
@@ -20,6 +19,8 @@ from bridge.contract.command import Learner, Options, Order
 from bridge.contract.outbound import CourseView, Ended, Enrollment, Operation, Refs, Repeat, Terms, Work
 from bridge.contract.settings import CourseTable
 from bridge.dispatch.milestones import milestones
+from bridge.dispatch.nothing import Nothing
+from bridge.dispatch.notice import notice
 from bridge.dispatch.retry import MAY_BE_TWICE
 from bridge.kit.clock import moment
 from bridge.ledger.claimed import Claimed
@@ -28,17 +29,12 @@ from bridge.ledger.states import Intent
 _SHOWN_BEFORE_SETTLED = ("pending", "cancelling", "failed")
 
 
-@dataclass(frozen=True, slots=True)
-class Nothing:
-    """There is nothing to do: the target holds what is wanted."""
-
-    why: str
-
-
 def compute(
     claimed: Claimed, target: TargetEntry, operations: Iterable[Operation], catalogue: Catalogue
 ) -> Work | Nothing:
     """Return the work that brings a right or a contact to what is wanted, or say that nothing differs."""
+    if claimed.notice is not None:
+        return notice(claimed)
     if claimed.right is None:
         return _contact(claimed, target, catalogue)
     operation = _operation(claimed, set(operations))

@@ -10,7 +10,7 @@ import orjson
 from bridge.contract.catalogue import TargetEntry
 from bridge.contract.command import Action, EnrollmentCommand, Item, Options
 from bridge.contract.inbound import AcceptedLine
-from bridge.intake import early, learning
+from bridge.intake import early, learning, notices
 from bridge.intake import people as persons
 from bridge.intake.result import Entry
 from bridge.kit.clock import milliseconds
@@ -235,8 +235,20 @@ def _move_rights(unit: Unit, entry: Entry, changes: Sequence[Any], intent: Inten
     touched = _resumed(unit, entry, changes) if intent is Intent.LIVE else rights.end(unit, ids, now)
     outbox.open_now(unit, [right_delivery(right, cause, entry.event_id) for right, cause in touched], now)
     _tell_contacts(unit, entry, changes)
+    _notify(unit, entry, changes, intent)
     behind = rights.registrations_behind(unit, [right.id for right, _ in touched])
     outbox.open_waiting(unit, registrations.derive_states(unit, [*ids, *behind], now), now)
+
+
+def _notify(unit: Unit, entry: Entry, changes: Sequence[Any], intent: Intent) -> None:
+    """Plan the mails that go with it; before the states are derived, which opens what waits for them."""
+    if entry.member.mailer is None:
+        return
+    if intent is Intent.CANCELLED:
+        notices.cancelled(unit, entry, changes)
+    elif intent is Intent.LIVE:
+        asked = {row.id for row in changes if Options.model_validate_json(row.options).send_email}
+        notices.resumed(unit, entry, changes, asked)
 
 
 def _tell_contacts(unit: Unit, entry: Entry, rows: Sequence[Any]) -> None:

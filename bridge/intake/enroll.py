@@ -9,11 +9,13 @@ import orjson
 
 from bridge.contract.command import EnrollmentCommand, Item, Learner, Options, email_key
 from bridge.contract.inbound import AcceptedLine
+from bridge.intake import notices
 from bridge.intake import people as persons
 from bridge.intake.plan import CommandPlan, LinePlan, line_of
 from bridge.intake.result import Entry, Member
 from bridge.kit.clock import milliseconds
 from bridge.ledger import events, learners, outbox, purchases, quarantine, registrations, rights
+from bridge.ledger import notices as notes
 from bridge.ledger.learners import Known
 from bridge.ledger.outbox import DeliveryRow, right_delivery
 from bridge.ledger.registrations import Opened, RegistrationRow
@@ -257,6 +259,7 @@ def _give(unit: Unit, lines: Sequence[_Line], now: int) -> set[int]:
     ]
     outbox.open_now(unit, work, now)
     _contacts(unit, lines, now)
+    _confirm(unit, lines, now)
     # A line whose rights are all held already, or that has none, is active at once; the others wait for their receipts.
     judged = {
         line.registration.id
@@ -323,6 +326,26 @@ def _contacts(unit: Unit, lines: Sequence[_Line], now: int) -> None:
             (due if target.when == "accepted" else waiting).append(row)
     outbox.wait(unit, waiting, now)
     outbox.open_now(unit, due, now)
+
+
+def _confirm(unit: Unit, lines: Sequence[_Line], now: int) -> None:
+    planned = [
+        notice
+        for line in lines
+        if line.entry.member.mailer is not None and line.known.email
+        for notice in [
+            notices.access(
+                line.entry,
+                line.plan,
+                line.registration.id,
+                line.effect,
+                was_suspended=line.registration.intent is Intent.SUSPENDED,
+            )
+        ]
+        if notice is not None
+    ]
+    if planned:
+        notes.plan(unit, planned, now)
 
 
 def _answer(unit: Unit, lines: Sequence[_Line], judged: Collection[int]) -> None:

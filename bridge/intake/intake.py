@@ -177,6 +177,7 @@ class Intake:
             mapping=(catalogue.digest, catalogue.text),
             now=now,
             targets=tuple(catalogue.targets.values()),
+            mailer=catalogue.mailer,
             unreadable={"": note or ""} if state == "unreadable" else _NONE,
         )
 

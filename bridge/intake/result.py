@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from bridge.contract.catalogue import Catalogue, SourceEntry, TargetEntry
+from bridge.contract.catalogue import Catalogue, MailerEntry, SourceEntry, TargetEntry
 from bridge.contract.inbound import AcceptedLine, Lookup
 from bridge.intake.plan import CommandPlan
 from bridge.ledger.events import EventRow, placeholder
@@ -24,6 +24,7 @@ class Member:
         lookups: what is still to be asked at the sender.
         now: time of receipt, in milliseconds.
         again: the event is replayed: a purchase that stands becomes what the mapping of today says of it.
+        mailer: None where no notices are sent.
         late: the event was kept earlier, and newer ones may have been accepted since, which it must not undo.
     """
 
@@ -38,6 +39,7 @@ class Member:
     lookups: tuple[Lookup, ...] = ()
     again: bool = False
     late: bool = False
+    mailer: MailerEntry | None = None
 
 
 def of_kept(source: SourceEntry, plans: tuple[CommandPlan, ...], catalogue: Catalogue, now: int, **more: Any) -> Member:
@@ -50,6 +52,7 @@ def of_kept(source: SourceEntry, plans: tuple[CommandPlan, ...], catalogue: Cata
         mapping=(catalogue.digest, catalogue.text),
         now=now,
         targets=tuple(catalogue.targets.values()),
+        mailer=catalogue.mailer,
         **more,
     )
 

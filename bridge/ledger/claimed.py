@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
+from bridge.ledger import notices
 from bridge.ledger.unit import Unit
 
 
@@ -21,6 +22,7 @@ class Claimed:
             learners' registrations, one row per course (``course``, ``live``, ``expires_at``, ``full_access`` beside it, and how
             far the learner is, when it was opened last, when and by what it was taken back, and whether before they were in).
         refs: remote ids (kind, key, remote_id).
+        notice: of a notice: its row with what is known of its registration; it has none of the registrations above.
     """
 
     delivery: Any
@@ -28,6 +30,7 @@ class Claimed:
     learners: tuple[Any, ...]
     registrations: tuple[Any, ...]
     refs: tuple[Any, ...]
+    notice: Any | None = None
 
 
 _REGISTRATION = """g.id, g.source, g.learner_id, g.remote_product_id, g.intent, g.state, g.quantity, g.amount_paid, g.currency,
@@ -74,7 +77,9 @@ class Context:
     def __init__(self, unit: Unit, target: str, leased: Sequence[Any], *, by_email: bool) -> None:
         """Read it; ``by_email`` as in the claim."""
         work = [row for row in leased if row.right_id is not None]
-        contacts = [row for row in leased if row.right_id is None]
+        notes = [row for row in leased if row.kind == "notice"]
+        contacts = [row for row in leased if row.right_id is None and row.kind != "notice"]
+        self._notices = notices.of_deliveries(unit, (row.key for row in notes)) if notes else {}
         by_id = unit.each(
             'SELECT w.* FROM {rows} JOIN "right" w ON w.id = r.id',
             {"id": "int"},
@@ -115,6 +120,9 @@ class Context:
             *self._refs.get(delivery.person, ()),
             *(self._refs.get(delivery.key, ()) if delivery.key != delivery.person else ()),
         )
+        if delivery.kind == "notice":
+            learner = self._learners[delivery.learner_id]
+            return Claimed(delivery, None, (learner,), (), refs, self._notices[delivery.key])
         if delivery.right_id is not None:
             right = self._rights[delivery.right_id]
             learner = _addressed(self._learners[right.learner_id], right.person)

@@ -31,7 +31,9 @@ REGISTRATION: Final = (
     " g.currency, g.order_number, g.transaction_id, g.subscription_id, g.occurred_at, g.created_at, g.updated_at, g.learner_id"
 )
 DELIVERY: Final = (
-    "d.id AS delivery_id, d.target, d.kind, d.state, d.person, d.registration_id, d.right_id, d.event_id, d.attempts AS tried, d.unknown,"
+    "d.id AS delivery_id, d.target, d.kind, d.state, d.person, (CASE WHEN d.kind = 'notice' THEN (SELECT n.kind FROM notice n"
+    " WHERE n.id = CAST(substr(d.key, 8) AS BIGINT)) END) AS notice, (CASE WHEN d.kind = 'notice' THEN"
+    " (SELECT n.recipient FROM notice n WHERE n.id = CAST(substr(d.key, 8) AS BIGINT)) END) AS recipient, d.registration_id, d.right_id, d.event_id, d.attempts AS tried, d.unknown,"
     " (CASE WHEN d.state IN ('open', 'blocked') THEN d.due_at END) AS due_at, d.outcome, d.why, d.remedy, d.created_at, d.updated_at"
 )
 ATTEMPT: Final = "a.id AS attempt_id, a.delivery_id, a.at, a.ms, a.operation, a.outcome, a.why"

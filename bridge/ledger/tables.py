@@ -455,3 +455,5 @@ operator_action = Table(
     _text("note", ""),
     sqlite_autoincrement=True,
 )
+
+from bridge.ledger import notice_tables  # noqa: E402, F401 - it needs the metadata above, and completes it

@@ -26,6 +26,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, SecretStr, field_validator
 
 from bridge.contract.command import Learner
+from bridge.contract.mail import NoticeKind
 from bridge.contract.outbound import (
     Explanation,
     Finding,
@@ -121,6 +122,9 @@ class Elevate:
     needs_table: ClassVar[bool] = True
     stage: ClassVar[Literal["lms", "crm"]] = "lms"
     known_by: ClassVar[Literal["email", "user_id"]] = "user_id"
+    mails: ClassVar[frozenset[NoticeKind]] = frozenset(
+        {NoticeKind.ACCESS, NoticeKind.CANCELLED_USER, NoticeKind.CANCELLED_ADMIN}
+    )
     operations: ClassVar[Mapping[Operation, Repeat]] = {
         Operation.GRANT: Repeat.ASSUMED,
         Operation.UPDATE: Repeat.ASSUMED,

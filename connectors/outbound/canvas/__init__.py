@@ -31,6 +31,7 @@ from typing import Any, ClassVar, Literal
 
 from bridge.contract.command import email_key
 from bridge.contract.errors import TransportFault
+from bridge.contract.mail import NoticeKind
 from bridge.contract.outbound import (
     Explanation,
     Finding,
@@ -116,6 +117,7 @@ class Canvas:
     needs_table: ClassVar[bool] = True
     stage: ClassVar[Literal["lms", "crm"]] = "lms"
     known_by: ClassVar[Literal["email", "user_id"]] = "email"
+    mails: ClassVar[frozenset[NoticeKind]] = frozenset({NoticeKind.ACCESS})
     operations: ClassVar[Mapping[Operation, Repeat]] = {
         Operation.GRANT: Repeat.LOOKUP,
         Operation.UPDATE: Repeat.LOOKUP,

@@ -27,6 +27,7 @@ from typing import Any, ClassVar, Literal
 from urllib.parse import quote
 
 from bridge.contract.errors import AnswerLost, TransportFault
+from bridge.contract.mail import NoticeKind
 from bridge.contract.outbound import (
     Explanation,
     Finding,
@@ -70,6 +71,7 @@ class OpenEdx:
     needs_table: ClassVar[bool] = True
     stage: ClassVar[Literal["lms", "crm"]] = "lms"
     known_by: ClassVar[Literal["email", "user_id"]] = "email"
+    mails: ClassVar[frozenset[NoticeKind]] = frozenset({NoticeKind.ACCESS, NoticeKind.CANCELLED_USER})
     operations: ClassVar[Mapping[Operation, Repeat]] = {
         Operation.GRANT: Repeat.ASSUMED,
         Operation.UPDATE: Repeat.ASSUMED,

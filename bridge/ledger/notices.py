@@ -1,0 +1,105 @@
+"""Notices: planned with what they tell of, in the same transaction; each has a delivery of its own, which is never merged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from bridge.contract.mail import MAILER
+from bridge.ledger import outbox
+from bridge.ledger.outbox import DeliveryRow
+from bridge.ledger.unit import Unit
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeRow:
+    """One mail to be sent.
+
+    Attributes:
+        kind: of :class:`bridge.contract.mail.NoticeKind`; names the template.
+        recipient: an address; empty means the registration's learner, at the address known when it is sent.
+        data: what the template may use, as JSON can hold it.
+        cause: two notices of one kind, registration, recipient and cause are the same one, which is sent once.
+        waits: it opens when the registration is settled. At most one notice of a registration waits: a newer one takes its
+            place.
+    """
+
+    kind: str
+    registration_id: int
+    event_id: int | None
+    recipient: str
+    data: Mapping[str, Any]
+    cause: str
+    waits: bool = False
+
+
+_COLUMNS = {
+    "registration_id": "int",
+    "event_id": "int",
+    "kind": "text",
+    "recipient": "text",
+    "cause": "text",
+    "data": "text",
+}
+_NAMES = ", ".join(_COLUMNS)
+_KEEP = f"""
+INSERT INTO notice ({_NAMES}, created_at) SELECT {_NAMES}, :now FROM {{rows}} WHERE true ORDER BY r.registration_id, r.kind
+ON CONFLICT (registration_id, kind, cause, recipient) DO NOTHING
+RETURNING id, registration_id, event_id, kind, cause, recipient
+"""
+_LEARNERS = "SELECT g.id, g.learner_id FROM {rows} JOIN registration g ON g.id = r.id"
+_OF_DELIVERIES = """
+SELECT n.id, n.kind, n.recipient, n.data, n.created_at, n.registration_id, g.source, g.order_number, g.state
+FROM {rows} JOIN notice n ON n.id = r.id JOIN registration g ON g.id = n.registration_id
+"""
+_BEHIND = """
+SELECT DISTINCT t.registration_id, t.course, w.target
+FROM {rows} JOIN "grant" t ON t.registration_id = r.id LEFT JOIN "right" w ON w.id = t.right_id
+WHERE t.superseded = 0 ORDER BY t.registration_id, t.course
+"""
+
+
+def plan(unit: Unit, rows: Sequence[NoticeRow], now: int) -> list[int]:
+    """Keep notices and open their deliveries; return the ids of those that were not planned before. Idempotent."""
+    unique = {(row.registration_id, row.kind, row.cause, row.recipient): row for row in rows}
+    given = [
+        {
+            "registration_id": row.registration_id,
+            "event_id": row.event_id,
+            "kind": row.kind,
+            "recipient": row.recipient,
+            "cause": row.cause,
+            "data": orjson.dumps(row.data, default=str).decode(),
+        }
+        for row in unique.values()
+    ]
+    kept = unit.each(_KEEP, _COLUMNS, given, now=now)
+    ids = [{"id": i} for i in sorted({row.registration_id for row in kept})]
+    learners = {row.id: row.learner_id for row in unit.each(_LEARNERS, {"id": "int"}, ids)}
+    work: dict[bool, list[DeliveryRow]] = {True: [], False: []}
+    for row in sorted(kept, key=lambda row: row.id):
+        # By its number, so that an address stands nowhere but in the notice, and no mail waits for another one.
+        key = f"notice:{row.id}"
+        delivery = DeliveryRow(
+            MAILER, "notice", key, None, key, learners[row.registration_id], row.registration_id, row.event_id
+        )
+        work[unique[row.registration_id, row.kind, row.cause, row.recipient].waits].append(delivery)
+    if work[True]:
+        outbox.wait(unit, work[True], now)
+    if work[False]:
+        outbox.open_now(unit, work[False], now)
+    return sorted(row.id for row in kept)
+
+
+def behind(unit: Unit, registration_ids: Iterable[int]) -> list[Any]:
+    """Return what registrations lead to, live or ended: (registration_id, course, target), target None where no LMS takes it."""
+    return list(unit.each(_BEHIND, {"id": "int"}, [{"id": i} for i in sorted(set(registration_ids))]))
+
+
+def of_deliveries(unit: Unit, keys: Iterable[str]) -> dict[str, Any]:
+    """Return the notices of these deliveries by the delivery's key, with what is known of their registrations now."""
+    ids = [{"id": int(key.removeprefix("notice:"))} for key in keys]
+    return {f"notice:{row.id}": row for row in unit.each(_OF_DELIVERIES, {"id": "int"}, ids)}
