@@ -71,7 +71,9 @@ class MailServer:
         good = isinstance(data, LoginPassword) and self._login == (data.login.decode(), data.password.decode())
         return AuthResult(success=good, handled=good)
 
-    async def handle_EHLO(self, server: SMTP, session: Session, _envelope: Envelope, hostname: str, responses: list[str]):
+    async def handle_EHLO(
+        self, server: SMTP, session: Session, _envelope: Envelope, hostname: str, responses: list[str]
+    ):
         session.host_name = hostname
         if "greeting" in self.says:
             return [self._answer(server, "greeting")]

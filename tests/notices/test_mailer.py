@@ -40,7 +40,13 @@ def mailer(server: MailServer, *, deadline: float = 10.0, timeout: float = 5.0, 
 
 
 def work(recipient: str = "ada@example.org", kind: str = "access", **learner: str) -> Work:
-    person = {"email": recipient or None, "first_name": "Ada", "last_name": "Lovelace", "remote_user_id": "7", **learner}
+    person = {
+        "email": recipient or None,
+        "first_name": "Ada",
+        "last_name": "Lovelace",
+        "remote_user_id": "7",
+        **learner,
+    }
     notice = Notice(5, kind, recipient, 7, "shop", "1001", NOW - timedelta(hours=1), DATA)
     return Work(1, "bridge-notice-5", Operation.NOTICE, "notice:5", Learner.model_validate(person), notice=notice)
 
@@ -127,9 +133,12 @@ async def test_no_answer_to_the_whole_mail_is_unknown_before_the_deadline_strike
 async def test_a_server_that_never_greets_is_tried_later() -> None:
     """Silence before the mail is written means that it was not sent."""
 
+    gone = asyncio.Event()
+
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
         writer.close()
+        gone.set()
 
     quiet = await asyncio.start_server(silent, "127.0.0.1", 0)
     server = MailServer()
@@ -137,6 +146,7 @@ async def test_a_server_that_never_greets_is_tried_later() -> None:
     try:
         outcome = await sent(mailer(server, timeout=0.3), work())
     finally:
+        await gone.wait()
         quiet.close()
     assert isinstance(outcome, TryLater)
     assert (outcome.applied, outcome.cause) == ("no", "outage")
@@ -153,11 +163,13 @@ async def test_nobody_listening_is_an_outage() -> None:
 
 async def test_garbage_for_a_greeting_is_an_outage() -> None:
     """Something else that listens on the port is not taken for a mail server."""
+    gone = asyncio.Event()
 
     async def web(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         await writer.drain()
         writer.close()
+        gone.set()
 
     other = await asyncio.start_server(web, "127.0.0.1", 0)
     server = MailServer()
@@ -165,6 +177,7 @@ async def test_garbage_for_a_greeting_is_an_outage() -> None:
     try:
         outcome = await sent(mailer(server), work())
     finally:
+        await gone.wait()
         other.close()
     assert isinstance(outcome, TryLater)
     assert outcome.applied == "no"
@@ -213,7 +226,9 @@ async def test_an_international_domain_needs_nothing() -> None:
         assert server.taken[0][0].rcpt_tos == ["ada@xn--mller-kva.example"]
 
 
-@pytest.mark.parametrize("address", ["", "nobody", "a b@example.org", "a@ex ample.org", 'a"@example.org', "a@b\r\nRCPT TO:<c@d>"])
+@pytest.mark.parametrize(
+    "address", ["", "nobody", "a b@example.org", "a@ex ample.org", 'a"@example.org', "a@b\r\nRCPT TO:<c@d>"]
+)
 async def test_what_is_no_address_is_refused_without_a_connection(address: str) -> None:
     """An address that no mail can go to is the operator's, and no server is troubled with it."""
     async with mail_server() as server:
@@ -248,7 +263,9 @@ async def test_letters_of_any_language_arrive() -> None:
 async def test_lines_that_begin_with_a_dot_arrive_whole() -> None:
     """A dot at the start of a line neither ends the mail nor gets lost."""
     async with mail_server() as server:
-        notice = Notice(5, "cancelled_user", "ada@example.org", 7, "shop", "", NOW, {"courses": [], "explanation": ".\n.two\nend"})
+        notice = Notice(
+            5, "cancelled_user", "ada@example.org", 7, "shop", "", NOW, {"courses": [], "explanation": ".\n.two\nend"}
+        )
         one = Work(1, "k", Operation.NOTICE, "notice:5", Learner(email="ada@example.org"), notice=notice)
         await sent(mailer(server), one)
         parsed = BytesParser(policy=policy.default).parsebytes(server.taken[0][0].content)
@@ -273,7 +290,9 @@ async def test_the_story_of_an_attempt_has_neither_address_nor_text() -> None:
 async def test_a_check_logs_in_and_sends_nothing() -> None:
     """The probe of a paused lane, and the doctor's, connects and logs in; no mail goes out."""
     async with mail_server(login=("bridge", "hunter22")) as server:
-        assert await mailer(server, user="bridge", password="hunter22").check() == Receipt(note="logged in, not encrypted")
+        assert await mailer(server, user="bridge", password="hunter22").check() == Receipt(
+            note="logged in, not encrypted"
+        )
         assert isinstance(await mailer(server, user="bridge", password="wrong").check(), NeedsOperator)
         assert (server.taken, server.arrived) == ([], 0)
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
+import aiohttp
 
 from bridge.actions import Actions, LaneSwitch, ReplayEvents, Requeue
 from bridge.app import Bridge
 from bridge.ledger import reports
 from bridge.ledger.reports import Filter
 from bridge.ledger.story import story
+from bridge.registry import Registry
+from config.load import load
 from tests.acceptance.rig import Client, Daemon, configuration, emulators, free_port, running, until
 from tests.notices.server import MailServer, mail_server
 
@@ -52,27 +55,17 @@ async def quiet(bridge: Bridge) -> None:
     await until_async(is_quiet)
 
 
-async def until_async(condition: Any) -> None:
-    found = {"so": False}
-    for _ in range(1_000):
-        found["so"] = await condition()
-        if found["so"]:
-            return
-        await pause()
-    raise AssertionError("the condition did not come true in time")
-
-
-async def pause() -> None:
-    import asyncio  # noqa: PLC0415 - the only use
-
-    await asyncio.sleep(0.02)
+async def until_async(condition: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(20):
+        while not await condition():  # noqa: ASYNC110 - a commit wakes no test
+            await asyncio.sleep(0.02)
 
 
 class TestAccess:
     async def test_who_asked_for_a_mail_is_told_once_the_learner_is_in(self, tmp_path: Path) -> None:
         """The confirmation waits for the LMS, names the course, and goes out once."""
         async with sold(tmp_path) as (bridge, client, server, lms):
-            lms.fail(status=503, times=1)
+            lms.now_fails("status", times=1)
             status, answer = await client.register("ada", send_email=True)
             assert status == 200
             await until(lambda: server.taken)
@@ -122,10 +115,10 @@ class TestAccess:
     async def test_what_is_cancelled_before_the_learner_is_in_is_not_confirmed(self, tmp_path: Path) -> None:
         """A confirmation that waited ends unsent when there is no access to confirm."""
         async with sold(tmp_path) as (bridge, client, server, lms):
-            lms.fail(status=503, times=1_000)
+            lms.now_fails("status")
             _, answer = await client.register("ada", send_email=True)
             await client.cancel(answer["registration_id"])
-            lms.mend()
+            lms.recovers()
             await quiet(bridge)
             assert server.taken == []
             assert await states(bridge) == ["done"]
@@ -178,7 +171,7 @@ class TestCancelled:
         async with sold(tmp_path) as (bridge, client, _, _):
             _, answer = await client.register("ada")
             await client.cancel(answer["registration_id"], cancellations_email="the boss")
-            await until_async(lambda: all_dead(bridge, 2))
+            await until_async(lambda: all_dead(bridge))
 
 
 class TestRepair:
@@ -187,9 +180,10 @@ class TestRepair:
         async with sold(tmp_path) as (bridge, client, server, _):
             server.says = {"RCPT": "550 <ADDRESS> is unknown"}
             await client.register("ada", send_email=True)
-            await until_async(lambda: all_dead(bridge, 1))
+            await until_async(lambda: all_dead(bridge))
             ((why, exchanges),) = await rows(
-                bridge, "SELECT d.why, a.exchanges FROM delivery d JOIN attempt a ON a.delivery_id = d.id WHERE d.target = 'mailer'"
+                bridge,
+                "SELECT d.why, a.exchanges FROM delivery d JOIN attempt a ON a.delivery_id = d.id WHERE d.target = 'mailer'",
             )
             assert "is unknown" in why
             assert "ada@example.org" not in why + exchanges
@@ -202,7 +196,7 @@ class TestRepair:
         async with sold(tmp_path) as (bridge, client, server, _):
             server.says = {"DATA": "drop"}
             await client.register("ada", send_email=True)
-            await until_async(lambda: all_dead(bridge, 1))
+            await until_async(lambda: all_dead(bridge))
             server.says = {}
             assert server.arrived == 1
             await acts(bridge).requeue(Requeue(target="mailer"), "ops")
@@ -239,16 +233,12 @@ class TestRepair:
 class TestKilled:
     async def test_a_bridge_that_is_killed_while_it_sends_does_not_send_again(self, tmp_path: Path) -> None:
         """The mail server has the mail, nobody settled it: after the start it is the operator's, and requeue repeats it."""
-        import asyncio  # noqa: PLC0415
-
         async with mail_server() as server, emulators(LMS) as targets:
             port = free_port()
             config = configuration(tmp_path, targets, port=port, extra=mailer(server).replace('"1s"', '"20s"'))
             daemon = Daemon(config, port)
             await daemon.start()
             server.waits = asyncio.Event()
-            import aiohttp  # noqa: PLC0415
-
             async with aiohttp.ClientSession() as session:
                 await Client(daemon.base_url, session).register("ada", send_email=True)
             await until(lambda: server.arrived == 1)
@@ -256,7 +246,7 @@ class TestKilled:
             server.waits.set()
             server.waits = None
             async with running_again(config) as bridge:
-                await until_async(lambda: all_dead(bridge, 1))
+                await until_async(lambda: all_dead(bridge))
                 assert server.arrived == 1
                 ((unknown, why),) = await rows(bridge, "SELECT unknown, why FROM delivery WHERE target = 'mailer'")
                 assert unknown == 1
@@ -292,8 +282,7 @@ def acts(bridge: Bridge) -> Actions:
     )
 
 
-async def all_dead(bridge: Bridge, attempts_at_least: int) -> bool:
-    del attempts_at_least
+async def all_dead(bridge: Bridge) -> bool:
     found = await states(bridge)
     return bool(found) and set(found) == {"dead"}
 
@@ -308,15 +297,9 @@ def live_at(lms: Any) -> list[Any]:
 
 @asynccontextmanager
 async def running_again(config: Path) -> AsyncIterator[Bridge]:
-    from bridge.registry import Registry  # noqa: PLC0415
-    from config.load import load  # noqa: PLC0415
-
     bridge = Bridge(load(config, Registry(), env={}).settings)
     await bridge.start()
     try:
         yield bridge
     finally:
         await bridge.stop()
-
-
-pytestmark = pytest.mark.usefixtures()
