@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, cast
 
 from bridge.contract.inbound import InboundAdapter
-from bridge.contract.mail import NoticeKind
 from bridge.contract.outbound import OutboundConnector
 from bridge.contract.settings import CourseTable, SourceSettings, TargetSettings
 from bridge.kit.sandbox import Emulator
@@ -104,14 +103,6 @@ class Registry:
         """Say whether such a target knows people by a sender's bare ids: an LMS does, a CRM is given a qualified key."""
         kind = connector_class(connector)
         return kind.known_by == "user_id" and kind.stage == "lms"
-
-    def asks_for_mail(self, adapter: str) -> bool:
-        """Say whether such a sender may ask that somebody be written to."""
-        return getattr(adapter_class(adapter), "asks_for_mail", False)
-
-    def mails(self, connector: str) -> frozenset[NoticeKind]:
-        """Return the notices that such a target sends itself."""
-        return getattr(connector_class(connector), "mails", frozenset())
 
     def template_faults(self, folder: Path | None) -> Sequence[str]:
         """Return what is wrong with the notices' templates, ``file:line: words``."""

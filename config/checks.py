@@ -48,39 +48,12 @@ class Checks:
         self._courses_nobody_gets_into()
         self._one_namespace_a_target()
         self._templates()
-        self._mail_that_nobody_sends()
 
     def _templates(self) -> None:
         mailer = self._draft.settings.mailer if self._draft.settings is not None else None
         if mailer is not None:
             for said in self._types.template_faults(mailer.templates):
                 self._findings.fault(("mailer", "templates"), said)
-
-    def _mail_that_nobody_sends(self) -> None:
-        """Senders that may ask for a mail, where neither the targets nor a mail server send it."""
-        if "mailer" in self._sections.tree:
-            return
-        for name, settings in self._draft.sources.items():
-            if not settings.enabled or not self._types.asks_for_mail(settings.adapter):
-                continue
-            silent = [target for target in self._taught_at(name) if not self._mails(target)]
-            if silent:
-                listed = ", ".join(f"'{target}'" for target in silent)
-                self._findings.warn(
-                    ("sources", name),
-                    f"may ask for mails that {listed} does not send; without [mailer] nobody sends them",
-                )
-
-    def _taught_at(self, source: str) -> list[str]:
-        """Return the targets in use that whoever buys at a source is taught at."""
-        return [
-            name
-            for name, settings in self._draft.targets.items()
-            if settings.enabled and self._types.needs_table(settings.connector) and source in self._sellers_to(name)
-        ]
-
-    def _mails(self, target: str) -> bool:
-        return bool(self._types.mails(self._draft.targets[target].connector))
 
     def _fields_of_conditions(self) -> None:
         for name, settings in self._draft.targets.items():

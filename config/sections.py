@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar, get_args
 
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from bridge.contract.mail import MAILER, NoticeKind
+from bridge.contract.mail import MAILER
 from bridge.contract.settings import CourseTable, SourceSettings, TargetSettings
 from config.findings import Findings
 from config.lines import Key
@@ -52,12 +52,6 @@ class Types(Protocol):
 
     def knows_user_ids(self, connector: str) -> bool:
         """Say whether such a target knows people by a sender's bare ids."""
-
-    def asks_for_mail(self, adapter: str) -> bool:
-        """Say whether such a sender may ask that somebody be written to."""
-
-    def mails(self, connector: str) -> frozenset[NoticeKind]:
-        """Return the notices that such a target sends itself."""
 
     def template_faults(self, folder: Path | None) -> Sequence[str]:
         """Return what is wrong with the notices' templates, ``file:line: words``."""

@@ -200,6 +200,10 @@ class Console(SettingsModel):
     users: Mapping[str, ConsoleUser] = Field(default_factory=dict)
 
 
+class Mailer(MailSettings):
+    """``[mailer]``: for notices that no target sends."""
+
+
 class Access(SettingsModel):
     """``access`` of a course: how long somebody is in.
 
@@ -278,7 +282,7 @@ class Settings(SettingsModel):
     log: Log = Log()
     admin: Admin = Admin()
     console: Console = Console()
-    mailer: MailSettings | None = None
+    mailer: Mailer | None = None
     sources: Mapping[str, SourceSettings] = Field(default_factory=dict)
     targets: Mapping[str, TargetSettings] = Field(default_factory=dict)
     courses: Mapping[str, Course] = Field(default_factory=dict)

@@ -12,6 +12,7 @@ from bridge.cli.given import CONFIG, AsJson, ConfigPath, loaded
 from bridge.cli.reading import LedgerMissing, ask
 from bridge.cli.shown import complain, show, show_json, table
 from bridge.contract.errors import ConfigError, Fault, LedgerError
+from bridge.contract.mail import MailSettings
 from bridge.contract.settings import SourceSettings
 from bridge.kit.clock import SystemClock
 from bridge.ledger import reports
@@ -46,7 +47,7 @@ def _report(found: Loaded) -> dict[str, Any]:
     return {
         "ok": True,
         "faults": [],
-        "warnings": [_fault(item) for item in (*found.warnings, *_over(settings))],
+        "warnings": [_fault(item) for item in (*found.warnings, *_over(settings), *_unsent(settings))],
         "address": settings.server.public_url or f"http://{settings.server.host}:{settings.server.port}",
         "sources": [
             {"name": name, "adapter": given.adapter, "enabled": given.enabled, "addresses": _addresses(name, given)}
@@ -76,8 +77,20 @@ def _report(found: Loaded) -> dict[str, Any]:
             for product in settings.products
             for source in product.source
         ],
+        "mailer": None if settings.mailer is None else _mailer(settings.mailer),
         "ledger": "readable",
         "unmapped": [],
+    }
+
+
+def _mailer(given: MailSettings) -> dict[str, Any]:
+    host, port, encrypted = given.server
+    return {
+        "server": f"{'smtps' if encrypted else 'smtp'}://{host}:{port}",
+        "sender": given.sender,
+        "admin": list(given.admin),
+        "templates": None if given.templates is None else str(given.templates),
+        "drop": given.drop,
     }
 
 
@@ -87,6 +100,29 @@ def _over(settings: Settings) -> Iterator[Fault]:
         if course.access.until is not None and course.access.until < today:
             said = "the day is over: who buys now gets in without this end"
             yield Fault(f"courses.{name}.access.until", said)
+
+
+def _unsent(settings: Settings) -> Iterator[Fault]:
+    """Senders that may ask for a mail, where a target does not send it and there is no mail server to do it."""
+    if settings.mailer is not None:
+        return
+    for name, given in settings.sources.items():
+        if not (given.enabled and getattr(registry.adapter_class(given.adapter), "asks_for_mail", False)):
+            continue
+        sold = {key for product in settings.products if name in product.source for key in product.courses}
+        taught = {target for key in sold for target in settings.courses[key].tables}
+        if silent := sorted(target for target in taught if _says_nothing(settings, target)):
+            listed = ", ".join(f"'{target}'" for target in silent)
+            said = (
+                f"may ask for mails that {listed} does not send; without [mailer] nobody sends them (docs/notices.md)"
+            )
+            yield Fault(f"sources.{name}", said)
+
+
+def _says_nothing(settings: Settings, target: str) -> bool:
+    given = settings.targets[target]
+    kind = registry.connector_class(given.connector)
+    return given.enabled and kind.stage == "lms" and not getattr(kind, "mails", frozenset())
 
 
 def _addresses(name: str, given: SourceSettings) -> list[str]:
@@ -116,6 +152,8 @@ def _show(path: str, report: Mapping[str, Any]) -> None:
     show(f"{path}: ok", "")
     _show_senders(report)
     _show_targets(report)
+    if (mailer := report["mailer"]) is not None:
+        show(f"notices: {'given up' if mailer['drop'] else 'by ' + mailer['server'] + ' from ' + mailer['sender']}", "")
     _show_products(report)
     _show_unmapped(report)
 

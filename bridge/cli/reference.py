@@ -17,12 +17,11 @@ from bridge.cli.describe import Described, fields_of, first_sentence, plain
 from bridge.cli.exchanges import exchanges
 from bridge.contract.errors import BridgeError
 from bridge.contract.inbound import InboundAdapter, Tabulates
-from bridge.contract.mail import MailSettings
 from bridge.contract.outbound import OutboundConnector
 from bridge.contract.settings import Condition, Rate, SourceSettings, TargetSettings
 from bridge.ledger.states import TRANSITIONS, Intent, derive
 from bridge.registry import Registry, adapter_class, connector_class
-from config.settings import Access, Admin, ConsoleUser, Course, Dispatch, Ledger, Log, Product, Server
+from config.settings import Access, Admin, ConsoleUser, Course, Dispatch, Ledger, Log, Mailer, Product, Server
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -42,7 +41,7 @@ _SECTIONS: Mapping[str, type[BaseModel]] = {
     "log": Log,
     "admin": Admin,
     "console.users.NAME": ConsoleUser,
-    "mailer": MailSettings,
+    "mailer": Mailer,
     "sources.NAME": SourceSettings,
     "targets.NAME": TargetSettings,
     "targets.NAME.only_if[]": Condition,

@@ -22,13 +22,15 @@ class MailServer:
         waits: an event that the answer to a whole mail waits for.
     """
 
-    def __init__(self, *, login: tuple[str, str] | None = None, utf8: bool = True, tls: Any = None) -> None:
+    def __init__(
+        self, *, login: tuple[str, str] | None = None, utf8: bool = True, tls: Any = None, port: int = 0
+    ) -> None:
         self.taken: list[tuple[Envelope, EmailMessage]] = []
         self.says: dict[str, str] = {}
         self.waits: asyncio.Event | None = None
         self.arrived = 0
         self.connections = 0
-        self.port = 0
+        self.port = port
         self._login = login
         self._utf8 = utf8
         self._tls = tls
@@ -42,9 +44,10 @@ class MailServer:
     def mails(self) -> list[EmailMessage]:
         return [mail for _, mail in self.taken]
 
-    async def start(self, port: int = 0) -> None:
+    async def start(self) -> None:
+        """Listen on the port that was asked for, else on any."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._protocol, "127.0.0.1", port)
+        self._server = await loop.create_server(self._protocol, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -71,7 +74,7 @@ class MailServer:
         good = isinstance(data, LoginPassword) and self._login == (data.login.decode(), data.password.decode())
         return AuthResult(success=good, handled=good)
 
-    async def handle_EHLO(
+    async def handle_EHLO(  # noqa: N802 - aiosmtpd names it
         self, server: SMTP, session: Session, _envelope: Envelope, hostname: str, responses: list[str]
     ):
         session.host_name = hostname
@@ -79,21 +82,21 @@ class MailServer:
             return [self._answer(server, "greeting")]
         return responses
 
-    async def handle_MAIL(self, server: SMTP, _session: Session, envelope: Envelope, address: str, options: list[str]):
+    async def handle_MAIL(self, server: SMTP, _session: Session, envelope: Envelope, address: str, options: list[str]):  # noqa: N802 - aiosmtpd names it
         if "MAIL" in self.says:
             return self._answer(server, "MAIL")
         envelope.mail_from = address
         envelope.mail_options.extend(options)
         return "250 OK"
 
-    async def handle_RCPT(self, server: SMTP, _session: Session, envelope: Envelope, address: str, options: list[str]):
+    async def handle_RCPT(self, server: SMTP, _session: Session, envelope: Envelope, address: str, options: list[str]):  # noqa: N802 - aiosmtpd names it
         if "RCPT" in self.says:
             return self._answer(server, "RCPT").replace("ADDRESS", address)
         envelope.rcpt_tos.append(address)
         envelope.rcpt_options.extend(options)
         return "250 OK"
 
-    async def handle_DATA(self, server: SMTP, _session: Session, envelope: Envelope):
+    async def handle_DATA(self, server: SMTP, _session: Session, envelope: Envelope):  # noqa: N802 - aiosmtpd names it
         self.arrived += 1
         if self.waits is not None:
             await self.waits.wait()

@@ -141,8 +141,7 @@ async def test_a_server_that_never_greets_is_tried_later() -> None:
         gone.set()
 
     quiet = await asyncio.start_server(silent, "127.0.0.1", 0)
-    server = MailServer()
-    server.port = quiet.sockets[0].getsockname()[1]
+    server = MailServer(port=quiet.sockets[0].getsockname()[1])
     try:
         outcome = await sent(mailer(server, timeout=0.3), work())
     finally:
@@ -172,8 +171,7 @@ async def test_garbage_for_a_greeting_is_an_outage() -> None:
         gone.set()
 
     other = await asyncio.start_server(web, "127.0.0.1", 0)
-    server = MailServer()
-    server.port = other.sockets[0].getsockname()[1]
+    server = MailServer(port=other.sockets[0].getsockname()[1])
     try:
         outcome = await sent(mailer(server), work())
     finally:

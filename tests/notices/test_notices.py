@@ -218,12 +218,11 @@ class TestRepair:
         async with mail_server() as server:
             port = server.port
         async with emulators(LMS) as targets:
-            server = MailServer()
-            server.port = port
+            server = MailServer(port=port)
             async with running(tmp_path, targets, mailer(server)) as (bridge, client):
                 await client.register("ada", send_email=True)
                 await until_async(lambda: tried(bridge))
-                await server.start(port)
+                await server.start()
                 await until(lambda: server.taken)
                 await quiet(bridge)
                 assert len(server.taken) == 1

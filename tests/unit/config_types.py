@@ -11,7 +11,6 @@ import pytest
 from pydantic import Field, SecretStr, field_validator
 
 from bridge.contract.errors import ConfigError
-from bridge.contract.mail import NoticeKind
 from bridge.contract.outbound import OutboundConnector
 from bridge.contract.settings import CourseTable, Secrets, SettingsModel, SourceSettings, TargetSettings
 from config.load import Loaded, load
@@ -118,12 +117,6 @@ class KnownTypes:
 
     def knows_user_ids(self, connector: str) -> bool:
         return connector == "elevate"
-
-    def asks_for_mail(self, adapter: str) -> bool:
-        return adapter == "shop"
-
-    def mails(self, connector: str) -> frozenset[NoticeKind]:
-        return frozenset(NoticeKind) if connector == "elevate" else frozenset()
 
     def template_faults(self, folder: Path | None) -> Sequence[str]:
         return [] if folder is None or folder.is_dir() else [f"{folder.name} can't be read"]

@@ -61,6 +61,22 @@ OWN_SECTIONS = [
         "3: mailer.sender: expected text of at least 1 character",
     ),
     ('[mailer]\nurl = "smtp://mail"', "1: mailer.sender: missing; it is required"),
+    (
+        '[mailer]\nurl = "smtp://mail"\nsender = "the office"',
+        '3: mailer.sender: expected an address such as "courses@example.org" or "Courses <courses@example.org>"',
+    ),
+    (
+        '[mailer]\nurl = "smtp://mail"\nsender = "a@example.org"\nadmin = ["boss"]',
+        "4: mailer.admin[0]: must be an e-mail address",
+    ),
+    (
+        '[mailer]\nurl = "smtp://mail"\nsender = "a@example.org"\ntemplates = "nowhere"',
+        "4: mailer.templates: nowhere can't be read",
+    ),
+    (
+        '[targets.mailer]\nconnector = "plain"',
+        "1: targets.mailer: a target can't be called 'mailer': the lane of notices is",
+    ),
     ("[target.crm]", "1: target: unknown key; did you mean 'targets'?"),
     (
         '[log]\ncolour = "red"',
