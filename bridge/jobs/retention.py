@@ -1,4 +1,4 @@
-"""Empties events that are older than ``[ledger] keep_events``, and lets no early refund wait for ever.
+"""Empties events and notices that are older than ``[ledger] keep_events``, and lets no early refund wait for ever.
 
 The story stays, what the sender wrote goes.
 """
@@ -11,7 +11,7 @@ from datetime import timedelta
 import structlog
 
 from bridge.kit.clock import Clock, milliseconds
-from bridge.ledger import ageing
+from bridge.ledger import ageing, notices
 from bridge.ledger.store import Ledger
 
 log = structlog.get_logger(__name__)
@@ -42,7 +42,15 @@ class Retention:
             emptied += done
         if emptied:
             log.info("retention.emptied", events=emptied)
+        await self._empty_notices(before)
         await self._end_early()
+
+    async def _empty_notices(self, before: int) -> None:
+        emptied = 0
+        while (done := await self._ledger.write(lambda unit: notices.empty(unit, before, _AT_ONCE))) > 0:
+            emptied += done
+        if emptied:
+            log.info("retention.emptied", notices=emptied)
 
     async def _end_early(self) -> None:
         now, before = milliseconds(self._clock.now()), milliseconds(self._clock.now() - _LONGEST_WAIT)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Index, Table, Text
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, Table, Text, text
 
 from bridge.ledger.tables import Id, metadata
 
@@ -27,3 +27,5 @@ Index(
     notice.c.recipient,
     unique=True,
 )
+_KEPT = text("data <> '{}'")
+Index("ix_notice_created_at", notice.c.created_at, sqlite_where=_KEPT, postgresql_where=_KEPT)  # what is to be emptied

@@ -61,6 +61,14 @@ FROM {rows} JOIN "grant" t ON t.registration_id = r.id LEFT JOIN "right" w ON w.
 WHERE t.superseded = 0 ORDER BY t.registration_id, t.course
 """
 
+# The condition of the index stands in it word for word; a recipient stays one of its own, for the unique index.
+_EMPTY = """
+UPDATE notice SET data = '{}', recipient = (CASE WHEN recipient = '' THEN '' ELSE 'emptied:' || id END)
+WHERE id IN (SELECT n.id FROM notice n WHERE n.data <> '{}' AND n.created_at < :before AND NOT EXISTS
+ (SELECT 1 FROM delivery d WHERE d.registration_id = n.registration_id AND d.kind = 'notice' AND d.key = 'notice:' || n.id
+  AND d.state <> 'done') ORDER BY n.created_at LIMIT :limit)
+"""
+
 
 def plan(unit: Unit, rows: Sequence[NoticeRow], now: int) -> list[int]:
     """Keep notices and open their deliveries; return the ids of those that were not planned before. Idempotent."""
@@ -97,6 +105,11 @@ def plan(unit: Unit, rows: Sequence[NoticeRow], now: int) -> list[int]:
 def behind(unit: Unit, registration_ids: Iterable[int]) -> list[Any]:
     """Return what registrations lead to, live or ended: (registration_id, course, target), target None where no LMS takes it."""
     return list(unit.each(_BEHIND, {"id": "int"}, [{"id": i} for i in sorted(set(registration_ids))]))
+
+
+def empty(unit: Unit, before: int, limit: int) -> int:
+    """Empty notices planned before a time (milliseconds) that are settled: what they said and to whom; return how many."""
+    return unit.run(_EMPTY, before=before, limit=limit)
 
 
 def of_deliveries(unit: Unit, keys: Iterable[str]) -> dict[str, Any]:

@@ -34,7 +34,7 @@ def test_every_list_gives_json_with_stable_keys_newest_first(known) -> None:
         },
         "deliveries": {
             *("delivery_id", "target", "kind", "state", "person", "registration_id", "right_id", "event_id", "tried"),
-            *("unknown", "due_at", "outcome", "why", "remedy", "created_at", "updated_at"),
+            *("notice", "recipient", "unknown", "due_at", "outcome", "why", "remedy", "created_at", "updated_at"),
         },
         "quarantine": {
             *("quarantine_id", "source", "kind", "remote_product_id", "person", "state", "seen", "note", "event_id"),

@@ -15,7 +15,7 @@ from config.load import load
 from tests.acceptance.cli_rig import ask, asked
 from tests.acceptance.rig import AMS_KEY, configuration, emulators, running, until
 from tests.notices.server import MailServer, mail_server
-from tests.notices.test_notices import LMS, mailer, quiet, rows, until_async
+from tests.notices.test_notices import LMS, mailer, quiet, rows, sold, until_async
 
 
 class TestCheck:
@@ -115,21 +115,20 @@ courses = ["intro"]
 
 async def test_lists_hide_the_recipient(tmp_path: Path) -> None:
     """Deliveries and traces show a notice; an address is masked unless it is to be revealed."""
-    async with mail_server() as server, emulators(LMS) as targets:
-        async with running(tmp_path, targets, mailer(server)) as (bridge, client):
-            _, answer = await client.register("ada")
-            await client.cancel(answer["registration_id"], cancellations_email="boss@example.org")
-            await until(lambda: server.taken)
-            await quiet(bridge)
-            config = tmp_path / "bridge.toml"
-            listed = await asked("deliveries", "--target", "mailer", "--json", "--config", config)
-            assert [row["kind"] for row in listed.json] == ["notice"]
-            assert "boss@example.org" not in listed.out
-            revealed = await asked("deliveries", "--target", "mailer", "--json", "--reveal", "--config", config)
-            assert [row["recipient"] for row in revealed.json] == ["boss@example.org"]
-            traced = await asked("trace", answer["registration_id"], "--config", config)
-            assert "mailer: notice, receipt" in traced.out
-            assert "boss@example.org" not in traced.out
+    async with sold(tmp_path) as (bridge, client, server, _):
+        _, answer = await client.register("ada")
+        await client.cancel(answer["registration_id"], cancellations_email="boss@example.org")
+        await until(lambda: server.taken)
+        await quiet(bridge)
+        config = tmp_path / "bridge.toml"
+        listed = await asked("deliveries", "--target", "mailer", "--json", "--config", config)
+        assert [row["kind"] for row in listed.json] == ["notice"]
+        assert "boss@example.org" not in listed.out
+        revealed = await asked("deliveries", "--target", "mailer", "--json", "--reveal", "--config", config)
+        assert [row["recipient"] for row in revealed.json] == ["boss@example.org"]
+        traced = await asked("trace", answer["registration_id"], "--config", config)
+        assert "mailer: notice, receipt" in traced.out
+        assert "boss@example.org" not in traced.out
 
 
 class TestReload:
@@ -138,20 +137,19 @@ class TestReload:
         texts = tmp_path / "texts"
         texts.mkdir()
         (texts / "access.txt").write_text("Subject: Old\n\nOld.\n")
-        async with mail_server() as server, emulators(LMS) as targets:
-            async with running(tmp_path, targets, mailer(server, 'templates = "texts"')) as (bridge, client):
+        async with sold(tmp_path, 'templates = "texts"') as (bridge, client, server, _):
 
-                def reread() -> Any:
-                    return load(tmp_path / "bridge.toml", Registry(), env={}).settings
+            def reread() -> Any:
+                return load(tmp_path / "bridge.toml", Registry(), env={}).settings
 
-                (texts / "access.txt").write_text("Subject: New\n\nNew.\n")
-                await bridge.reload(reread())
-                (texts / "access.txt").write_text("Subject: {{ nmae }}\n")
-                with pytest.raises(ConfigError):
-                    reread()
-                await client.register("ada", send_email=True)
-                await until(lambda: server.taken)
-                assert server.mails[0]["Subject"] == "New"
+            (texts / "access.txt").write_text("Subject: New\n\nNew.\n")
+            await bridge.reload(reread())
+            (texts / "access.txt").write_text("Subject: {{ nmae }}\n")
+            with pytest.raises(ConfigError):
+                reread()
+            await client.register("ada", send_email=True)
+            await until(lambda: server.taken)
+            assert server.mails[0]["Subject"] == "New"
 
     async def test_a_mailer_with_open_notices_is_not_lost(self, tmp_path: Path) -> None:
         """Taking [mailer] out of the file is refused while mails are open; drop = true ends them unsent."""

@@ -26,3 +26,5 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("uq_notice", "notice", ["registration_id", "kind", "cause", "recipient"], unique=True)
+    kept = sa.text("data <> '{}'")
+    op.create_index("ix_notice_created_at", "notice", ["created_at"], sqlite_where=kept, postgresql_where=kept)
