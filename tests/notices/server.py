@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -23,7 +24,14 @@ class MailServer:
     """
 
     def __init__(
-        self, *, login: tuple[str, str] | None = None, utf8: bool = True, tls: Any = None, port: int = 0
+        self,
+        *,
+        login: tuple[str, str] | None = None,
+        utf8: bool = True,
+        starttls: ssl.SSLContext | None = None,
+        tls: ssl.SSLContext | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
     ) -> None:
         self.taken: list[tuple[Envelope, EmailMessage]] = []
         self.says: dict[str, str] = {}
@@ -33,12 +41,14 @@ class MailServer:
         self.port = port
         self._login = login
         self._utf8 = utf8
+        self._starttls = starttls
         self._tls = tls
+        self._host = host
         self._server: asyncio.Server | None = None
 
     @property
     def url(self) -> str:
-        return f"smtp://127.0.0.1:{self.port}"
+        return f"{'smtp' if self._tls is None else 'smtps'}://{self._host}:{self.port}"
 
     @property
     def mails(self) -> list[EmailMessage]:
@@ -47,7 +57,7 @@ class MailServer:
     async def start(self) -> None:
         """Listen on the port that was asked for, else on any."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._protocol, "127.0.0.1", self.port)
+        self._server = await loop.create_server(self._protocol, self._host, self.port, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -66,7 +76,7 @@ class MailServer:
                 hostname="mail.example.org",
                 enable_SMTPUTF8=self._utf8,
                 loop=asyncio.get_running_loop(),
-                tls_context=self._tls,
+                tls_context=self._starttls,
                 **how,
             )
 
