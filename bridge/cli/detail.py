@@ -70,7 +70,8 @@ def delivery(found: Mapping[str, Any]) -> list[RenderableType]:
 
 def exchange_line(branch: Tree, exchange: Mapping[str, Any]) -> None:
     """Add one request and its answer to a tree, with what was sent and what came back below it."""
-    told = exchange["fault"] or (f"HTTP {exchange['status']}" if exchange["status"] else "no answer")
+    protocol = "SMTP" if exchange["method"] == "MAIL" else "HTTP"
+    told = exchange["fault"] or (f"{protocol} {exchange['status']}" if exchange["status"] else "no answer")
     leaf = branch.add(Text(plain(f"{exchange['method']} {exchange['url']}: {told}, {exchange['ms']} ms")))
     for name in ("sent", "answer"):
         if exchange[name] is not None:

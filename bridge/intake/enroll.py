@@ -19,7 +19,7 @@ from bridge.ledger import notices as notes
 from bridge.ledger.learners import Known
 from bridge.ledger.outbox import DeliveryRow, right_delivery
 from bridge.ledger.registrations import Opened, RegistrationRow
-from bridge.ledger.rights import GrantRow
+from bridge.ledger.rights import Given, GrantRow
 from bridge.ledger.states import Intent, State
 from bridge.ledger.unit import Unit
 
@@ -259,7 +259,7 @@ def _give(unit: Unit, lines: Sequence[_Line], now: int) -> set[int]:
     ]
     outbox.open_now(unit, work, now)
     _contacts(unit, lines, now)
-    _confirm(unit, lines, now)
+    _confirm(unit, lines, given, now)
     # A line whose rights are all held already, or that has none, is active at once; the others wait for their receipts.
     judged = {
         line.registration.id
@@ -328,7 +328,7 @@ def _contacts(unit: Unit, lines: Sequence[_Line], now: int) -> None:
     outbox.open_now(unit, due, now)
 
 
-def _confirm(unit: Unit, lines: Sequence[_Line], now: int) -> None:
+def _confirm(unit: Unit, lines: Sequence[_Line], given: Given, now: int) -> None:
     planned = [
         notice
         for line in lines
@@ -339,6 +339,7 @@ def _confirm(unit: Unit, lines: Sequence[_Line], now: int) -> None:
                 line.plan,
                 line.registration.id,
                 line.effect,
+                {right.target for right in given.behind.get(line.registration.id, ()) if right.held != "yes"},
                 was_suspended=line.registration.intent is Intent.SUSPENDED,
             )
         ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from bridge.contract.catalogue import MailerEntry
@@ -19,17 +19,27 @@ _GIVEN = "given"
 _SEPARATORS = re.compile(r"[,;\s\0]+")
 
 
-def access(entry: Entry, line: LinePlan, registration_id: int, effect: str, *, was_suspended: bool) -> NoticeRow | None:
+def access(
+    entry: Entry, line: LinePlan, registration_id: int, effect: str, told: Collection[str], *, was_suspended: bool
+) -> NoticeRow | None:
     """Return the confirmation of access that a purchase asks for, or None where none is asked for or a target sends it.
 
     It waits until the learner is in. A renewal and a repeat confirm nothing; a purchase that lives again does.
+
+    Args:
+        entry: the purchase.
+        line: of it.
+        registration_id: that stands for the line.
+        effect: on that registration.
+        told: targets that will be told to let the learner in; where they are in already, a target hears of nothing.
+        was_suspended: the registration was, before.
     """
     member = entry.member
     if member.mailer is None or entry.plan.command.options.send_email is not True:
         return None
     if effect == "changed" or (effect == "reopened" and member.again):
         return None
-    if any(NoticeKind.ACCESS in right.target.mails for grant in line.grants for right in grant.rights):
+    if _told_by(entry, told, NoticeKind.ACCESS):
         return None
     again = effect == "moved" or (effect == "revived" and not was_suspended)
     data = {
@@ -52,7 +62,7 @@ def resumed(unit: Unit, entry: Entry, rows: Sequence[Any], asked: Collection[int
     member = entry.member
     if member.mailer is None or not asked:
         return
-    found = _behind(unit, asked)
+    found = _behind(unit, asked, lambda right: right.held != "yes")
     given = []
     for row in rows:
         courses, targets = found.get(row.id, ([], set()))
@@ -80,7 +90,8 @@ def cancelled(unit: Unit, entry: Entry, rows: Sequence[Any]) -> None:
         told.append((NoticeKind.CANCELLED_USER, "", texts.learner_text or ""))
     if not told:
         return
-    found = _behind(unit, [row.id for row in rows])
+    # A target that nothing is taken away at, because it holds nothing or another purchase keeps it, hears of no cancellation.
+    found = _behind(unit, [row.id for row in rows], lambda right: not right.wanted and right.held != "no")
     planned = []
     for row in rows:
         courses, targets = found.get(row.id, ([], set()))
@@ -93,13 +104,14 @@ def cancelled(unit: Unit, entry: Entry, rows: Sequence[Any]) -> None:
     notices.plan(unit, planned, member.now)
 
 
-def _behind(unit: Unit, ids: Collection[int]) -> Mapping[int, tuple[list[str], set[str]]]:
+def _behind(unit: Unit, ids: Collection[int], hears: Callable[[Any], bool]) -> Mapping[int, tuple[list[str], set[str]]]:
+    """Return the courses of registrations, and the targets that hear of what becomes of them."""
     found: dict[int, tuple[list[str], set[str]]] = {}
     for row in notices.behind(unit, ids):
         courses, targets = found.setdefault(row.registration_id, ([], set()))
         if row.course not in courses:
             courses.append(row.course)
-        if row.target is not None:
+        if row.target is not None and hears(row):
             targets.add(row.target)
     return found
 

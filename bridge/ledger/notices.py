@@ -56,11 +56,20 @@ SELECT n.id, n.kind, n.recipient, n.data, n.created_at, n.registration_id, g.sou
 FROM {rows} JOIN notice n ON n.id = r.id JOIN registration g ON g.id = n.registration_id
 """
 _BEHIND = """
-SELECT DISTINCT t.registration_id, t.course, w.target
+SELECT DISTINCT t.registration_id, t.course, w.target, w.wanted, w.held
 FROM {rows} JOIN "grant" t ON t.registration_id = r.id LEFT JOIN "right" w ON w.id = t.right_id
 WHERE t.superseded = 0 ORDER BY t.registration_id, t.course
 """
 
+_END = """
+UPDATE delivery SET state = 'done', why = 'what it was about is forgotten', remedy = NULL, updated_at = :now
+WHERE registration_id IN (SELECT r.id FROM {rows}) AND kind = 'notice' AND state IN ('waiting', 'open', 'blocked', 'dead')
+RETURNING id
+"""
+_FORGET = """
+UPDATE notice SET data = '{}', recipient = (CASE WHEN recipient = '' THEN '' ELSE 'emptied:' || id END)
+WHERE registration_id IN (SELECT r.id FROM {rows})
+"""
 # The condition of the index stands in it word for word; a recipient stays one of its own, for the unique index.
 _EMPTY = """
 UPDATE notice SET data = '{}', recipient = (CASE WHEN recipient = '' THEN '' ELSE 'emptied:' || id END)
@@ -103,13 +112,24 @@ def plan(unit: Unit, rows: Sequence[NoticeRow], now: int) -> list[int]:
 
 
 def behind(unit: Unit, registration_ids: Iterable[int]) -> list[Any]:
-    """Return what registrations lead to, live or ended: (registration_id, course, target), target None where no LMS takes it."""
+    """Return what registrations lead to, live or ended: registration_id, course, and target, wanted and held of its right.
+
+    Those are None where no LMS takes the course.
+    """
     return list(unit.each(_BEHIND, {"id": "int"}, [{"id": i} for i in sorted(set(registration_ids))]))
 
 
 def empty(unit: Unit, before: int, limit: int) -> int:
     """Empty notices planned before a time (milliseconds) that are settled: what they said and to whom; return how many."""
     return unit.run(_EMPTY, before=before, limit=limit)
+
+
+def forget(unit: Unit, registration_ids: Iterable[int], now: int) -> int:
+    """Empty these registrations' notices, and end those that are not on their way; return how many ended. Idempotent."""
+    rows = [{"id": i} for i in sorted(set(registration_ids))]
+    ended = unit.each(_END, {"id": "int"}, rows, now=now)
+    unit.each(_FORGET, {"id": "int"}, rows)
+    return len(ended)
 
 
 def of_deliveries(unit: Unit, keys: Iterable[str]) -> dict[str, Any]:

@@ -257,8 +257,8 @@ delivery = Table(
     metadata,
     _id(),
     _text("target"),
-    _text("kind"),  # right | contact
-    _text("key"),  # right:ID, or the person
+    _text("kind"),  # right | contact | notice
+    _text("key"),  # right:ID, notice:ID, or the person
     Column("right_id", Id, ForeignKey("right.id"), nullable=True),
     _text("person"),
     Column("learner_id", Id, ForeignKey("learner.id"), nullable=False),
@@ -341,7 +341,7 @@ attempt = Table(
     Column("delivery_id", Id, ForeignKey("delivery.id"), nullable=False),
     _time("at"),
     Column("ms", Integer, nullable=False),
-    _text("operation"),  # grant | update | revoke | contact | none
+    _text("operation"),  # grant | update | revoke | contact | notice | none
     _text("outcome"),  # receipt | later | operator | refused | pending | nothing
     _text("why", ""),
     _text("exchanges", "[]"),  # JSON, masked: what was sent and what came back

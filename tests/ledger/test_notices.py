@@ -185,3 +185,33 @@ async def test_a_mail_that_was_in_flight_when_the_bridge_died_is_not_sent_again(
     work = compute(claimed, ENTRY, OPERATIONS, world.catalogue)
     assert isinstance(work, Work)
     assert forbidden(claimed, work, Mailer.operations) is not None
+
+
+async def test_a_target_that_hears_of_nothing_can_not_tell_it(world: World):
+    """Where a mailing LMS has the course already, or never had it, the bridge tells what the target is not asked to."""
+    mails = replace(LMS, mails=frozenset(NoticeKind))
+    world.catalogue = replace(world.catalogue, targets={"lms": mails, "school": SCHOOL})
+    await world.ids(buy("INTRO", order="o-1", options=ASKED))
+    await world.deliver("lms")
+    assert await planned(world) == []
+    await world.ids(buy("INTRO", order="o-2", options=ASKED))  # the LMS holds it, and is not told again
+    assert await planned(world) == [("access", "")]
+    await world.accept(cancel(business_key="o-1", options=TEXTS))  # the other order keeps it
+    assert len(await planned(world)) == 4
+    await world.accept(cancel(business_key="o-2", minute=2, options=TEXTS))  # taken away at the LMS, which tells it
+    assert len(await planned(world)) == 4
+    [number] = await world.ids(buy("ETHICS"), source=AMS)  # not in yet when it is cancelled
+    await world.accept(cancel(registration_id=number, options=TEXTS), source=AMS)
+    assert len(await planned(world)) == 7
+
+
+async def test_what_is_forgotten_is_not_sent(world: World):
+    """Open notices of a forgotten purchase end unsent, and nothing of what they said stays; twice is as good as once."""
+    [number] = await world.ids(buy("BOOK"))
+    rows = [NoticeRow("seats", number, None, "buyer@example.org", {"links": ["x"]}, "a")]
+    await world.ledger.write(lambda unit: notices.plan(unit, rows, world.now))
+    assert await world.ledger.write(lambda unit: notices.forget(unit, [number], world.now)) == 1
+    assert await world.ledger.write(lambda unit: notices.forget(unit, [number], world.now)) == 0
+    [row] = await world.rows("SELECT recipient, data FROM notice")
+    assert (row.recipient.startswith("emptied:"), row.data) == (True, "{}")
+    assert await works(world) == []
