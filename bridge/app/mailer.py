@@ -14,6 +14,7 @@ from bridge.kit.clock import Clock
 from bridge.kit.http import Windows
 from bridge.kit.masking import secrets_of
 from bridge.notices.mailer import Mailer
+from bridge.notices.message import NoAddress
 from bridge.notices.templates import TemplateFault, Templates
 from config.settings import Settings
 
@@ -29,18 +30,25 @@ class MakesMailer(Protocol):
 
 
 def mailer_of(settings: Settings, templates: Templates, clock: Clock, kind: type[Mailer] = Mailer) -> OutboundConnector:
-    """Return the connector that speaks to the mail server of ``[mailer]``."""
+    """Return the connector that speaks to the mail server of ``[mailer]``.
+
+    Raises:
+        ConfigError: no mail can come from the sender's address.
+    """
     given = used(settings)
     limiter = PatientLimiter(Windows(given.rate_limit or kind.rate_limit, clock, fixed=bool(given.rate_limit)))
-    return kind(
-        given,
-        templates,
-        limiter,
-        clock,
-        public_url=settings.server.public_url,
-        timeout=timeout(settings),
-        deadline=settings.dispatch.deadline.total_seconds(),
-    )
+    try:
+        return kind(
+            given,
+            templates,
+            limiter,
+            clock,
+            public_url=settings.server.public_url,
+            timeout=timeout(settings),
+            deadline=settings.dispatch.deadline.total_seconds(),
+        )
+    except NoAddress as fault:
+        raise ConfigError([Fault("mailer.sender", str(fault))]) from None
 
 
 def used(settings: Settings) -> MailSettings:

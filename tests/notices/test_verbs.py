@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from bridge.app import Bridge
 from bridge.app.reload import ReloadRefused
 from bridge.contract.errors import ConfigError
 from bridge.registry import Registry
@@ -49,6 +50,17 @@ class TestCheck:
             with pytest.raises(ConfigError) as caught:
                 load(config, Registry(), env={})
         assert "mailer.templates: access.txt:3: 'nmae' is undefined" in str(caught.value)
+
+
+async def test_a_sender_that_no_mail_can_come_from_is_a_fault_of_the_configuration(tmp_path: Path) -> None:
+    """What only the mailer can tell of the sender's address is said at the start, in the operator's words."""
+    async with emulators(LMS) as targets:
+        text = mailer(MailServer(port=2525)).replace("courses@example.org", "a@under_score!.org")
+        config = configuration(tmp_path, targets, extra=text)
+        bridge = Bridge(load(config, Registry(), env={}).settings)
+        with pytest.raises(ConfigError, match=r"mailer\.sender"):
+            await bridge.start()
+        await bridge.stop()
 
 
 class TestDoctor:
