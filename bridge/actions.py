@@ -15,8 +15,10 @@ from bridge.contract.mail import MAILER
 from bridge.dispatch.lane import Lane
 from bridge.intake.release import release
 from bridge.intake.replay import prepare, replay
+from bridge.intake.seat_revision import revise
 from bridge.kit.clock import Clock, milliseconds
 from bridge.ledger import lanes, lookups, quarantine, repairs, replays
+from bridge.ledger import seats as kept_seats
 from bridge.ledger.store import Ledger
 from bridge.ledger.unit import Unit
 
@@ -82,6 +84,18 @@ class ReplayEvents(BaseModel):
     dry_run: bool = False
 
 
+class ReviseSeats(BaseModel):
+    """Take seats of an order line back: these numbers, or all that are open; with ``renew`` each gets a new link instead."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    registration_id: int = Field(ge=1, le=2**63 - 1)
+    numbers: tuple[int, ...] = ()
+    every_open: bool = False
+    renew: bool = False
+    dry_run: bool = False
+
+
 class Reload(BaseModel):
     """Read the configuration again."""
 
@@ -122,6 +136,7 @@ class Actions:
             "pause": (LaneSwitch, self.pause),
             "resume": (LaneSwitch, self.resume),
             "replay": (ReplayEvents, self.replay),
+            "seats": (ReviseSeats, self.seats),
             "reload": (Reload, self.reload),
         }
 
@@ -190,6 +205,7 @@ class Actions:
             done = [
                 release(unit, row, catalogue.sources.get(row.source), catalogue, now, dry_run=wanted.dry_run)
                 for row in quarantine.waiting(unit, wanted.ids, wanted.source, wanted.product)
+                if row.kind != "seats" or row.id in wanted.ids  # a decision about people is made one by one
             ]
             if not wanted.dry_run and done:
                 subject = ",".join(str(item.quarantine_id) for item in done)[:500]
@@ -247,6 +263,27 @@ class Actions:
             return [asdict(item) for item in done]
 
         return await self._ledger.write(work)
+
+    async def seats(self, wanted: ReviseSeats, operator: str) -> list[dict[str, Any]]:
+        """Take seats of an order line back, or give them new links; return what became of each."""
+        if bool(wanted.numbers) is wanted.every_open:
+            raise ActionRefused("say which: seat numbers, or all that are open")
+        now, catalogue = milliseconds(self._clock.now()), self._catalogue()
+        line = wanted.registration_id
+
+        def work(unit: Unit) -> list[dict[str, Any]] | None:
+            if not kept_seats.of_lines(unit, [line]):
+                return None
+            done = revise(unit, line, wanted.numbers, catalogue, now, renew=wanted.renew, dry_run=wanted.dry_run)
+            changed = [one for one in done if one.became != "unchanged"]
+            if not wanted.dry_run and changed:
+                note = f"{changed[0].became} {', '.join(str(one.number) for one in changed)}"
+                repairs.record(unit, operator, "seats", str(line), note[:500], now)
+            return [asdict(one) for one in done]
+
+        if (found := await self._ledger.write(work)) is None:
+            raise ActionRefused(f"registration {line} has no seats")
+        return found
 
     async def reload(self, _: Reload, operator: str) -> Any:
         """Let the daemon read its configuration again; return what is different."""

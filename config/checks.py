@@ -43,6 +43,7 @@ class Checks:
         self._echoes()
         self._names_of_products()
         self._one_mapping_a_product()
+        self._links_have_an_address()
         self._sources_that_sell_nothing()
         self._targets_that_get_nothing()
         self._courses_nobody_gets_into()
@@ -124,6 +125,16 @@ class Checks:
                     self._findings.fault(
                         key, f"product '{product.remote_product_id}' of source '{source}' is mapped already ({there})"
                     )
+
+    def _links_have_an_address(self) -> None:
+        settings = self._draft.settings
+        if settings is None or settings.server.public_url is not None:
+            return
+        for position, product in self._draft.products.items():
+            if product.seats == "links":
+                self._findings.fault(
+                    ("products", position, "seats"), "links need [server] public_url, the address that they begin with"
+                )
 
     def _sources_that_sell_nothing(self) -> None:
         if not self._sections.names("sources"):

@@ -251,6 +251,8 @@ class Product(SettingsModel):
         courses: several are a bundle.
         product_url: where the learner finds what was bought; default: the first course's.
         ignore: a product that opens nothing, kept out of quarantine.
+        seats: who gets what when several are bought: the named learner the first and links for the others, links for all of
+            them, or the named learner alone, where the quantity is no number of people.
     """
 
     source: Annotated[tuple[Name, ...], BeforeValidator(_several), Field(min_length=1)]
@@ -258,6 +260,7 @@ class Product(SettingsModel):
     courses: tuple[Name, ...] = ()
     product_url: HttpAddress | None = None
     ignore: bool = False
+    seats: Literal["first", "links", "none"] = "first"
 
     @model_validator(mode="after")
     def _opens_something_or_is_ignored(self) -> Self:

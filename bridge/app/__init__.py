@@ -22,6 +22,7 @@ from bridge.app.senders import Senders
 from bridge.contract.errors import LedgerError, LedgerHeld
 from bridge.contract.mail import MAILER
 from bridge.dispatch.loop import Dispatcher
+from bridge.edge.claims import ClaimPage
 from bridge.edge.control import control_application, socket_path
 from bridge.edge.health import Health
 from bridge.edge.schedule import Schedule
@@ -201,7 +202,9 @@ class Bridge:
             await self._listeners.unix(control_application(actions), socket_path(self.ledger.file))
         if admin.port is not None:
             await self._listeners.tcp(admin_application(health), admin.host, admin.port)
-        app = application(webhooks, health, lambda: self.catalogue, server.max_body, metrics=admin.port is None)
+        claims = ClaimPage(self.ledger, lambda: self.catalogue, self.telemetry, self.clock)
+        shown = admin.port is None
+        app = application(webhooks, health, claims, lambda: self.catalogue, server.max_body, metrics=shown)
         self.port = await self._listeners.tcp(app, server.host, server.port)
 
     async def reread(self) -> dict[str, Any]:

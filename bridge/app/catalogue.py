@@ -43,7 +43,9 @@ def catalogue_of(settings: Settings) -> Catalogue:
         for key, course in settings.courses.items()
     }
     products = {
-        (source, product.remote_product_id): ProductEntry(product.courses, product.product_url, product.ignore)
+        (source, product.remote_product_id): ProductEntry(
+            product.courses, product.product_url, product.ignore, product.seats
+        )
         for product in settings.products
         for source in product.source
     }
@@ -58,7 +60,8 @@ def catalogue_of(settings: Settings) -> Catalogue:
         option=orjson.OPT_SORT_KEYS,
     )
     digest = hashlib.sha256(text).hexdigest()[:16]
-    return Catalogue(sources, targets, courses, products, digest, text.decode(), _mailer(settings, courses))
+    mailer, public_url = _mailer(settings, courses), settings.server.public_url
+    return Catalogue(sources, targets, courses, products, digest, text.decode(), mailer, public_url)
 
 
 def _mailer(settings: Settings, courses: Mapping[str, CourseEntry]) -> MailerEntry | None:

@@ -47,7 +47,10 @@ def _report(found: Loaded) -> dict[str, Any]:
     return {
         "ok": True,
         "faults": [],
-        "warnings": [_fault(item) for item in (*found.warnings, *_over(settings), *_unsent(settings))],
+        "warnings": [
+            _fault(item)
+            for item in (*found.warnings, *_over(settings), *_without_address(settings), *_unsent(settings))
+        ],
         "address": settings.server.public_url or f"http://{settings.server.host}:{settings.server.port}",
         "sources": [
             {"name": name, "adapter": given.adapter, "enabled": given.enabled, "addresses": _addresses(name, given)}
@@ -100,6 +103,24 @@ def _over(settings: Settings) -> Iterator[Fault]:
         if course.access.until is not None and course.access.until < today:
             said = "the day is over: who buys now gets in without this end"
             yield Fault(f"courses.{name}.access.until", said)
+
+
+def _without_address(settings: Settings) -> Iterator[Fault]:
+    """Warn where somebody may buy several, and the links that this makes would have no address."""
+    if settings.server.public_url is not None:
+        return
+    counting = {
+        name
+        for name, given in settings.sources.items()
+        if given.enabled and getattr(registry.adapter_class(given.adapter), "quantities", True)
+    }
+    sellers = {source for product in settings.products if product.seats == "first" for source in product.source}
+    if sellers & counting:
+        said = (
+            f"is not set, and sources that tell quantities sell ({', '.join(sorted(sellers & counting))}): of several that are"
+            ' bought, all but one are links that begin with it; seats = "none" at products whose quantity is no number of people'
+        )
+        yield Fault("server.public_url", said)
 
 
 def _unsent(settings: Settings) -> Iterator[Fault]:

@@ -151,6 +151,7 @@ def _planned(found: Any) -> dict[str, Any]:
                     for grant in line.grants
                 ],
                 "contacts": [target.name for target in line.contacts],
+                "seats": line.seats,
             }
             for line in found.lines
         ],

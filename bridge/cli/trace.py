@@ -67,6 +67,12 @@ def tell(path: Path, what: str, by: By | None, *, as_json: bool, reveal: bool) -
 def _purchase(purchase: Row) -> Tree:
     tree = Tree(Text(plain(_title(purchase)), style="bold"))
     tree.add(Text(plain(_learner(purchase["learner"]))))
+    for one in purchase["claimed_from"]:
+        tree.add(Text(f"claimed: seat {one['number']} of registration {one['registration_id']}"))
+    if purchase["seats"]:
+        bought = tree.add(f"seats (links: bridge seats {purchase['registration_id']})")
+        for seat in purchase["seats"]:
+            bought.add(Text(plain(_seat(seat))))
     happened = tree.add("what happened (UTC)")
     happened.add(_timeline(purchase["story"]))
     held = tree.add("what is held")
@@ -97,6 +103,13 @@ def _learner(learner: Row) -> str:
     return f"learner {learner['learner_id']}: {' '.join(part for part in parts if part)}{known}"
 
 
+def _seat(seat: Row) -> str:
+    if seat["state"] == "claimed":
+        since = plain(seat["claimed_at"])
+        return f"{seat['number']}: claimed {since} by registration {seat['claimed_registration_id']} ({seat['claimed_state']})"
+    return f"{seat['number']}: {seat['state']}{' (' + seat['why'] + ')' if seat['why'] else ''}"
+
+
 def _timeline(entries: Iterable[Row]) -> Table:
     shown = Table.grid(padding=(0, 1, 0, 0))
     shown.add_column(no_wrap=True)
@@ -122,6 +135,8 @@ def _attempt(entry: Row) -> str:
 def _quarantined(entry: Row) -> str:
     if entry["state"] == "waiting" and entry["kind"] == "early":
         return f"quarantine {entry['quarantine_id']}: it came before its purchase"
+    if entry["kind"] == "seats":
+        return f"quarantine {entry['quarantine_id']}: {entry['note']}"
     if entry["state"] == "waiting":
         return f"quarantine {entry['quarantine_id']}: product {entry['remote_product_id']} was not mapped"
     return f"quarantine {entry['quarantine_id']}: {entry['state']}{': ' + entry['note'] if entry['note'] else ''}"

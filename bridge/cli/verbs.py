@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from bridge import __version__
-from bridge.cli import act, check, connectors, db, doctor, lists, rehearse, run, trace
+from bridge.cli import act, check, connectors, db, doctor, lists, rehearse, run, seats, trace
 from bridge.cli.shown import complain
 from bridge.contract.errors import BridgeError, ConfigError
 
@@ -80,6 +80,7 @@ app.add_typer(lists.deliveries, name="deliveries")
 app.add_typer(lists.quarantine, name="quarantine")
 app.command("lookups")(lists.lookups)
 app.command("trace")(trace.trace)
+app.add_typer(seats.seats, name="seats")
 app.command("requeue")(act.requeue)
 app.command("release")(act.release)
 app.command("pause")(act.pause)

@@ -45,11 +45,17 @@ class CourseEntry:
 
 @dataclass(frozen=True, slots=True)
 class ProductEntry:
-    """What one product of a source leads to; several courses are a bundle."""
+    """What one product of a source leads to; several courses are a bundle.
+
+    Attributes:
+        seats: of several that are bought: ``first`` (the named learner has one, the others are links), ``links`` (all are), or
+            ``none`` (the quantity is no number of people).
+    """
 
     courses: tuple[str, ...] = ()
     product_url: str | None = None
     ignore: bool = False
+    seats: Literal["first", "links", "none"] = "first"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +123,7 @@ class Catalogue:
     Attributes:
         products: by (source, remote product id).
         text: the mapping as JSON, kept in the ledger under the digest.
+        public_url: how the world sees the bridge, for links; None where nobody said.
         mailer: None where no notices are sent.
     """
 
@@ -127,6 +134,7 @@ class Catalogue:
     digest: str
     text: str = "{}"
     mailer: MailerEntry | None = None
+    public_url: str | None = None
 
 
 def person_key(

@@ -182,6 +182,7 @@ class InboundAdapter(Protocol):
         synchronous: whether the caller waits for our word (a bad body is told so), or fires a webhook (a bad body is
             kept in quarantine and answered 200: a sender that sees 4xx switches us off).
         user_ids: whether the sender names people by ids of its own, besides their e-mail.
+        quantities: optional; False where the sender never tells how many were bought.
         credential_fields: fields of body, form or query that are blanked before an event is stored.
         kept_headers: headers that :meth:`normalise` needs, in lower case; no other header is stored.
         product_id: one sentence for the docs: what the source calls its product.

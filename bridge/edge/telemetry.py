@@ -65,6 +65,13 @@ class Telemetry:
             registry=self.registry,
         )
 
+        self.claims = Counter(
+            "bridge_claims",
+            "Claims of seats, by what became of them",
+            ("became",),
+            registry=self.registry,
+        )
+
     def _show(self) -> None:
         """Register what the ledger and the lanes are asked for when somebody looks."""
         self.deliveries = Gauge(
@@ -118,6 +125,10 @@ class Telemetry:
         """Count one attempt."""
         self.attempts.labels(target, operation, outcome).inc()
         self.attempt_seconds.labels(target).observe(seconds)
+
+    def claimed(self, became: str) -> None:
+        """Count one claim of a seat."""
+        self.claims.labels(became).inc()
 
     def looked_up(self, source: str, outcome: str) -> None:
         """Count one question to a sender."""

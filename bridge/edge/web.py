@@ -9,6 +9,7 @@ import structlog
 from aiohttp import web
 
 from bridge.contract.catalogue import Catalogue
+from bridge.edge.claims import ClaimPage
 from bridge.edge.health import Health
 from bridge.edge.webhooks import Webhooks
 
@@ -16,11 +17,18 @@ log = structlog.get_logger(__name__)
 
 
 def application(
-    webhooks: Webhooks, health: Health, catalogue: Callable[[], Catalogue], max_body: int, *, metrics: bool
+    webhooks: Webhooks,
+    health: Health,
+    claims: ClaimPage,
+    catalogue: Callable[[], Catalogue],
+    max_body: int,
+    *,
+    metrics: bool,
 ) -> web.Application:
     """Build the application. ``metrics`` says whether they are shown here, or on the admin listener."""
     app = web.Application(middlewares=[_errors(webhooks.late)], client_max_size=max_body)
     webhooks.add_to(app.router)
+    claims.add_to(app.router)
     health.add_probes_to(app.router)
     if metrics:
         health.add_metrics_to(app.router)

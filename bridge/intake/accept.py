@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from bridge.contract.command import Action
 from bridge.contract.inbound import AcceptedLine, Kind, Reception
-from bridge.intake import change, echo, enroll, parked
+from bridge.intake import change, echo, enroll, parked, seats
 from bridge.intake.plan import CommandPlan
 from bridge.intake.result import Entry, Member, Result
 from bridge.ledger import events, lookups, quarantine
@@ -110,7 +110,7 @@ def _entries(unit: Unit, accepted: _Accepted) -> list[Entry]:
 
 def _write_wave(unit: Unit, wave: Sequence[Entry]) -> None:
     if wave:
-        enroll.apply(unit, wave)
+        seats.keep(unit, enroll.apply(unit, wave))
 
 
 def _set_aside(unit: Unit, accepted: _Accepted, entries: Sequence[Entry]) -> None:

@@ -10,7 +10,7 @@ import orjson
 from bridge.contract.catalogue import TargetEntry
 from bridge.contract.command import Action, EnrollmentCommand, Item, Options
 from bridge.contract.inbound import AcceptedLine
-from bridge.intake import early, learning, notices
+from bridge.intake import early, learning, notices, seats
 from bridge.intake import people as persons
 from bridge.intake.result import Entry
 from bridge.kit.clock import milliseconds
@@ -56,7 +56,7 @@ def apply(unit: Unit, entry: Entry) -> bool:
         found = [*found, *there]
         taken = "refunded" if command.action is Action.REFUND else "cancelled"
         events.record_effects(unit, [(entry.event_id, row.id, taken) for row in made])
-    _set(unit, entry, found, intent)
+    _set(unit, entry, _without_units(unit, entry, found), intent)
     _answer(unit, entry, made, repeat=False)
     return known or bool(found or made)
 
@@ -139,6 +139,21 @@ def _lines_of(item: Item, found: Sequence[Any], line: str) -> list[Any]:
     return exactly or [row for row in found if row.remote_product_id == item.remote_product_id]
 
 
+def _without_units(unit: Unit, entry: Entry, found: Sequence[Any]) -> list[Any]:
+    """Take single units of order lines back; return the registrations that the command means as a whole."""
+    command = entry.plan.command
+    whole = list(found)
+    for item in command.items:
+        if command.action is not Action.REFUND or item.returned is None:
+            continue
+        for row in _lines_of(item, found, item.line):
+            seats.returned(unit, entry, row, item.returned)
+            whole = [one for one in whole if one.id != row.id]
+            events.record_effects(unit, [(entry.event_id, row.id, "noted")])
+            _answer(unit, entry, [row], repeat=False)
+    return whole
+
+
 def _end_waiting_lines(unit: Unit, entry: Entry) -> bool:
     """What waits in quarantine is taken back with the rest of the order. Say whether anything did."""
     command, member = entry.plan.command, entry.member
@@ -165,6 +180,11 @@ def _set(unit: Unit, entry: Entry, found: Sequence[Any], intent: Intent) -> None
         (row, "older" if _stays(unit, row, command, wide=wide) else _effect(unit, entry, row, intent)) for row in found
     ]
     changes = [row for row, effect in effects if effect in _EFFECTS.values()]
+    follow = seats.carried(unit, entry, changes, intent) if changes else []
+    known = {row.id for row in found}
+    follow = [row for row in follow if row.id not in known]
+    changes += follow
+    effects += [(row, _EFFECTS[intent]) for row in follow]
     effects = [(row, _taken_by(unit, row, command, effect, wide=wide)) for row, effect in effects]
     # What was cancelled before, and is refunded now: nothing changes at an LMS, and a CRM wants to know.
     ids = {row.id for row in changes}

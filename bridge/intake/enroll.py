@@ -30,8 +30,12 @@ _REPEATS_WITHIN = 86_400_000  # milliseconds
 
 
 @dataclass(slots=True)
-class _Line:
-    """One order line on its way into the ledger."""
+class Line:
+    """One order line on its way into the ledger.
+
+    Attributes:
+        effect: what became of it there, one of the effects of ``tables.effect``.
+    """
 
     entry: Entry
     plan: LinePlan
@@ -42,11 +46,13 @@ class _Line:
 
     @property
     def registration(self) -> Opened:
+        """What stands for the line in the ledger."""
         assert self.opened is not None  # noqa: S101 - apply() has opened every line before anybody asks
         return self.opened
 
     @property
     def gives(self) -> bool:
+        """Whether what the line leads to is given now."""
         return self.effect in _GIVING and self.entry.plan.command.paid
 
     @property
@@ -68,8 +74,8 @@ def people(entry: Entry) -> set[str]:
     return found
 
 
-def apply(unit: Unit, wave: Sequence[Entry]) -> None:
-    """Write a wave of enroll commands of different people."""
+def apply(unit: Unit, wave: Sequence[Entry]) -> list[Line]:
+    """Write a wave of enroll commands of different people; return the order lines whose seats are to be looked at."""
     now = max(entry.member.now for entry in wave)
     rows = [
         persons.learner_row(entry.plan.command, _learner(entry), entry.member.source, late=entry.member.late)
@@ -87,13 +93,16 @@ def apply(unit: Unit, wave: Sequence[Entry]) -> None:
     _name(unit, lines)
     events.record_effects(unit, [(line.entry.event_id, line.registration.id, line.effect) for line in lines])
     _answer(unit, lines, judged)
+    return [
+        line for line in lines if line.plan.seats or (not line.registration.created and line.registration.quantity > 1)
+    ]
 
 
-def _opened(unit: Unit, wave: Sequence[Entry], known: Sequence[Known], now: int) -> list[_Line]:
+def _opened(unit: Unit, wave: Sequence[Entry], known: Sequence[Known], now: int) -> list[Line]:
     mappings = {entry.member.mapping for entry in wave}
     versions = {digest: registrations.mapping_version(unit, digest, text, now) for digest, text in sorted(mappings)}
     lines = [
-        _Line(entry, plan, person, _registration(entry, plan, person, versions[entry.member.mapping[0]]))
+        Line(entry, plan, person, _registration(entry, plan, person, versions[entry.member.mapping[0]]))
         for entry, person in zip(wave, known, strict=True)
         for plan in entry.plan.lines
     ]
@@ -152,7 +161,7 @@ def registration_row(
     )
 
 
-def _takes_over(unit: Unit, line: _Line) -> bool:
+def _takes_over(unit: Unit, line: Line) -> bool:
     """Say whether a purchase passes to the learner of a newer event; where it does not, go on with the one it has.
 
     A shop that corrects the address of an order means another person. The same purchase by another road (another source,
@@ -168,7 +177,7 @@ def _takes_over(unit: Unit, line: _Line) -> bool:
     return False
 
 
-def _overtaken(unit: Unit, line: _Line) -> bool:
+def _overtaken(unit: Unit, line: Line) -> bool:
     """Say whether a purchase that is understood late was followed by something that its registration rests on by now.
 
     Without a business key the order of the calls decides, and this one is not the last of them any more.
@@ -178,7 +187,7 @@ def _overtaken(unit: Unit, line: _Line) -> bool:
     return late and (not opened.intent.alive or events.shaped_since(unit, opened.id, line.entry.event_id))
 
 
-def _effect(line: _Line, *, moved: bool, overtaken: bool) -> str:
+def _effect(line: Line, *, moved: bool, overtaken: bool) -> str:
     opened, at = line.registration, line.row.occurred_at
     if opened.created:
         return "created"
@@ -200,7 +209,7 @@ def _effect(line: _Line, *, moved: bool, overtaken: bool) -> str:
     return "changed" if _extends(line) or _wider(opened.options, line.row.options) else "repeated"
 
 
-def _extends(line: _Line) -> bool:
+def _extends(line: Line) -> bool:
     # Bought again while access still lasts is a renewal, where access ends at all; within a day it is the sender's repeat.
     # With a business key a renewal is a purchase of its own, and a later word on the same purchase renews nothing.
     if line.registration.keyed:
@@ -228,7 +237,7 @@ def _widened(kept: str, said: str) -> str:
     return new.model_copy(update=widest).model_dump_json(exclude_defaults=True)
 
 
-def _renew(unit: Unit, lines: Sequence[_Line], now: int) -> None:
+def _renew(unit: Unit, lines: Sequence[Line], now: int) -> None:
     """Let registrations that stand already take over what the event says of them."""
     renewed, confirmed = [], []
     for line in lines:
@@ -246,7 +255,7 @@ def _renew(unit: Unit, lines: Sequence[_Line], now: int) -> None:
     registrations.advance(unit, confirmed)
 
 
-def _give(unit: Unit, lines: Sequence[_Line], now: int) -> set[int]:
+def _give(unit: Unit, lines: Sequence[Line], now: int) -> set[int]:
     """Give what the lines lead to; return the registrations whose state was derived again."""
     causes = {line.registration.id: line.entry.event_id for line in lines}
     renewed = {line.registration.id for line in lines if line.effect in _RENEWING}
@@ -270,7 +279,7 @@ def _give(unit: Unit, lines: Sequence[_Line], now: int) -> set[int]:
     return judged
 
 
-def _remember(unit: Unit, lines: Sequence[_Line], now: int) -> set[int]:
+def _remember(unit: Unit, lines: Sequence[Line], now: int) -> set[int]:
     """Keep what a purchase would give that was taken back before it came, or is not paid: it may be resumed one day.
 
     Returns the registrations whose state was derived again.
@@ -284,7 +293,7 @@ def _remember(unit: Unit, lines: Sequence[_Line], now: int) -> set[int]:
     return unpaid
 
 
-def _name(unit: Unit, lines: Sequence[_Line]) -> None:
+def _name(unit: Unit, lines: Sequence[Line]) -> None:
     """Note the ids by which a refund or a dispute may name these purchases; those that a repeat brings, too."""
     registrations.complete(
         unit, [(line.registration.id, line.row) for line in lines if line.effect not in _GIVING and _has_ids(line.row)]
@@ -302,7 +311,9 @@ def _has_ids(row: RegistrationRow) -> bool:
     return row.order_number is not None or row.transaction_id is not None or row.subscription_id is not None
 
 
-def _grants(line: _Line) -> list[GrantRow]:
+def _grants(line: Line) -> list[GrantRow]:
+    if line.plan.links:  # whoever claims a seat gets them
+        return []
     rows = []
     for grant in line.plan.grants:
         expires_at = milliseconds(grant.expires_at) if grant.expires_at is not None else None
@@ -316,7 +327,7 @@ def _grants(line: _Line) -> list[GrantRow]:
     return rows
 
 
-def _contacts(unit: Unit, lines: Sequence[_Line], now: int) -> None:
+def _contacts(unit: Unit, lines: Sequence[Line], now: int) -> None:
     waiting: list[DeliveryRow] = []
     due: list[DeliveryRow] = []
     for line in lines:
@@ -328,11 +339,11 @@ def _contacts(unit: Unit, lines: Sequence[_Line], now: int) -> None:
     outbox.open_now(unit, due, now)
 
 
-def _confirm(unit: Unit, lines: Sequence[_Line], given: Given, now: int) -> None:
+def _confirm(unit: Unit, lines: Sequence[Line], given: Given, now: int) -> None:
     planned = [
         notice
         for line in lines
-        if line.entry.member.mailer is not None and line.known.email
+        if line.entry.member.mailer is not None and line.known.email and not line.plan.links
         for notice in [
             notices.access(
                 line.entry,
@@ -349,7 +360,7 @@ def _confirm(unit: Unit, lines: Sequence[_Line], given: Given, now: int) -> None
         notes.plan(unit, planned, now)
 
 
-def _answer(unit: Unit, lines: Sequence[_Line], judged: Collection[int]) -> None:
+def _answer(unit: Unit, lines: Sequence[Line], judged: Collection[int]) -> None:
     known = {line.registration.id for line in lines if line.effect not in _GIVING} | set(judged)
     states = registrations.states_of(unit, known)
     for line in lines:

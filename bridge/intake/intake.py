@@ -175,6 +175,7 @@ class Intake:
             plans=plans,
             product_url=lambda product: _product_url(catalogue, source.name, product),
             mapping=(catalogue.digest, catalogue.text),
+            catalogue=catalogue,
             now=now,
             targets=tuple(catalogue.targets.values()),
             mailer=catalogue.mailer,

@@ -43,6 +43,8 @@ class LinePlan:
     Attributes:
         line: what tells it from the other lines of its order; empty when the sender names no order and no line.
         contacts: CRM targets that follow the registration.
+        seats: how many links come of it.
+        links: the named learner gets in by a link only; what ``grants`` says is then what each of them leads to.
     """
 
     item: Item
@@ -50,6 +52,8 @@ class LinePlan:
     grants: tuple[GrantPlan, ...]
     contacts: tuple[TargetEntry, ...]
     product_url: str | None
+    seats: int = 0
+    links: bool = False
 
 
 @dataclass(slots=True)
@@ -67,8 +71,10 @@ class CommandPlan:
     ignored: tuple[Item, ...]
 
 
-def plan(command: EnrollmentCommand, source: SourceEntry, catalogue: Catalogue) -> CommandPlan:
-    """Say what a command comes to."""
+def plan(
+    command: EnrollmentCommand, source: SourceEntry, catalogue: Catalogue, begins: datetime | None = None
+) -> CommandPlan:
+    """Say what a command comes to; ``begins`` is from when on the duration of a claimed seat counts, None for an order."""
     lines, unmapped, ignored = [], [], []
     for item in command.items:
         product = catalogue.products.get((source.name, item.remote_product_id))
@@ -77,13 +83,16 @@ def plan(command: EnrollmentCommand, source: SourceEntry, catalogue: Catalogue) 
         elif product is not None:
             courses = [catalogue.courses[key] for key in product.courses]
             roots = _roots(command, item, source)
+            links = begins is None and product.seats == "links"
             lines.append(
                 LinePlan(
                     item=item,
                     line=_joined_line(product) if _is_joined(command, source) else line_of(command, item),
-                    grants=tuple(_grant(command, item, course, catalogue, roots) for course in courses),
-                    contacts=tuple(_contacts(courses, catalogue, roots)),
+                    grants=tuple(_grant(command, item, course, catalogue, roots, begins) for course in courses),
+                    contacts=() if links else tuple(_contacts(courses, catalogue, roots)),
                     product_url=product.product_url or next((course.product_url for course in courses), None),
+                    seats=0 if begins is not None else _seats(product, item),
+                    links=links,
                 )
             )
         elif source.unmapped == "ignore":
@@ -91,6 +100,10 @@ def plan(command: EnrollmentCommand, source: SourceEntry, catalogue: Catalogue) 
         else:
             unmapped.append(item)
     return CommandPlan(command, tuple(lines), tuple(unmapped), tuple(ignored))
+
+
+def _seats(product: ProductEntry, item: Item) -> int:
+    return {"first": item.quantity - 1, "links": item.quantity, "none": 0}[product.seats]
 
 
 def line_of(command: EnrollmentCommand, item: Item) -> str:
@@ -120,11 +133,16 @@ def _roots(command: EnrollmentCommand, item: Item, source: SourceEntry) -> dict[
 
 
 def _grant(
-    command: EnrollmentCommand, item: Item, course: CourseEntry, catalogue: Catalogue, roots: dict[str, Any]
+    command: EnrollmentCommand,
+    item: Item,
+    course: CourseEntry,
+    catalogue: Catalogue,
+    roots: dict[str, Any],
+    begins: datetime | None,
 ) -> GrantPlan:
     expires_at = command.options.expires_at
     if expires_at is None:
-        expires_at = _end(command.occurred_at, course)
+        expires_at = _end(command.occurred_at, begins or command.occurred_at, course)
     if expires_at is not None:
         expires_at += course.grace
     return GrantPlan(
@@ -141,9 +159,9 @@ def _grant(
     )
 
 
-def _end(bought: datetime, course: CourseEntry) -> datetime | None:
+def _end(bought: datetime, begins: datetime, course: CourseEntry) -> datetime | None:
     """Return the earlier of the course's ends; a day that was over when somebody paid keeps nobody out."""
-    ends = [bought + course.duration] if course.duration is not None else []
+    ends = [begins + course.duration] if course.duration is not None else []
     if course.until is not None and course.until > bought:
         ends.append(course.until)
     return min(ends, default=None)

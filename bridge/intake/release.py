@@ -7,7 +7,7 @@ from typing import Any
 
 from bridge.contract.catalogue import Catalogue, SourceEntry
 from bridge.contract.command import EnrollmentCommand
-from bridge.intake import enroll, parked
+from bridge.intake import enroll, parked, seats
 from bridge.intake import people as persons
 from bridge.intake.plan import plan
 from bridge.intake.result import Entry, Result, of_kept
@@ -38,6 +38,8 @@ def release(
     found = Release(row.id, row.source, row.remote_product_id, "waiting")
     if row.kind == "early":
         return _with(found, note=parked.NOTE)
+    if row.kind == "seats":
+        return _seats_decided(unit, row, now, dry_run=dry_run)
     if row.kind != "unmapped":
         return _with(found, note="an event that could not be read: set its source right, then replay the event")
     if source is None:
@@ -57,11 +59,19 @@ def release(
     result = Result(event_id=row.event_id)
     member = of_kept(source, (plans,), catalogue, now, late=True)
     wave = [Entry(member, row.event_id, plans, result)]
-    enroll.apply(unit, wave)
+    seats.keep(unit, enroll.apply(unit, wave))
     parked.apply(unit, wave)
     registration_id = result.lines[0].registration_id
     quarantine.end(unit, row.id, "released", registration_id, None, now)
     return _with(found, became="released", registration_id=registration_id)
+
+
+def _seats_decided(unit: Unit, row: Any, now: int, *, dry_run: bool) -> Release:
+    """End the wait of an order line's seats: the operator leaves them as they are."""
+    note = "the claimed seats stay as they are"
+    if not dry_run:
+        quarantine.end(unit, row.id, "released", row.registration_id, note, now)
+    return Release(row.id, row.source, row.remote_product_id, "released", row.registration_id, note)
 
 
 def _newer(unit: Unit, row: Any, source: SourceEntry, command: EnrollmentCommand) -> int | None:

@@ -22,6 +22,9 @@ from bridge.intake.stored import event_of
 from bridge.ledger import events, quarantine, replays
 from bridge.ledger.unit import Unit
 
+CLAIM = "claim"
+"""What stands for the adapter where an event is about one seat: it was claimed, or an operator took it back."""
+
 _KEPT = frozenset({"repeated", "noted", "older"})
 """Effects that say nothing new of a registration: what the event did to it first stays on record."""
 
@@ -64,6 +67,10 @@ def prepare(
     """Understand a stored event by today's adapter and mapping; nothing is written."""
     if source is None or adapter is None:
         return Replayable(row, None, "its source is not configured any more")
+    if row.adapter == CLAIM:
+        return Replayable(
+            row, None, "it is about one seat: replay the event of its order line, which carries its seats along"
+        )
     if row.encoding == "emptied":
         return Replayable(row, None, "its bytes are older than [ledger] keep_events and were emptied")
     event = event_of(row)

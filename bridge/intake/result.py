@@ -19,6 +19,7 @@ class Member:
     Attributes:
         product_url: address of a product of this source, for the answer to a repeat.
         mapping: (digest, JSON) of the mapping the plans were made with.
+        catalogue: that mapping, for what follows from a purchase later on.
         targets: all configured targets, for changes that follow to whoever holds something of the person.
         unreadable: by row (empty: the whole event) why no adapter could make sense of it, where that is so.
         lookups: what is still to be asked at the sender.
@@ -33,6 +34,7 @@ class Member:
     plans: tuple[CommandPlan, ...]
     product_url: Callable[[str], str | None]
     mapping: tuple[str, str]
+    catalogue: Catalogue
     now: int
     targets: tuple[TargetEntry, ...] = ()
     unreadable: Mapping[str, str] = field(default_factory=dict)
@@ -50,6 +52,7 @@ def of_kept(source: SourceEntry, plans: tuple[CommandPlan, ...], catalogue: Cata
         plans=plans,
         product_url=lambda _product: None,
         mapping=(catalogue.digest, catalogue.text),
+        catalogue=catalogue,
         now=now,
         targets=tuple(catalogue.targets.values()),
         mailer=catalogue.mailer,

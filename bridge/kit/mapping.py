@@ -103,6 +103,7 @@ class ItemFields(SettingsModel):
     Attributes:
         each: the list of lines; the other expressions are then evaluated on each of them (``@`` is the line itself).
         line: the sender's reference of the line, where one order may hold a product twice.
+        returned: of a refund: how many of the line's units came back, where others stay.
     """
 
     each: OneValue | None = None
@@ -111,6 +112,7 @@ class ItemFields(SettingsModel):
     amount_paid: Amount | None = None
     currency: OneValue | None = None
     line: OneValue | None = None
+    returned: OneValue | None = None
 
 
 class OrderFields(SettingsModel):

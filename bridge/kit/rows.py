@@ -306,6 +306,7 @@ class Row:
             "amount_paid": self.money("items.amount_paid", own),
             "currency": own,
             "line": self.text("items.line"),
+            "returned": self.whole("items.returned"),
         }
 
     def _order(self) -> dict[str, Any]:

@@ -48,6 +48,7 @@ class Opened:
 
     Attributes:
         keyed: it has a business key, so that time decides between events.
+        quantity: how many units it was known to be of.
         bare: its purchase has not arrived yet, only a cancellation of it; it has no mapping and no grants.
     """
 
@@ -60,6 +61,7 @@ class Opened:
     occurred_at: int
     options: str
     keyed: bool
+    quantity: int
     bare: bool
 
 
@@ -196,6 +198,7 @@ def _created(registration_id: int, row: RegistrationRow) -> Opened:
         row.occurred_at,
         row.options,
         row.business_key is not None,
+        row.quantity,
         bare=False,
     )
 
@@ -212,6 +215,7 @@ def as_opened(row: Any) -> Opened:
         row.occurred_at,
         row.options,
         row.business_key is not None,
+        row.quantity,
         bare=row.mapping_version_id is None,
     )
 

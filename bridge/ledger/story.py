@@ -14,6 +14,7 @@ import orjson
 from sqlalchemy import Connection
 
 from bridge.contract.command import email_key
+from bridge.ledger import seats
 from bridge.ledger.reports import ATTEMPT, DELIVERY, EVENT, QUARANTINE, REGISTRATION, RIGHT, ask, pauses
 
 By = Literal["registration", "order", "event", "email", "user"]
@@ -142,10 +143,18 @@ def _purchase(connection: Connection, registration_id: int) -> dict[str, Any]:
         "grants": grants,
         "deliveries": deliveries,
         "quarantine": lines,
+        "seats": _seats(connection, registration_id),
+        "claimed_from": seats.claimed_from(connection, registration_id),
         "actions": actions,
         "story": timeline(events, deliveries, lines, actions),
         "next": _next(deliveries, {pause["target"]: pause for pause in pauses(connection)}),
     }
+
+
+def _seats(connection: Connection, registration_id: int) -> list[dict[str, Any]]:
+    # Without the codes: a link is for whoever gets the seat, and a story is shown around.
+    rows = seats.told(connection, registration_id)
+    return [{name: value for name, value in row.items() if name != "code"} for row in rows]
 
 
 def _grants(connection: Connection, registration_id: int) -> list[dict[str, Any]]:
@@ -202,6 +211,7 @@ def _actions(
     subjects = {
         "requeue": {str(row["delivery_id"]) for row in deliveries},
         "release": {str(row["quarantine_id"]) for row in lines},
+        "seats": {str(own["registration_id"])},
     }
     targets = {row["target"] for row in deliveries}
     rows = ask(connection, "SELECT o.at, o.operator, o.action, o.subject, o.note FROM operator_action o ORDER BY o.id")

@@ -355,7 +355,7 @@ quarantine = Table(
     _id(),
     Column("event_id", Id, ForeignKey("event.id"), nullable=False),
     _text("source"),
-    _text("kind"),  # unmapped | unreadable | early: it came before its purchase
+    _text("kind"),  # unmapped | unreadable | early: it came before its purchase | seats: see seat_tables.py
     _text("learner_key", ""),
     _text("remote_product_id", ""),
     _text("line", ""),
@@ -457,3 +457,4 @@ operator_action = Table(
 )
 
 from bridge.ledger import notice_tables  # noqa: E402, F401 - it needs the metadata above, and completes it
+from bridge.ledger import seat_tables as _seats  # noqa: E402, F401 - its tables belong to the metadata

@@ -91,6 +91,7 @@ class Braintree:
     methods: ClassVar[Sequence[str]] = ("GET", "POST")
     synchronous: ClassVar[bool] = False
     user_ids: ClassVar[bool] = False
+    quantities: ClassVar[bool] = False
     credential_fields: ClassVar[frozenset[str]] = frozenset({"bt_signature"})  # holds the public key
     kept_headers: ClassVar[frozenset[str]] = frozenset()
     product_id: ClassVar[str] = (

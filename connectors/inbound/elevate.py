@@ -100,6 +100,7 @@ class Elevate:
     methods: ClassVar[Sequence[str]] = ("POST",)
     synchronous: ClassVar[bool] = True
     user_ids: ClassVar[bool] = True
+    quantities: ClassVar[bool] = False
     asks_for_mail: ClassVar[bool] = True
     credential_fields: ClassVar[frozenset[str]] = frozenset({"api_key"})
     kept_headers: ClassVar[frozenset[str]] = frozenset()

@@ -78,6 +78,7 @@ class Eventbrite:
     methods: ClassVar[Sequence[str]] = ("POST",)
     synchronous: ClassVar[bool] = False
     user_ids: ClassVar[bool] = False
+    quantities: ClassVar[bool] = False
     credential_fields: ClassVar[frozenset[str]] = frozenset({"secret", "endpoint_url"})
     kept_headers: ClassVar[frozenset[str]] = frozenset()
     product_id: ClassVar[str] = (

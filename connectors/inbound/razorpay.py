@@ -72,6 +72,7 @@ class Razorpay:
     methods: ClassVar[Sequence[str]] = ("POST",)
     synchronous: ClassVar[bool] = False
     user_ids: ClassVar[bool] = False
+    quantities: ClassVar[bool] = False
     credential_fields: ClassVar[frozenset[str]] = frozenset()
     kept_headers: ClassVar[frozenset[str]] = frozenset({"x-razorpay-event-id"})
     product_id: ClassVar[str] = (

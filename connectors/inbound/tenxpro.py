@@ -86,6 +86,7 @@ class Tenxpro:
     methods: ClassVar[Sequence[str]] = ("GET", "POST")
     synchronous: ClassVar[bool] = True
     user_ids: ClassVar[bool] = False
+    quantities: ClassVar[bool] = False
     asks_for_mail: ClassVar[bool] = True
     credential_fields: ClassVar[frozenset[str]] = frozenset({"secret"})
     kept_headers: ClassVar[frozenset[str]] = frozenset()

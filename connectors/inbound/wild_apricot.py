@@ -86,6 +86,7 @@ class WildApricot:
     methods: ClassVar[Sequence[str]] = ("POST",)
     synchronous: ClassVar[bool] = False
     user_ids: ClassVar[bool] = True
+    quantities: ClassVar[bool] = False
     credential_fields: ClassVar[frozenset[str]] = frozenset({"secret"})
     kept_headers: ClassVar[frozenset[str]] = frozenset()
     product_id: ClassVar[str] = (

@@ -25,7 +25,9 @@ from bridge.registry import Registry
 from config.load import load
 
 ROOT = Path(__file__).resolve().parents[2]
-PARTS = tuple(str(ROOT / "bridge" / part) for part in ("dispatch", "edge/webhooks", "intake", "kit/http", "ledger"))
+PARTS = tuple(
+    str(ROOT / "bridge" / part) for part in ("dispatch", "edge/claims", "edge/webhooks", "intake", "kit/http", "ledger")
+)
 
 
 def point_of(coroutine: Any) -> str | None:

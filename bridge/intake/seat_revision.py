@@ -1,0 +1,137 @@
+"""What an operator does to seats: takes links or claimed access back, and gives a new link for one that leaked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bridge.contract.catalogue import Catalogue, SourceEntry
+from bridge.contract.command import Action, EnrollmentCommand
+from bridge.intake import change, seats
+from bridge.intake.plan import CommandPlan
+from bridge.intake.replay import CLAIM
+from bridge.intake.result import Entry, Result, of_kept
+from bridge.kit.clock import moment
+from bridge.ledger import events, registrations
+from bridge.ledger import seats as kept
+from bridge.ledger.events import EventRow
+from bridge.ledger.seats import SeatRow
+from bridge.ledger.states import Intent
+from bridge.ledger.unit import Unit
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """What became of one seat.
+
+    Attributes:
+        became: ``revoked``, ``renewed``, or ``unchanged`` with the reason in ``note``.
+        renewed_as: number of the seat that stands for it now; ``code`` is what its link ends with, None on a dry run.
+    """
+
+    number: int
+    before: str
+    became: str
+    note: str = ""
+    claimed_registration_id: int | None = None
+    renewed_as: int | None = None
+    code: str | None = None
+
+
+def revise(
+    unit: Unit,
+    registration_id: int,
+    numbers: Sequence[int],
+    catalogue: Catalogue,
+    now: int,
+    *,
+    renew: bool,
+    dry_run: bool,
+) -> list[Revision]:
+    """Take seats of an order line back, each with a new link in its place where ``renew``; all open ones without numbers.
+
+    Whoever claimed one of them loses the access that it gave. With ``dry_run`` everything is done, told, and taken back.
+    """
+    if not dry_run:
+        return _revised(unit, registration_id, numbers, catalogue, now, renew=renew, show=True)
+    with unit.taken_back():
+        return _revised(unit, registration_id, numbers, catalogue, now, renew=renew, show=False)
+
+
+def _revised(
+    unit: Unit, registration_id: int, numbers: Sequence[int], catalogue: Catalogue, now: int, *, renew: bool, show: bool
+) -> list[Revision]:
+    there = kept.of_lines(unit, [registration_id])
+    line = kept.order_line(unit, registration_id)
+    wanted = [seat for seat in there if (seat.number in numbers if numbers else seat.state == "open")]
+    next_number = max((seat.number for seat in there), default=0) + 1
+    done = []
+    for seat in wanted:
+        if (note := _refused(seat, line, catalogue, renew=renew)) is not None:
+            done.append(Revision(seat.number, seat.state, "unchanged", note, seat.claimed_registration_id))
+            continue
+        if seat.state == "claimed":
+            _take_back(unit, seat, line, catalogue, now)
+        kept.set_state(unit, [seat.id], "revoked", "replaced" if renew else "operator", now)
+        code = seats.new_code() if renew else None
+        if code is not None:
+            kept.make(unit, [SeatRow(registration_id, next_number, code, seat.recipient, told_at=now)], now)
+        done.append(
+            Revision(
+                seat.number,
+                seat.state,
+                "renewed" if renew else "revoked",
+                "",
+                seat.claimed_registration_id,
+                next_number if renew else None,
+                code if show else None,
+            )
+        )
+        next_number += renew
+    if any(one.became != "unchanged" for one in done):
+        kept.decided(unit, registration_id, "an operator revised the seats", now)
+    return done
+
+
+def _refused(seat: Any, line: Any, catalogue: Catalogue, *, renew: bool) -> str | None:
+    if seat.state == "claimed" and line.source not in catalogue.sources:
+        return "its source is not configured any more"
+    if renew and Intent(line.intent) in (Intent.CANCELLED, Intent.SUSPENDED):
+        return f"its order is {line.intent}"
+    if seat.state != "revoked":
+        return None
+    if not renew:
+        return "it is revoked already"
+    return None if seat.why == "operator" else f"it was revoked before ({seat.why})"
+
+
+def _take_back(unit: Unit, seat: Any, line: Any, catalogue: Catalogue, now: int) -> None:
+    """End the access that a claimed seat gave, by an event of its own, so that its story tells of it."""
+    source: SourceEntry = catalogue.sources[line.source]
+    event = EventRow(
+        source=line.source,
+        adapter=CLAIM,
+        event_key=None,
+        received_at=now,
+        method="-",
+        path="-",
+        query="{}",
+        headers="{}",
+        body="",
+        encoding="utf-8",
+        state="accepted",
+        note=f"an operator took back seat {seat.number} of registration {line.id}",
+    )
+    (event_id,) = events.insert(unit, [event])
+    assert event_id is not None  # noqa: S101 - without an event key nothing is in its way
+    (claimed,) = registrations.by_ids(unit, [seat.claimed_registration_id])
+    command = EnrollmentCommand(
+        action=Action.CANCEL,
+        # After whatever its sender has said so far: an operator's word stands until the seat is given anew.
+        occurred_at=moment(max(now, claimed.occurred_at)),
+        registration_id=claimed.id,
+    )
+    planned = CommandPlan(command, (), (), ())
+    member = of_kept(source, (planned,), catalogue, now)
+    change.apply(unit, Entry(member, event_id, planned, Result()))

@@ -1,0 +1,279 @@
+"""Seats of an order line: as many links as were bought, and what becomes of them with the order.
+
+What a seat is worth follows from its order line. How many there are follows from the quantity; those that are claimed are
+given, suspended, taken back and renewed with the line.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import structlog
+
+from bridge.contract.command import EnrollmentCommand, Item, Learner, Options, Order
+from bridge.contract.mail import NoticeKind
+from bridge.intake import enroll
+from bridge.intake.enroll import Line
+from bridge.intake.plan import CommandPlan, plan
+from bridge.intake.result import Entry, Member, Result
+from bridge.kit.clock import moment
+from bridge.ledger import learners, notices, registrations, seats
+from bridge.ledger.notices import NoticeRow
+from bridge.ledger.seats import SeatRow
+from bridge.ledger.states import Intent
+from bridge.ledger.unit import Unit
+
+log = structlog.get_logger(__name__)
+
+MOST = 1_000
+"""Seats of one order line: a quantity beyond it is no number of people, or one that somebody should look at."""
+
+
+@dataclass(frozen=True, slots=True)
+class _OrderLine:
+    """What names an order line, as the ledger's rows do."""
+
+    id: int
+    source: str
+    remote_product_id: str
+
+    @classmethod
+    def of(cls, line: Line) -> _OrderLine:
+        return cls(line.registration.id, line.registration.source, line.row.remote_product_id)
+
+
+_MAY_COME_BACK = frozenset({"order", "quantity"})
+_AGAIN = frozenset({"changed", "reopened", "revived"})
+
+
+def new_code() -> str:
+    """Return what a link ends with: 192 bits that nobody can guess."""
+    return secrets.token_urlsafe(24)
+
+
+def claim_key(code: str) -> str:
+    """Return the business key of what is claimed by a code, which tells nothing of the code."""
+    return f"seat:{hashlib.sha256(code.encode()).hexdigest()[:32]}"
+
+
+def keep(unit: Unit, lines: Sequence[Line]) -> None:
+    """Let order lines have as many seats as were bought, and let those that are claimed follow what became of the line.
+
+    An event that says nothing new of the line, or is older than what stands, changes nothing.
+    """
+    for line in lines:
+        if _counts(line):
+            _keep(unit, line)
+
+
+def _counts(line: Line) -> bool:
+    opened, row = line.registration, line.row
+    if line.effect == "repeated":
+        stale = opened.keyed and row.occurred_at < opened.occurred_at
+        return row.quantity != opened.quantity and not stale
+    return line.effect != "noted" and (line.effect != "older" or opened.bare)
+
+
+def _keep(unit: Unit, line: Line) -> None:
+    now, opened = line.entry.member.now, line.registration
+    there = seats.of_lines(unit, [opened.id])
+    if not there and opened.created and line.row.subscription_id is not None:
+        if _later_period(unit, line):
+            return  # its seats are those of a later period, which was told of before
+        there = seats.of_lines(unit, [opened.id])
+    _count(unit, line, there)
+    if line.effect in _AGAIN:
+        for seat in there:
+            if seat.state == "claimed":
+                _give_again(unit, line, seat)
+    if line.effect == "repeated":
+        seats.set_quantity(unit, opened.id, line.row.quantity, now)
+    if line.effect == "older":  # taken back before it came: if that is undone one day, the links are there
+        made = seats.of_lines(unit, [opened.id])
+        seats.set_state(unit, [seat.id for seat in made if seat.state == "open"], "revoked", "order", now)
+    elif line.entry.plan.command.paid:
+        hand_out(unit, line.entry.member, line.entry.event_id, _OrderLine.of(line))
+
+
+def _count(unit: Unit, line: Line, there: Sequence[Any]) -> None:
+    """Make what is missing, those first that were there before; revoke what is too much, the newest first."""
+    now, opened = line.entry.member.now, line.registration
+    wanted = min(line.plan.seats, MOST)
+    if line.plan.seats > MOST:
+        log.warning("seats.too_many", registration_id=opened.id, bought=line.plan.seats, most=MOST)
+    active = [seat for seat in there if seat.state != "revoked"]
+    # What an operator or a refund took away was bought all the same: a replay must not make it anew.
+    bought = len(active) + sum(seat.why in ("operator", "refund") for seat in there)
+    if wanted > bought:
+        back = [seat.id for seat in there if seat.state == "revoked" and seat.why in _MAY_COME_BACK][: wanted - bought]
+        seats.set_state(unit, back, "open", "", now)
+        first = max((seat.number for seat in there), default=0) + 1
+        buyer = line.entry.plan.command.buyer or line.entry.plan.command.learner
+        recipient = (buyer.email if buyer is not None else None) or line.known.email
+        seats.make(
+            unit,
+            [SeatRow(opened.id, first + n, new_code(), recipient) for n in range(wanted - bought - len(back))],
+            now,
+        )
+    # Of an order that two sources report, the second may know nothing of quantities.
+    elif wanted < len(active) and opened.source == line.row.source:
+        spare = [seat.id for seat in reversed(active) if seat.state == "open"][: len(active) - wanted]
+        seats.set_state(unit, spare, "revoked", "quantity", now)
+        if len(spare) < len(active) - wanted:
+            taken = len(active) - wanted - len(spare)
+            note = f"{taken} more seats are claimed than are bought by now; bridge seats {opened.id} shows them"
+            seats.ask_operator(unit, line.entry.event_id, _OrderLine.of(line), note, now)
+
+
+def _later_period(unit: Unit, line: Line) -> bool:
+    """Let the seats of a subscription go on in its new period; say whether this one is a former period that comes late.
+
+    A claimed seat becomes one of the new period, and its holder gets a registration of that period as the buyer does; open
+    links work on. Each period can be refunded by itself.
+    """
+    opened, row, now = line.registration, line.row, line.entry.member.now
+    before = seats.before(unit, row, opened.id)
+    if before is None:
+        return False
+    if before.bought_at > row.occurred_at:
+        return True
+    there = seats.of_lines(unit, [before.id])
+    claimed = [seat for seat in there if seat.state == "claimed"][: line.plan.seats]
+    seats.move(unit, [seat.id for seat in there if seat.state == "open"], opened.id, now)
+    for seat in claimed:
+        _give_next_period(unit, line, seat)
+    return False
+
+
+def _give_next_period(unit: Unit, line: Line, seat: Any) -> None:
+    code, now = new_code(), line.entry.member.now
+    result = _given(
+        unit, line, seat.claimed_registration_id, claim_key(code), moment(line.row.occurred_at), again=False
+    )
+    if result is None:
+        return
+    claimed = result.lines[0].registration_id
+    row = SeatRow(line.registration.id, seat.number, code, seat.recipient, "claimed", claimed, seat.claimed_at or now)
+    seats.make(unit, [row], now)
+
+
+def _give_again(unit: Unit, line: Line, seat: Any) -> None:
+    """Give a claimed seat again, under the mapping, the end and the options that its order line has by now."""
+    begins = moment(max(seat.claimed_at, line.row.occurred_at))  # a renewal counts from its own time
+    _given(unit, line, seat.claimed_registration_id, claim_key(seat.code), begins, again=True)
+
+
+def _given(unit: Unit, line: Line, registration_id: int, key: str, begins: datetime, *, again: bool) -> Result | None:
+    """Enroll the learner of a registration once more, with what an order line says; None where the product leads nowhere."""
+    holder = seats.order_line(unit, registration_id)
+    assert holder is not None  # noqa: S101 - the seat's foreign key
+    _, remote_user_id, email = learners.identity(unit, holder.learner_id)
+    member, bought = line.entry.member, line.entry.plan.command
+    learner = Learner(remote_user_id=remote_user_id, email=email)
+    command = bought.model_copy(
+        update={
+            "learner": learner,
+            "buyer": None,
+            "event_key": None,
+            "business_key": key,
+            "items": (Item(remote_product_id=line.plan.item.remote_product_id),),
+            "order": Order(),
+        }
+    )
+    looked = command.model_copy(update={"order": bought.order})
+    planned = claim_plan(plan(looked, member.source, member.catalogue, begins), command)
+    if not planned.lines:
+        return None
+    result = Result(event_id=line.entry.event_id)
+    entry = Entry(replace(member, again=again), line.entry.event_id, planned, result)
+    enroll.apply(unit, [entry])
+    return result
+
+
+def claim_plan(planned: CommandPlan, command: EnrollmentCommand) -> CommandPlan:
+    """Return the plan of a seat: rules looked at the order, but the order's ids and money are the order line's alone."""
+    return replace(planned, command=command)
+
+
+def hand_out(unit: Unit, member: Member, event_id: int, line: Any) -> None:
+    """Have the links of an order line sent that nobody was told of yet: one mail to whoever bought. Idempotent.
+
+    Without a mailer, or an address that links could begin with, nothing is sent and nothing noted; ``bridge seats`` shows them.
+    """
+    catalogue, public_url = member.catalogue, member.catalogue.public_url
+    product = catalogue.products.get((line.source, line.remote_product_id))
+    if member.mailer is None or public_url is None or product is None:
+        return
+    fresh = [seat for seat in seats.of_lines(unit, [line.id]) if seat.state == "open" and seat.told_at is None]
+    if not fresh:
+        return
+    courses = [catalogue.courses[key] for key in product.courses]
+    data = {
+        "courses": [{"title": course.title, "url": course.product_url} for course in courses],
+        "quantity": len(fresh),
+        "links": [link(public_url, seat.code) for seat in fresh],
+    }
+    recipient = fresh[0].recipient or ""
+    cause = f"seat:{fresh[0].id}"
+    notices.plan(unit, [NoticeRow(NoticeKind.SEATS, line.id, event_id, recipient, data, cause)], member.now)
+    seats.tell(unit, [seat.id for seat in fresh], member.now)
+
+
+def link(public_url: str, code: str) -> str:
+    """Return the address at which a seat is claimed."""
+    return f"{public_url.rstrip('/')}/claim/{code}"
+
+
+def carried(unit: Unit, entry: Entry, lines: Sequence[Any], intent: Intent) -> list[Any]:
+    """Let the seats of order lines follow a change of what the sender wants; return the claimed registrations that follow.
+
+    Open ones of a line that is taken back are revoked, and come back with it; while a line is suspended nobody can claim.
+    """
+    there, now = seats.of_lines(unit, [line.id for line in lines]), entry.member.now
+    if not there:
+        return []
+    if intent is Intent.CANCELLED:
+        seats.set_state(unit, [seat.id for seat in there if seat.state == "open"], "revoked", "order", now)
+    if intent is Intent.LIVE:
+        back = [seat.id for seat in there if seat.state == "revoked" and seat.why == "order"]
+        seats.set_state(unit, back, "open", "", now)
+        for line in lines:
+            hand_out(unit, entry.member, entry.event_id, line)
+    claimed = [seat.claimed_registration_id for seat in there if seat.state == "claimed"]
+    return [row for row in registrations.by_ids(unit, claimed) if _follows(Intent(row.intent), intent)]
+
+
+def _follows(kept: Intent, intent: Intent) -> bool:
+    if intent is Intent.LIVE:  # what its own time ended stays ended
+        return kept in (Intent.SUSPENDED, Intent.CANCELLED)
+    return kept is Intent.LIVE if intent is Intent.SUSPENDED else kept is not Intent.CANCELLED
+
+
+def returned(unit: Unit, entry: Entry, line: Any, units: int) -> None:
+    """Take back so many of an order line's units: open seats, the newest first. An event does it once.
+
+    Where fewer are open than came back, the rest is an operator's to decide: nobody who is in is put out by a guess.
+    """
+    now = entry.member.now
+    if seats.did_before(unit, entry.event_id, line.id):
+        return
+    there = seats.of_lines(unit, [line.id])
+    if not there:
+        return
+    gone = [seat.id for seat in reversed(there) if seat.state == "open"][:units]
+    seats.set_state(unit, gone, "revoked", "refund", now)
+    seats.set_quantity(unit, line.id, max(1, line.quantity - units), now)
+    if len(gone) < units:
+        rest = units - len(gone)
+        note = f"{units} came back and only {len(gone)} seats were open: decide about {rest} by bridge seats revoke {line.id}"
+        seats.ask_operator(unit, entry.event_id, line, note, now)
+
+
+def is_over(options: Options, now: datetime) -> bool:
+    """Say whether the end that a purchase itself carries has passed."""
+    return options.expires_at is not None and options.expires_at <= now
