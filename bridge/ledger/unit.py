@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -25,6 +24,7 @@ class Unit:
         self._connection = connection
         # On the hot path SQLAlchemy's own share of a statement would be as much as SQLite's (ADR 0019).
         self._driver: Any = None if dialect.many_writers else connection.connection.driver_connection
+        self._fault: type[Exception] = connection.dialect.loaded_dbapi.Error
         self.dialect = dialect
         self.woken: set[str] = set()
 
@@ -136,8 +136,9 @@ class Unit:
     def _asked(self, statement: str, bound: Any) -> Any:
         try:
             return self._driver.execute(statement, bound)
-        except sqlite3.Error as fault:
-            raise _as_of_sqlalchemy(statement, fault) from fault
+        except self._fault as fault:
+            # As SQLAlchemy would have raised it: the writer judges both databases' alike.
+            raise DBAPIError.instance(statement, None, fault, self._fault, hide_parameters=True) from fault
 
     def holding(self, table: str) -> str:
         """Return what a SELECT ends with so that it holds the rows of ``table`` until the transaction ends.
@@ -159,11 +160,6 @@ def _rows(cursor: Any) -> Sequence[Any]:
     if cursor.description is None:
         return []
     return list(map(row_of(tuple([column[0] for column in cursor.description])), cursor.fetchall()))
-
-
-def _as_of_sqlalchemy(statement: str, fault: sqlite3.Error) -> BaseException:
-    """Return a fault of the driver as SQLAlchemy would have raised it: the writer judges both databases' alike."""
-    return DBAPIError.instance(statement, None, fault, sqlite3.Error, hide_parameters=True)
 
 
 _statements: dict[str, Any] = {}
