@@ -19,7 +19,7 @@ from bridge.app.lanes import LaneShop
 from bridge.app.mailer import MakesMailer, mailer_of
 from bridge.app.reload import Reloaded, ReloadRefused, refuse_what_needs_a_restart, unfinished
 from bridge.app.senders import Senders
-from bridge.contract.errors import LedgerError, LedgerHeld
+from bridge.contract.errors import LedgerError, LedgerHeld, LedgerUnfinished
 from bridge.contract.mail import MAILER
 from bridge.dispatch.loop import Dispatcher
 from bridge.edge.claims import ClaimPage
@@ -86,6 +86,7 @@ class Bridge:
 
         Raises:
             LedgerHeld: another process runs on the ledger.
+            LedgerUnfinished: it is a copy that was cut off.
             LedgerError: the ledger can't be opened.
             OSError: the address can't be listened on.
         """
@@ -167,7 +168,8 @@ class Bridge:
 
     async def _open_ledger(self, *, upgrade: bool) -> None:
         def passing(fault: BaseException) -> bool:
-            return isinstance(fault, LedgerError) and not isinstance(fault, LedgerHeld) and self.ledger.shared
+            lasting = isinstance(fault, LedgerHeld | LedgerUnfinished)
+            return isinstance(fault, LedgerError) and not lasting and self.ledger.shared
 
         async for attempt in AsyncRetrying(
             retry=retry_if_exception(passing),

@@ -1,4 +1,4 @@
-"""``bridge db``: the ledger's schema."""
+"""``bridge db``: the ledger's schema, and copies of the ledger."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import asyncio
 
 import typer
 
+from bridge.cli import copying
 from bridge.cli.given import CONFIG, AsJson, ConfigPath, settings_of
 from bridge.cli.reading import ledger_of
 from bridge.cli.shown import show, show_json
 from bridge.ledger import reports
 from bridge.ledger.store import Ledger
 
-db = typer.Typer(no_args_is_help=True, help="The ledger's schema: look at it, bring it up to date.")
+db = typer.Typer(no_args_is_help=True, help="The ledger as a whole: its schema, and copies of it.")
+
+db.command("copy")(copying.copy)
 
 
 @db.command()

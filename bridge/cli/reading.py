@@ -7,8 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bridge.contract.errors import ConfigError, Fault, LedgerError
+from bridge.contract.errors import ConfigError, Fault, LedgerError, LedgerUnfinished
 from bridge.ledger import reports
+from bridge.ledger.migrate import UNFINISHED, is_marked
 from bridge.ledger.store import Ledger
 from config.settings import Settings
 
@@ -52,6 +53,8 @@ def ask(settings: Settings, question: Callable[[Any], Answer]) -> Answer:
 
     def asked(connection: Any) -> Answer:
         now, needed = reports.revisions(connection)
+        if now is not None and is_marked(now):
+            raise LedgerUnfinished(UNFINISHED)
         if now != needed:
             raise LedgerError(
                 f"the ledger's schema is {now or 'empty'}, this program needs {needed}; run `bridge db upgrade`"

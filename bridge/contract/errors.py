@@ -79,6 +79,10 @@ class LedgerHeld(LedgerError):
     """Another process runs on this ledger."""
 
 
+class LedgerUnfinished(LedgerError):
+    """The ledger is a copy that was cut off: waiting does not help, going on with the copy does."""
+
+
 class TransportFault(BridgeError):
     """No answer came back from a target. Dispatch turns it into a later try."""
 

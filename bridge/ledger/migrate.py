@@ -10,9 +10,11 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, text
 
-from bridge.contract.errors import LedgerError
+from bridge.contract.errors import LedgerError, LedgerUnfinished
 
 _ADVISORY_LOCK = 7_265_443  # any number, as long as every bridge takes the same one
+_MARK = "copying-"
+UNFINISHED = "the ledger is a copy that was not finished; go on with: bridge db copy SOURCE DESTINATION --resume"
 
 
 def alembic_config(connection: Connection | None = None) -> Config:
@@ -37,17 +39,17 @@ def upgrade(engine: Engine, *, apply: bool = True) -> tuple[str | None, str]:
     """Upgrade the ledger in one transaction; return the revision before and after.
 
     Raises:
+        LedgerUnfinished: the ledger is a copy that was cut off.
         LedgerError: the ledger is newer than this program, or older and ``apply`` is False.
     """
     head = newest()
     with engine.begin() as connection:
-        if connection.dialect.name == "postgresql":
-            # Another bridge may be upgrading right now, for longer than a writer would wait for a lock.
-            connection.execute(text("SET LOCAL lock_timeout = 0"))
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+        _take_turn(connection)
         before = current(connection)
         if before == head:
             return before, head
+        if before is not None and is_marked(before):
+            raise LedgerUnfinished(UNFINISHED)
         known = {script.revision for script in ScriptDirectory.from_config(alembic_config()).walk_revisions()}
         if before is not None and before not in known:
             raise LedgerError(
@@ -59,3 +61,40 @@ def upgrade(engine: Engine, *, apply: bool = True) -> tuple[str | None, str]:
             )
         command.upgrade(alembic_config(connection), "head")
         return before, head
+
+
+def _take_turn(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        # Another bridge may be upgrading right now, for longer than a writer would wait for a lock.
+        connection.execute(text("SET LOCAL lock_timeout = 0"))
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+
+
+def marked(revision: str) -> str:
+    """Return what stands in place of a revision while a ledger is being copied: no bridge of any version starts on it."""
+    return _MARK + revision
+
+
+def is_marked(revision: str) -> bool:
+    """Say whether a ledger with this revision is a copy that is not finished."""
+    return revision.startswith(_MARK)
+
+
+def mark(connection: Connection) -> None:
+    """In the transaction that is open, make the schema where there is none, and mark it as an unfinished copy.
+
+    Idempotent. Both become visible together: there is no moment at which a bridge could take it for an empty ledger.
+    """
+    _take_turn(connection)
+    if current(connection) is None:
+        command.upgrade(alembic_config(connection), "head")
+    _set_revision(connection, marked(newest()))
+
+
+def unmark(connection: Connection) -> None:
+    """In the transaction that is open, say that the copy is whole: its schema is the newest from now on."""
+    _set_revision(connection, newest())
+
+
+def _set_revision(connection: Connection, revision: str) -> None:
+    connection.execute(text("UPDATE alembic_version SET version_num = :revision"), {"revision": revision})

@@ -10,8 +10,8 @@ from tests.architecture.source import PACKAGES, ROOT, calls, files, imported, sh
 
 
 def test_one_place_commits() -> None:
-    """ADR 0005: transactions begin and end in the writer, and in the upgrade of the schema."""
-    allowed = {ROOT / "bridge" / "ledger" / "writer.py", ROOT / "bridge" / "ledger" / "migrate.py"}
+    """ADR 0005, 0025: transactions begin and end in the writer, in the upgrade of the schema, and in the copy of a ledger."""
+    allowed = {ROOT / "bridge" / "ledger" / f"{name}.py" for name in ("writer", "migrate", "copies")}
     strays = [
         shown(path, node)
         for path in files(*PACKAGES)
