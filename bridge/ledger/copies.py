@@ -296,8 +296,11 @@ def _snapshot(url: URL) -> Iterator[Connection]:
 @contextmanager
 def _reading(url: URL) -> Iterator[Connection]:
     with _engine(reading_engine(url)) as engine, engine.connect() as connection:
-        shared = database_file(url) is None
-        yield connection.execution_options(isolation_level="REPEATABLE READ") if shared else connection
+        if database_file(url) is None:
+            connection.execution_options(isolation_level="REPEATABLE READ")
+            # A server may end transactions that are silent for long; the source is, while the destination is read back.
+            connection.exec_driver_sql("SET idle_in_transaction_session_timeout = 0")
+        yield connection
 
 
 @contextmanager
@@ -320,7 +323,7 @@ def _told() -> Iterator[None]:
     try:
         yield
     except SQLAlchemyError as fault:
-        raise LedgerError(f"the copy was cut off: {type(fault).__name__}: {_words(fault)}") from None
+        raise LedgerError(f"the copy stopped: {type(fault).__name__}: {_words(fault)}") from None
 
 
 def _words(fault: SQLAlchemyError) -> str:

@@ -7,13 +7,14 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
 import pytest
-from sqlalchemy import create_engine, select, text
+from sqlalchemy import create_engine, make_url, select, text
 
 from bridge.app import Bridge
 from bridge.contract.errors import LedgerError, LedgerHeld, LedgerUnfinished
@@ -234,6 +235,22 @@ async def test_a_shared_ledger_is_copied_as_it_was_at_one_moment(shared_url: str
     Copy(shared_url, f"sqlite:///{tmp_path}/look.db").run(watch=meanwhile)
     assert everything(f"sqlite:///{tmp_path}/look.db") == before
     await opened.close()
+
+
+async def test_a_server_that_ends_silent_transactions_does_not_end_the_snapshot(shared_url: str, tmp_path: Path):
+    """As is good advice for a server of bridges: the copy says for itself that it may be silent."""
+    opened = Ledger(shared_url)
+    await opened.open()
+    await World(opened).accept(buy("INTRO"))
+    await opened.close()
+    name = make_url(shared_url).database
+    tell(shared_url, f"ALTER DATABASE {name} SET idle_in_transaction_session_timeout = '20ms'")
+
+    def be_slow(_table: str, _rows: int) -> None:
+        threading.Event().wait(0.05)
+
+    done = Copy(shared_url, f"sqlite:///{tmp_path}/look.db").run(watch=be_slow)
+    assert done.tables["event"].rows == 1
 
 
 def test_schemas_must_be_the_same(source: str, empty: str, shared_url: str):
