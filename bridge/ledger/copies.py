@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, Table, func, select
-from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 
 from bridge.contract.errors import LedgerError, LedgerHeld
 from bridge.ledger import migrate, pouring
@@ -328,7 +328,11 @@ def _told() -> Iterator[None]:
 
 def _words(fault: SQLAlchemyError) -> str:
     """Return what a database says of itself or the connection; what it says of a value might quote a learner."""
-    if not isinstance(fault, OperationalError) or "decode" in str(fault.orig):
+    if (
+        not isinstance(fault, DBAPIError)
+        or isinstance(fault, DataError | IntegrityError)
+        or "decode" in str(fault.orig)
+    ):
         return "a value that it does not take"
     primary = getattr(getattr(fault.orig, "diag", None), "message_primary", None)  # without the row that it happened at
     return " ".join(str(primary or fault.orig).split())[:300]

@@ -40,6 +40,11 @@ def watch(name, rows):
 Copy(source, destination, batch=2).run(watch=watch)
 """
 
+ENDING = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
+
 
 @pytest.fixture(scope="module")
 def lived(tmp_path_factory: pytest.TempPathFactory) -> Past:
@@ -253,6 +258,37 @@ async def test_a_server_that_ends_silent_transactions_does_not_end_the_snapshot(
     assert done.tables["event"].rows == 1
 
 
+def test_a_lost_connection_is_told_and_gone_on_from(source: str, empty: str):
+    """The database ends it in the middle: a message, a marked destination, and the same command finishes it."""
+
+    def cut(table: str, _rows: int) -> None:
+        if table == "registration":
+            tell(empty, ENDING)
+
+    with pytest.raises(LedgerError, match="the copy stopped: OperationalError"):
+        Copy(source, empty, batch=1).run(watch=cut)
+    assert everything_of(empty, "alembic_version") == [(migrate.marked(migrate.newest()),)]
+    assert not Copy(source, empty).run(resume=True).again
+    assert everything(empty) == everything(source)
+
+
+def test_two_copies_into_one_destination_do_not_mix(lived: Past, source: str, empty: str, tmp_path: Path):
+    """The second is refused while the first one is at it."""
+    (tmp_path / "other").mkdir()
+    lived.copy(tmp_path / "other")
+    refused = []
+
+    def meanwhile(table: str, _rows: int) -> None:
+        if table == "event":
+            with pytest.raises(LedgerHeld, match="another copy") as said:
+                Copy(f"sqlite:///{tmp_path}/other/bridge.db", empty).run(resume=True)
+            refused.append(said)
+
+    Copy(source, empty).run(watch=meanwhile)
+    assert refused
+    assert everything(empty) == everything(source)
+
+
 def test_schemas_must_be_the_same(source: str, empty: str, shared_url: str):
     """The older one is to be upgraded first, whichever it is; nothing is changed."""
     tell(shared_url, "UPDATE alembic_version SET version_num = '0001'")
@@ -280,6 +316,22 @@ def test_a_value_that_does_not_fit_is_told_without_the_value(source: str, empty:
         Copy(source, empty).run()
     assert "5000000000" not in str(said.value)
     assert everything_of(empty, "alembic_version") == [(migrate.marked(migrate.newest()),)]
+
+
+def test_what_keeps_the_destination_from_being_one_is_told(source: str, empty: str, tmp_path: Path):
+    """A file of another kind, a database in which the user may make nothing, a server that is not there."""
+    (tmp_path / "letter.db").write_text("Dear Sir or Madam, " * 100)
+    with pytest.raises(LedgerError, match="not a database"):
+        Copy(source, f"sqlite:///{tmp_path}/letter.db").run()
+    tell(empty, "DROP ROLE IF EXISTS guest")
+    tell(empty, "CREATE ROLE guest LOGIN")
+    tell(empty, "REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    as_guest = make_url(empty).set(username="guest").render_as_string(hide_password=False)
+    with pytest.raises(LedgerError, match="permission denied for schema public"):
+        Copy(source, as_guest).run()
+    with pytest.raises(LedgerError, match=r"(?i)connection"):
+        Copy(source, "postgresql://bridge:secret-of-the-database@127.0.0.1:9/bridge").run()
+    assert ask("db", "copy", source, "postgresql://b:secret-of-the-database@127.0.0.1:9/b").err.count("secret-of") == 0
 
 
 def test_the_comparison_can_fail(source: str, empty: str):
