@@ -452,3 +452,6 @@ operator_action = Table(
     _text("note", ""),
     sqlite_autoincrement=True,
 )
+
+# Tables of one feature stand in files of their own; whoever has the metadata has them all.
+from bridge.ledger import many_tables as _many_tables  # noqa: E402, F401 - they are made of the words above
