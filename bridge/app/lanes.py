@@ -9,6 +9,7 @@ from itertools import count
 import aiohttp
 
 from bridge import registry
+from bridge.app.company import Company
 from bridge.app.policies import lane_policy, request_timeout
 from bridge.contract.catalogue import Catalogue, TargetEntry
 from bridge.contract.outbound import OutboundConnector
@@ -16,18 +17,25 @@ from bridge.contract.settings import TargetSettings
 from bridge.dispatch.attempt import PatientLimiter
 from bridge.dispatch.lane import Lane, LanePolicy, Observer
 from bridge.kit.clock import Clock
-from bridge.kit.http import Http, Windows, open_session
+from bridge.kit.http import Http, Limiter, Windows, open_session
 from bridge.kit.masking import secrets_of
 from bridge.ledger.store import Ledger
 from config.settings import Settings
 
 
-def connector_of(settings: Settings, name: str, session: aiohttp.ClientSession, clock: Clock) -> OutboundConnector:
-    """Return a target's connector, which speaks through ``session`` under the target's own rate limit and time-out."""
+def connector_of(
+    settings: Settings, name: str, session: aiohttp.ClientSession, clock: Clock, company: Company | None = None
+) -> OutboundConnector:
+    """Return a target's connector, which speaks through ``session`` under the target's own rate limit and time-out.
+
+    The limit is shared with the whole ``company``, where one is given.
+    """
     given = settings.targets[name]
     kind = registry.connector_class(given.connector)
-    limiter = PatientLimiter(Windows(given.rate_limit or kind.rate_limit, clock, fixed=bool(given.rate_limit)))
-    return kind(given, Http(given.base_url, limiter, request_timeout(settings, name), session), clock)
+    rates, timeout = given.rate_limit or kind.rate_limit, request_timeout(settings, name)
+    own = Windows(rates, clock, fixed=bool(given.rate_limit))
+    limiter: Limiter = own if company is None else company.limiter(f"target {name}", rates, own, timeout)
+    return kind(given, Http(given.base_url, PatientLimiter(limiter), timeout, session), clock)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +51,16 @@ class LaneShop:
     """Makes lanes, and remembers what each was made of. A lane that stays keeps its breaker, rate and connections."""
 
     def __init__(
-        self, ledger: Ledger, catalogue: Callable[[], Catalogue], clock: Clock, owner: str, observe: Observer
+        self,
+        ledger: Ledger,
+        catalogue: Callable[[], Catalogue],
+        clock: Clock,
+        owner: str,
+        observe: Observer,
+        company: Company,
     ) -> None:
-        """Make lanes on ``ledger``."""
+        """Make lanes on ``ledger``, which is shared with ``company``."""
+        self._company = company
         self._ledger = ledger
         self._catalogue = catalogue
         self._clock = clock
@@ -67,7 +82,7 @@ class LaneShop:
         session = open_session(given.concurrency * 2)  # its connections live as long as the lane
         lane = Lane(
             entry,
-            connector_of(settings, name, session, self._clock),
+            connector_of(settings, name, session, self._clock, self._company),
             self._ledger,
             self._catalogue,
             of[2],
@@ -76,6 +91,7 @@ class LaneShop:
             self._observe,
             secrets=secrets_of(given),
         )
+        self._company.joined(lane)
         self._made[id(lane)] = _Made(lane, of, session)
         return lane
 

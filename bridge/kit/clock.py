@@ -32,6 +32,32 @@ class SystemClock:
         return time.monotonic()
 
 
+class FollowingClock:
+    """Another machine's clock, carried on by our own monotonic one from when it was last looked at; ours until then.
+
+    Several machines that share a ledger all go by its clock: whatever their own say, they agree on what is due.
+    """
+
+    def __init__(self, own: Clock) -> None:
+        """Follow nobody yet."""
+        self._own = own
+        self._seen: tuple[datetime, float] | None = None
+
+    def now(self) -> datetime:
+        """Return the other's time of day, UTC and aware."""
+        if self._seen is None:
+            return self._own.now()
+        return self._seen[0] + timedelta(seconds=self._own.monotonic() - self._seen[1])
+
+    def monotonic(self) -> float:
+        """Return seconds that never go back."""
+        return self._own.monotonic()
+
+    def follow(self, at: datetime, seen: float) -> None:
+        """Take over that it was ``at`` there when it was ``seen`` here by :meth:`monotonic`."""
+        self._seen = (at, seen)
+
+
 class SetClock:
     """A clock that stands where it was set and moves when told."""
 
