@@ -29,7 +29,6 @@ log = structlog.get_logger(__name__)
 
 _BEATS = 3  # that may be missed
 _SHORTEST_FENCE = 3.0
-_PROMPT = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +131,7 @@ class Presence:
             return beaten, lanes.paused(unit), lanes.in_trouble(unit)
 
         beaten, pauses, troubles = await self._ledger.aside(work)
-        heard = self._clock.monotonic()
-        if heard - begun < _PROMPT or self._beaten < 0:  # of a slow answer nobody knows how old it is
-            self._clock.follow(moment(beaten.now), heard)
+        self._clock.follow(moment(beaten.now), begun, self._clock.monotonic())
         lost = beaten.unknown & self._known
         if lapsed or lost:
             await self._lapsed(by_target, taken_for_dead=bool(lost))
