@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
+import signal
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
@@ -19,6 +21,7 @@ from bridge.contract.settings import Rate
 from bridge.dispatch.shared_rate import SharedRate
 from bridge.kit.clock import SystemClock
 from bridge.kit.http import Windows
+from bridge.ledger import watch
 from bridge.ledger.rates import Ask, Over
 from bridge.ledger.store import Ledger
 from bridge.registry import Registry
@@ -105,6 +108,32 @@ async def test_connections_that_are_cut_again_and_again_lose_nothing(tmp_path, s
         assert acknowledged
         await until(lambda: acknowledged <= {person for person, _ in live(lms["elevate"])}, 30)
     assert len(live(lms["elevate"])) == len(set(live(lms["elevate"])))
+    await bridge.stop()
+
+
+async def test_a_database_that_stands_still_is_not_waited_for(tmp_path, shared_url: str, lms, monkeypatch):
+    """The connection lives and nothing is answered: senders hear 503 all the same, and it goes on when it goes on."""
+    monkeypatch.setattr(watch, "PATIENCE", 1.0)
+    bridge = Bridge(load(_configured(tmp_path, shared_url, lms), Registry(), env={}).settings)
+    await bridge.start()
+    pids = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    async with aiohttp.ClientSession() as session:
+        client = Client(f"http://127.0.0.1:{bridge.port}", session)
+        assert (await client.register("before"))[0] == 200
+        with closing(psycopg.connect(shared_url, autocommit=True)) as other:
+            backends = [row[0] for row in other.execute(pids).fetchall()]
+        for pid in backends:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            async with asyncio.timeout(20):
+                answers = await asyncio.gather(*(client.register(f"during-{number}") for number in range(3)))
+            assert {status for status, _ in answers} == {503}
+        finally:
+            for pid in backends:
+                os.kill(pid, signal.SIGCONT)
+        await until(lambda: not bridge.company.presence.fenced, 20)
+        assert (await client.register("after"))[0] == 200
+        await until(lambda: {"before@example.org", "after@example.org"} <= {who for who, _ in live(lms["elevate"])}, 20)
     await bridge.stop()
 
 
