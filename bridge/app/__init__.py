@@ -121,6 +121,7 @@ class Bridge:
         lanes = self._lanes.lanes(self.settings, self.catalogue)
         dispatcher = self.dispatcher = Dispatcher(self.ledger, lanes, self.clock, lease)
         dispatcher.leads = lambda: self.company.lead.held
+        await self.company.introduce()
         await dispatcher.start()
         await self._give_up(self.settings)  # with what was in flight there when the bridge ended
         self._schedule.every(lease / 3, "tick", dispatcher.tick)

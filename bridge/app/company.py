@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-
-import structlog
+from weakref import WeakSet
 
 from bridge.contract.role import Role
 from bridge.contract.settings import Rate
@@ -16,8 +15,6 @@ from bridge.kit.clock import Clock, FollowingClock
 from bridge.kit.http import Limiter, Windows
 from bridge.ledger.store import Ledger
 from config.settings import Settings
-
-log = structlog.get_logger(__name__)
 
 
 class Company:
@@ -36,7 +33,7 @@ class Company:
         self._ledger = ledger
         self._owner = owner
         self._role = role
-        self._rates: list[SharedRate] = []
+        self._rates: WeakSet[SharedRate] = WeakSet()  # those of lanes that a reload replaced go with them
         self.clock = clock
         self.lead = ledger.lead()
         self.presence: Presence | None = None
@@ -57,10 +54,19 @@ class Company:
         if self._role.delivers:
             self.lead.start()
 
+    async def introduce(self) -> None:
+        """Say that the lanes live, before they claim anything.
+
+        Raises:
+            LedgerError: it can't be said.
+        """
+        if self.presence is not None:
+            await self.presence.beat()
+
     async def stop(self) -> None:
         """Leave it in good order, after the lanes have ended."""
         await asyncio.to_thread(self.lead.stop)
-        for rate in self._rates:
+        for rate in [*self._rates]:
             await rate.close()
         if self.presence is not None:
             await self.presence.stop()
@@ -75,7 +81,7 @@ class Company:
         if not self._ledger.shared or not rates:
             return own
         shared = SharedRate(key, self._owner, rates, own, self._ledger.lend, longest, self.clock)
-        self._rates.append(shared)
+        self._rates.add(shared)
         return shared
 
     def alone(self, job: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:

@@ -18,7 +18,7 @@ _SERVER_OPTIONS = (
     "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3"
     " -c idle_in_transaction_session_timeout=10000"
 )
-_CLIENT_OPTIONS: dict[str, int] = {
+CLIENT_OPTIONS: dict[str, int] = {
     "connect_timeout": 5,
     "keepalives_idle": 5,
     "keepalives_interval": 2,
@@ -119,7 +119,7 @@ def writing_engine(url: URL) -> Engine:
     """Return an engine for the writer: durable commits, write lock taken at BEGIN."""
     if database_file(url) is None:
         options = f"-c synchronous_commit=on -c lock_timeout={_BUSY_MS} {_SERVER_OPTIONS}"
-        return create_engine(url, poolclass=NullPool, connect_args={**_CLIENT_OPTIONS, "options": options})
+        return create_engine(url, poolclass=NullPool, connect_args={**CLIENT_OPTIONS, "options": options})
     engine = create_engine(
         url,
         poolclass=NullPool,
@@ -134,7 +134,7 @@ def reading_engine(url: URL) -> Engine:
     """Return an engine that can only read; on SQLite it never waits for the writer."""
     if (file := database_file(url)) is None:
         options = f"-c default_transaction_read_only=on {_SERVER_OPTIONS}"
-        return create_engine(url, pool_size=2, pool_pre_ping=True, connect_args={**_CLIENT_OPTIONS, "options": options})
+        return create_engine(url, pool_size=2, pool_pre_ping=True, connect_args={**CLIENT_OPTIONS, "options": options})
     read_only = url.set(database=f"file:{_quoted(file)}", query={"mode": "ro", "uri": "true"})
     engine = create_engine(
         read_only, poolclass=NullPool, connect_args={"timeout": _BUSY_MS / 1000, "check_same_thread": False}

@@ -18,6 +18,7 @@ from bridge.dispatch.presence import Rhythm
 from bridge.kit.clock import Clock, FollowingClock, SetClock, SystemClock
 from bridge.ledger import claims, heartbeat
 from bridge.ledger.claims import ClaimRequest
+from bridge.ledger.store import Ledger
 from bridge.registry import Registry
 from config.load import load
 from tests.acceptance.rig import Client, configuration, emulators, live, until
@@ -231,3 +232,22 @@ async def test_who_asks_a_target_and_dies_is_replaced(tmp_path, shared_url: str)
             await until(lambda: len(live(targets["hubspot"])) == 1, 20)
             await until(lambda: asked.execute("SELECT * FROM lane_trouble").fetchall() == [], 10)
         assert bridge.dispatcher.lanes["hubspot"].status == "running"
+
+
+async def test_who_was_taken_for_dead_lets_go(tmp_path, shared_url: str):
+    """What it had claimed and not begun is another's by then; it begins none of it, and everybody gets in."""
+    async with emulators("elevate") as targets, company(tmp_path, shared_url, targets) as several:
+        bridge = await several.join()
+        lane = bridge.dispatcher.lanes["elevate"]
+        targets["elevate"].now_fails("delay", seconds=1.5, times=20)
+        await asyncio.gather(*(several.clients[0].register(f"u{number}") for number in range(30)))
+        await until(lambda: lane._ready)
+        leases = {item.claimed.delivery.lease for item in lane._ready}
+        judge = Ledger(shared_url)
+        await judge.open()
+        found = await judge.aside(lambda unit: heartbeat.beat(unit, {"judge": heartbeat.LANE}, -1_000))
+        assert found.returned >= len(leases)
+        await judge.close()
+        await until(lambda: not leases & {item.claimed.delivery.lease for item in lane._ready}, 5)
+        await until(lambda: len(live(targets["elevate"])) == 30, 40)
+        assert len(targets["elevate"].holdings()) == 30
