@@ -21,6 +21,7 @@ from bridge.ledger.claims import ClaimRequest
 from bridge.ledger.store import Ledger
 from bridge.registry import Registry
 from config.load import load
+from tests.acceptance.cli_rig import asked
 from tests.acceptance.rig import Client, configuration, emulators, live, until
 from tests.ledger.rig import ADA, World, at, buy
 
@@ -186,6 +187,33 @@ async def test_each_role_does_its_part(tmp_path, shared_url: str):
         assert (status, ready["role"], ready["lanes"], ready["leads"]) == (200, "ingest", {}, False)
         status, ready = await dispatch.get("/readyz")
         assert (status, ready["role"], ready["lanes"]) == (200, "dispatch", {"elevate": "running"})
+
+
+async def test_a_part_of_the_work_needs_others_to_do_the_rest(tmp_path):
+    """On SQLite there are no others: whoever asks for a role is told so, and nothing is made."""
+    path = configuration(tmp_path, {})
+    said = await asked("run", "--role", "ingest", "--config", path)
+    assert said.code == 2
+    assert "PostgreSQL" in said.err
+    assert not (tmp_path / "bridge.db").exists()
+    with pytest.raises(ValueError, match="PostgreSQL"):
+        Bridge(load(path, Registry(), env={}).settings, role=Role.DISPATCH)
+
+
+async def test_a_job_is_done_where_the_lead_is(tmp_path, shared_url: str):
+    """Of three bridges one does it; the ingest role never leads."""
+    async with company(tmp_path, shared_url, {}) as several:
+        bridges = [await several.join(role) for role in (Role.ALL, Role.INGEST, Role.DISPATCH)]
+        await until(lambda: any(bridge.company.lead.held for bridge in bridges))
+        done: list[int] = []
+        for number, bridge in enumerate(bridges):
+
+            async def job(number: int = number) -> None:
+                done.append(number)
+
+            await bridge.company.alone(job)()
+        assert len(done) == 1
+        assert done != [1]
 
 
 async def test_a_pause_and_a_resume_reach_all(tmp_path, shared_url: str):
