@@ -18,7 +18,7 @@ _SERVER_OPTIONS = (
     "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3"
     " -c idle_in_transaction_session_timeout=10000"
 )
-CLIENT_OPTIONS: dict[str, int] = {
+CLIENT_OPTIONS: dict[str, Any] = {
     "connect_timeout": 5,
     "keepalives_idle": 5,
     "keepalives_interval": 2,
