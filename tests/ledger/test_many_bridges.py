@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from datetime import timedelta
 from pathlib import Path
@@ -51,11 +52,15 @@ class Company:
 
 
 @asynccontextmanager
-async def company(folder: Path, url: str, targets):
-    """Bridges on one ledger whose leases last four seconds."""
+async def company(folder: Path, url: str, targets, lease: int = 4, request: int = 1):
+    """Bridges on one ledger whose leases last four seconds, and calls half of that."""
     path = configuration(folder, targets)
     text = path.read_text().replace(f"sqlite:///{folder}/bridge.db", url)
-    path.write_text(text.replace("[dispatch]", '[dispatch]\nlease = "4s"\ndeadline = "2s"\nrequest_timeout = "1s"'))
+    path.write_text(
+        text.replace(
+            "[dispatch]", f'[dispatch]\nlease = "{lease}s"\ndeadline = "{lease // 2}s"\nrequest_timeout = "{request}s"'
+        )
+    )
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(aiohttp.ClientSession())
         yield Company(path, stack, session)
@@ -263,19 +268,24 @@ async def test_who_asks_a_target_and_dies_is_replaced(tmp_path, shared_url: str)
 
 
 async def test_who_was_taken_for_dead_lets_go(tmp_path, shared_url: str):
-    """What it had claimed and not begun is another's by then; it begins none of it, and everybody gets in."""
-    async with emulators("elevate") as targets, company(tmp_path, shared_url, targets) as several:
-        bridge = await several.join()
-        lane = bridge.dispatcher.lanes["elevate"]
-        targets["elevate"].now_fails("delay", seconds=1.5, times=20)
-        await asyncio.gather(*(several.clients[0].register(f"u{number}") for number in range(30)))
-        await until(lambda: lane._ready)
-        leases = {item.claimed.delivery.lease for item in lane._ready}
+    """What it had claimed and not begun is another's by then: it is told to the target once, under the new lease."""
+    async with (
+        emulators("elevate") as targets,
+        company(tmp_path, shared_url, targets, lease=16, request=7) as bridges,
+    ):
+        lane = (await bridges.join()).dispatcher.lanes["elevate"]
         judge = Ledger(shared_url)
         await judge.open()
+        targets["elevate"].now_fails("delay", seconds=5.0, times=8)
+        await asyncio.gather(*(bridges.clients[0].register(f"u{number}") for number in range(30)))
+        await until(lambda: lane._ready and lane.in_flight == 8)
+        waiting = {item.work.learner.email for item in lane._ready}
+        leases = {item.claimed.delivery.lease for item in lane._ready}
         found = await judge.aside(lambda unit: heartbeat.beat(unit, {"judge": heartbeat.LANE}, -1_000))
-        assert found.returned >= len(leases)
+        assert found.returned >= len(waiting)
         await judge.close()
         await until(lambda: not leases & {item.claimed.delivery.lease for item in lane._ready}, 5)
         await until(lambda: len(live(targets["elevate"])) == 30, 40)
-        assert len(targets["elevate"].holdings()) == 30
+        await until(lambda: not lane.in_flight and not lane._tasks, 20)
+        told = Counter(seen.json["email"] for seen in targets["elevate"].journal)
+        assert {who: told[who] for who in waiting} == dict.fromkeys(waiting, 1)
