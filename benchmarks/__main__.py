@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from benchmarks import accept, backlog, deliver, idle, size
+from benchmarks import accept, backlog, deliver, idle, many, size
 
 
 def main() -> None:
@@ -22,7 +23,16 @@ def main() -> None:
     parser.add_argument("--backlog", type=int, default=30_000, help="contacts that wait for HubSpot; 0 leaves it out")
     parser.add_argument("--rows", type=int, default=1_000_000, help="registrations of a large ledger; 0 leaves it out")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument(
+        "--many",
+        type=float,
+        metavar="MINUTES",
+        help="instead: three bridges on one PostgreSQL, in every trouble there is",
+    )
     chosen = parser.parse_args()
+    if chosen.many:
+        _many(chosen.many)
+        return
     with Progress(
         SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=Console(stderr=True)
     ) as progress:
@@ -45,6 +55,12 @@ def main() -> None:
         _show_deliveries(console, deliveries, soon)
         _show_backlog(console, drained)
         _show_size(console, grown)
+
+
+def _many(minutes: float) -> None:
+    found = many.measure(minutes * 60, Console(stderr=True).print)
+    print(json.dumps(found, indent=2))
+    sys.exit(1 if found["wrong"] else 0)
 
 
 _NAMES = {

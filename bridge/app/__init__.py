@@ -6,25 +6,29 @@ import asyncio
 import os
 import secrets
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 import structlog
+from aiohttp import web
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from bridge.actions import Actions
 from bridge.app.catalogue import catalogue_of
+from bridge.app.company import Company
 from bridge.app.lanes import LaneShop
 from bridge.app.mailer import MakesMailer, mailer_of
 from bridge.app.reload import Reloaded, ReloadRefused, refuse_what_needs_a_restart, unfinished
 from bridge.app.senders import Senders
 from bridge.contract.errors import LedgerError, LedgerHeld, LedgerUnfinished
 from bridge.contract.mail import MAILER
+from bridge.contract.role import Role
+from bridge.dispatch.lane import Lane
 from bridge.dispatch.loop import Dispatcher
 from bridge.edge.claims import ClaimPage
 from bridge.edge.control import control_application, socket_path
-from bridge.edge.health import Health
+from bridge.edge.health import Health, Standing
 from bridge.edge.schedule import Schedule
 from bridge.edge.serve import Listeners
 from bridge.edge.telemetry import Telemetry
@@ -51,6 +55,7 @@ class Bridge:
         settings: Settings,
         clock: Clock | None = None,
         reread: Callable[[], Settings] | None = None,
+        role: Role = Role.ALL,
         mailer: MakesMailer = mailer_of,
     ) -> None:
         """Take valid settings; nothing is opened yet.
@@ -59,25 +64,43 @@ class Bridge:
             settings: what the operator wrote.
             clock: default: the machine's.
             reread: reads the file again when a reload is asked for.
+            role: which part of the work it does.
             mailer: makes the connector of notices.
+
+        Raises:
+            ValueError: a part of the work only, on a ledger that no other bridge can share.
         """
         self.settings = settings
-        self.clock = clock or SystemClock()
         self.ledger = Ledger(settings.ledger.url)
+        if role is not Role.ALL and not self.ledger.shared:
+            raise ValueError(f"on SQLite one bridge does everything: --role {role} needs a PostgreSQL ledger")
+        self.role = role
+        self._owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        self.company = Company(
+            self.ledger, self._owner, role, settings, clock or SystemClock(), lambda: self._running_lanes
+        )
+        self.clock = self.company.clock
         self.catalogue = catalogue_of(settings)
         self.telemetry = Telemetry()
         self.port = 0
         self.dispatcher: Dispatcher | None = None
         self._reread = reread
         self._reloading = asyncio.Lock()
-        self._owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self._listeners = Listeners(self.telemetry.unreadable)
         self._schedule = Schedule()
         self._intake = Intake(self.ledger, lambda: self.catalogue)
         self._lanes = LaneShop(
-            self.ledger, lambda: self.catalogue, self.clock, self._owner, self.telemetry.attempted, mailer
+            self.ledger,
+            lambda: self.catalogue,
+            self.clock,
+            self._owner,
+            self.telemetry.attempted,
+            self.company,
+            mailer,
         )
-        self._senders = Senders(self.ledger, self._intake, self.clock, self._schedule, self.telemetry.looked_up)
+        self._senders = Senders(
+            self.ledger, self._intake, self.clock, self._schedule, self.telemetry.looked_up, self.company, role
+        )
         self._opened = False
         self._stopping = False
 
@@ -92,24 +115,39 @@ class Bridge:
         """
         await self._open_ledger(upgrade=upgrade)
         self.ledger.measure_groups(self.telemetry.group_size.observe)
-        lease = self.settings.dispatch.lease.total_seconds()
-        lanes = self._lanes.lanes(self.settings, self.catalogue)
-        self.dispatcher = Dispatcher(self.ledger, lanes, self.clock, lease)
-        await self.dispatcher.start()
-        await self._give_up(self.settings)  # with what was in flight there when the bridge ended
-        self._schedule.every(lease / 3, "tick", self.dispatcher.tick)
-        self._schedule.every(60, "expiry", Expiry(self.ledger, lambda: self.catalogue, self.clock).run)
-        keep = lambda: self.settings.ledger.keep_events  # noqa: E731 - the newest after a reload
-        self._schedule.every(3600, "retention", Retention(self.ledger, keep, self.clock).run)
+        await self.company.start()
+        if self.role.delivers:
+            await self._deliver()
         self._schedule.start()
-        await self._listen(self.dispatcher)
+        await self._listen()
         log.info(
             "bridge.started",
+            role=self.role.value,
             host=self.settings.server.host,
             port=self.port,
             sources=sorted(self.catalogue.sources),
             targets=sorted(self.catalogue.targets),
         )
+
+    @property
+    def _running_lanes(self) -> Mapping[str, Lane]:
+        return self.dispatcher.lanes if self.dispatcher is not None else {}
+
+    async def _deliver(self) -> None:
+        """Start the lanes and the timed jobs."""
+        lease = self.settings.dispatch.lease.total_seconds()
+        lanes = self._lanes.lanes(self.settings, self.catalogue)
+        dispatcher = self.dispatcher = Dispatcher(self.ledger, lanes, self.clock, lease)
+        dispatcher.leads = lambda: self.company.lead.held
+        await self.company.introduce()
+        await dispatcher.start()
+        await self._give_up(self.settings)  # with what was in flight there when the bridge ended
+        self._schedule.every(lease / 3, "tick", dispatcher.tick)
+        expiry = Expiry(self.ledger, lambda: self.catalogue, self.clock)
+        self._schedule.every(60, "expiry", self.company.alone(expiry.run))
+        keep = lambda: self.settings.ledger.keep_events  # noqa: E731 - the newest after a reload
+        retention = Retention(self.ledger, keep, self.clock)
+        self._schedule.every(3600, "retention", self.company.alone(retention.run))
 
     async def reload(self, settings: Settings) -> Reloaded:
         """Take over other settings: sources, targets, courses and products, without an event or a delivery lost.
@@ -126,27 +164,25 @@ class Bridge:
             return await self._take_over(settings)
 
     async def _take_over(self, settings: Settings) -> Reloaded:
-        assert self.dispatcher is not None  # noqa: S101 - only a started bridge is asked to
         if self._stopping:  # lanes that begin now would be cut off in the middle of a call
             raise ReloadRefused("the bridge is stopping; the configuration is read when it starts")
         refuse_what_needs_a_restart(self.settings, settings)
         await self._give_up(self.settings)  # what its lane could not end is open again by now, and would be in the way
         await unfinished(self.ledger, self.settings, settings)
-        pauses = (
-            await self.dispatcher.pauses()
-        )  # the last that can fail because the ledger is away: nothing is changed yet
+        # The last that can fail because the ledger is away: nothing is changed yet.
+        pauses = await self.dispatcher.pauses() if self.dispatcher is not None else {}
         catalogue = catalogue_of(settings)
-        lanes = self._lanes.lanes(settings, catalogue)
+        lanes = self._lanes.lanes(settings, catalogue) if self.role.delivers else {}
         try:
             senders = self._senders.prepare(settings, catalogue)
         except BaseException:
-            await self._lanes.discard(lanes.values(), self.dispatcher.lanes.values())
+            await self._lanes.discard(lanes.values(), self._running_lanes.values())
             raise
         before, self.settings, self.catalogue = self.catalogue, settings, catalogue
         await self._senders.exchange(
             senders
         )  # first: a key that is withdrawn must not count until a slow target has ended
-        left = await self.dispatcher.exchange(lanes, pauses)
+        left = await self.dispatcher.exchange(lanes, pauses) if self.dispatcher is not None else []
         await self._lanes.discard(left, lanes.values())
         await self._give_up(settings)  # only now that its lane has nothing in flight any more
         done = Reloaded.between(before, catalogue, changed_targets=[lane.target.name for lane in left])
@@ -163,6 +199,7 @@ class Bridge:
             await self.dispatcher.drain()
         await self._lanes.close()
         if self._opened:
+            await self.company.stop()
             await self.ledger.close()
         log.info("bridge.stopped")
 
@@ -183,6 +220,8 @@ class Bridge:
 
     async def _give_up(self, settings: Settings) -> None:
         """End what is open at targets that the operator has given up. Idempotent."""
+        if not self.role.delivers:
+            return
         names = [name for name, given in settings.targets.items() if given.drop]
         if settings.mailer is not None and settings.mailer.drop:
             names.append(MAILER)
@@ -191,23 +230,40 @@ class Bridge:
             if ended := await self.ledger.write(partial(given_up.give_up, target=name, now=now)):
                 log.warning("bridge.target_given_up", target=name, deliveries=ended)
 
-    async def _listen(self, dispatcher: Dispatcher) -> None:
+    async def _listen(self) -> None:
         server, admin = self.settings.server, self.settings.admin
         await self._senders.exchange(self._senders.prepare(self.settings, self.catalogue))
-        webhooks = Webhooks(self._intake, lambda: self._senders.sources, self.telemetry, self.clock, server.max_body)
-        health = Health(self.ledger, dispatcher, self.telemetry, self.clock, lambda: self._intake.refusing)
+        health = Health(self.ledger, self, self.telemetry, self.clock, lambda: self._intake.refusing)
         if self.ledger.file is not None:
             reload = None if self._reread is None else self.reread
             actions = Actions(
-                self.ledger, lambda: self.catalogue, self.clock, dispatcher.lanes, reload, self._senders.adapter
+                self.ledger, lambda: self.catalogue, self.clock, self._running_lanes, reload, self._senders.adapter
             )
             await self._listeners.unix(control_application(actions), socket_path(self.ledger.file))
         if admin.port is not None:
             await self._listeners.tcp(admin_application(health), admin.host, admin.port)
+        self.port = await self._listeners.tcp(self._public(health, server.max_body), server.host, server.port)
+
+    def _public(self, health: Health, max_body: int) -> web.Application:
+        metrics = self.settings.admin.port is None
+        if not self.role.receives:
+            return admin_application(health, metrics=metrics)
         claims = ClaimPage(self.ledger, lambda: self.catalogue, self.telemetry, self.clock)
-        shown = admin.port is None
-        app = application(webhooks, health, claims, lambda: self.catalogue, server.max_body, metrics=shown)
-        self.port = await self._listeners.tcp(app, server.host, server.port)
+        webhooks = Webhooks(self._intake, lambda: self._senders.sources, self.telemetry, self.clock, max_body)
+        return application(webhooks, health, claims, lambda: self.catalogue, max_body, metrics=metrics)
+
+    def standing(self) -> Standing:
+        """Return what probes and metrics show of this bridge."""
+        presence = self.company.presence
+        return Standing(
+            role=self.role.value,
+            lanes={name: lane.status for name, lane in self._running_lanes.items()},
+            running=self.dispatcher is None or self.dispatcher.running,
+            leads=self.role.delivers and self.company.lead.held,
+            fenced=presence is not None and presence.fenced,
+            bridges=presence.alive if presence is not None else 1,
+            beat_age=presence.age if presence is not None else 0.0,
+        )
 
     async def reread(self) -> dict[str, Any]:
         """Read the file again and take it over; return what is different now.

@@ -9,6 +9,7 @@ from itertools import count
 import aiohttp
 
 from bridge import registry
+from bridge.app.company import Company
 from bridge.app.mailer import ENTRY, MakesMailer, mailer_of, secrets, templates_of, timeout, used
 from bridge.app.policies import lane_policy, request_timeout
 from bridge.contract.catalogue import Catalogue, TargetEntry
@@ -17,18 +18,25 @@ from bridge.contract.outbound import OutboundConnector
 from bridge.dispatch.attempt import PatientLimiter
 from bridge.dispatch.lane import Lane, LanePolicy, Observer
 from bridge.kit.clock import Clock
-from bridge.kit.http import Http, Windows, open_session
+from bridge.kit.http import Http, Limiter, Windows, open_session
 from bridge.kit.masking import secrets_of
 from bridge.ledger.store import Ledger
 from config.settings import Settings
 
 
-def connector_of(settings: Settings, name: str, session: aiohttp.ClientSession, clock: Clock) -> OutboundConnector:
-    """Return a target's connector, which speaks through ``session`` under the target's own rate limit and time-out."""
+def connector_of(
+    settings: Settings, name: str, session: aiohttp.ClientSession, clock: Clock, company: Company | None = None
+) -> OutboundConnector:
+    """Return a target's connector, which speaks through ``session`` under the target's own rate limit and time-out.
+
+    The limit is shared with the whole ``company``, where one is given.
+    """
     given = settings.targets[name]
     kind = registry.connector_class(given.connector)
-    limiter = PatientLimiter(Windows(given.rate_limit or kind.rate_limit, clock, fixed=bool(given.rate_limit)))
-    return kind(given, Http(given.base_url, limiter, request_timeout(settings, name), session), clock)
+    rates, timeout = given.rate_limit or kind.rate_limit, request_timeout(settings, name)
+    own = Windows(rates, clock, fixed=bool(given.rate_limit))
+    limiter: Limiter = own if company is None else company.limiter(f"target {name}", rates, own, timeout)
+    return kind(given, Http(given.base_url, PatientLimiter(limiter), timeout, session), clock)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +58,11 @@ class LaneShop:
         clock: Clock,
         owner: str,
         observe: Observer,
+        company: Company,
         mailer: MakesMailer = mailer_of,
     ) -> None:
-        """Make lanes on ``ledger``; ``mailer`` makes the connector of notices."""
+        """Make lanes on ``ledger``, which is shared with ``company``; ``mailer`` makes the connector of notices."""
+        self._company = company
         self._mailer_of = mailer
         self._ledger = ledger
         self._catalogue = catalogue
@@ -73,7 +83,7 @@ class LaneShop:
         if (lane := self._like(of)) is not None:
             return lane
         session = open_session(given.concurrency * 2)  # its connections live as long as the lane
-        connector = connector_of(settings, name, session, self._clock)
+        connector = connector_of(settings, name, session, self._clock, self._company)
         lane = self._made_of(entry, connector, of[2], secrets_of(given))
         self._made[id(lane)] = _Made(lane, of, session)
         return lane
@@ -100,7 +110,7 @@ class LaneShop:
     def _made_of(
         self, entry: TargetEntry, connector: OutboundConnector, policy: LanePolicy, hidden: Iterable[str]
     ) -> Lane:
-        return Lane(
+        lane = Lane(
             entry,
             connector,
             self._ledger,
@@ -111,6 +121,8 @@ class LaneShop:
             self._observe,
             secrets=hidden,
         )
+        self._company.joined(lane)
+        return lane
 
     async def discard(self, lanes: Iterable[Lane], kept: Iterable[Lane]) -> None:
         """Close the connections of lanes that work no more, but for those that are kept."""

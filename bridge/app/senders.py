@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 import aiohttp
 
 from bridge import registry
+from bridge.app.company import Company
 from bridge.app.policies import retry_policy
 from bridge.contract.catalogue import Catalogue, SourceEntry
 from bridge.contract.inbound import Enriches, InboundAdapter
+from bridge.contract.role import Role
 from bridge.contract.settings import CallsOut
 from bridge.edge.schedule import Schedule
 from bridge.edge.sources import Source, Sources
@@ -36,8 +38,19 @@ class Prepared:
 class Senders:
     """What the sources of the newest settings are; replaced as a whole."""
 
-    def __init__(self, ledger: Ledger, intake: Intake, clock: Clock, schedule: Schedule, observe: Observer) -> None:
-        """Start without sources."""
+    def __init__(
+        self,
+        ledger: Ledger,
+        intake: Intake,
+        clock: Clock,
+        schedule: Schedule,
+        observe: Observer,
+        company: Company,
+        role: Role,
+    ) -> None:
+        """Start without sources. Lookups are made where deliveries are; senders' limits are shared with ``company``."""
+        self._company = company
+        self._role = role
         self.sources = Sources(())
         self._ledger = ledger
         self._intake = intake
@@ -52,7 +65,8 @@ class Senders:
         """Build the adapters of these settings; nothing changes yet."""
         sessions: list[aiohttp.ClientSession] = []
         sources = Sources(
-            _source(settings, name, entry, self._clock, sessions) for name, entry in catalogue.sources.items()
+            _source(settings, name, entry, self._clock, sessions, self._company)
+            for name, entry in catalogue.sources.items()
         )
         lookups = [
             (name, found) for name, one in sources.by_name.items() if (found := self._lookups(settings, name, one))
@@ -95,7 +109,7 @@ class Senders:
 
     def _lookups(self, settings: Settings, name: str, source: Source) -> Lookups | None:
         given = settings.sources[name]
-        if not isinstance(given, CallsOut) or not isinstance(source.adapter, Enriches):
+        if not isinstance(given, CallsOut) or not isinstance(source.adapter, Enriches) or not self._role.delivers:
             return None
         policy = LookupPolicy(given.concurrency, given.timeout.total_seconds(), retry_policy(settings))
         return Lookups(
@@ -104,7 +118,12 @@ class Senders:
 
 
 def _source(
-    settings: Settings, name: str, entry: SourceEntry, clock: Clock, sessions: list[aiohttp.ClientSession]
+    settings: Settings,
+    name: str,
+    entry: SourceEntry,
+    clock: Clock,
+    sessions: list[aiohttp.ClientSession],
+    company: Company,
 ) -> Source:
     given = settings.sources[name]
     adapter = registry.adapter_class(entry.adapter)(given)
@@ -113,4 +132,6 @@ def _source(
     rates = given.rate_limit or getattr(adapter, "rate_limit", ())
     session = open_session(given.concurrency * 2)
     sessions.append(session)
-    return Source(entry, adapter, Http(given.base_url, Windows(rates, clock), given.timeout.total_seconds(), session))
+    timeout = given.timeout.total_seconds()
+    limiter = company.limiter(f"source {name}", rates, Windows(rates, clock), timeout)
+    return Source(entry, adapter, Http(given.base_url, limiter, timeout, session))

@@ -17,6 +17,7 @@ import typer
 from bridge.cli.given import CONFIG, ConfigPath, loaded
 from bridge.cli.reading import ledger_of
 from bridge.contract.errors import BridgeError
+from bridge.contract.role import Role
 from bridge.edge import logs
 from config.settings import Settings
 
@@ -33,6 +34,10 @@ class CannotListen(BridgeError):
 def run(
     *,
     config: ConfigPath = CONFIG,
+    role: Annotated[
+        Role,
+        typer.Option("--role", help="On PostgreSQL: only take what senders send, or only deliver it and do the jobs."),
+    ] = Role.ALL,
     no_upgrade: Annotated[
         bool, typer.Option("--no-upgrade", help="Refuse to start on an older schema instead of upgrading it.")
     ] = False,
@@ -47,12 +52,13 @@ def run(
     from bridge.app import Bridge  # noqa: PLC0415 - the whole bridge; no other verb should wait for it to be imported
 
     found = loaded(config)
-    ledger_of(found.settings, must_exist=no_upgrade)
+    if ledger_of(found.settings, must_exist=no_upgrade).file is not None and role is not Role.ALL:
+        raise typer.BadParameter(f"--role {role} needs a PostgreSQL ledger; on SQLite one bridge does everything")
     logs.configure(found.settings.log.level, found.settings.log.format)
     for warning in found.warnings:
         log.warning("config.warning", where=warning.where, line=warning.line, said=warning.message)
     with asyncio.Runner(loop_factory=None if no_uvloop else _fast_loop()) as runner:
-        bridge = Bridge(found.settings, reread=lambda: _reread(config))
+        bridge = Bridge(found.settings, reread=lambda: _reread(config), role=role)
         runner.run(_serve(bridge, upgrade=not no_upgrade))
 
 

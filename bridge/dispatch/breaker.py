@@ -55,6 +55,10 @@ class Breaker:
         else:
             self._open()
 
+    def open_now(self) -> None:
+        """Open it, with a probe due at once."""
+        self._probe_at = self._clock.monotonic()
+
     def failed(self) -> bool:
         """Note an outage; return whether that opened the breaker."""
         self._failures += 1

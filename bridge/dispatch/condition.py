@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
@@ -23,6 +23,9 @@ class Condition:
         paused_by: ``bridge``, an operator's name, or None.
         untold: why the bridge paused the lane, until the ledger knows of it.
         recovered: the target is well again, and the ledger does not know of it yet.
+        elsewhere: another bridge asks the target whether it is well again; until it is, nothing goes out here.
+        fenced: what is claimed here now may be somebody else's already; see ``presence``.
+        changed: called when the target got into trouble, or out of it.
     """
 
     def __init__(
@@ -34,6 +37,9 @@ class Condition:
         self.paused_by: str | None = None
         self.untold: NeedsOperator | None = None
         self.recovered = False
+        self.elsewhere = False
+        self.fenced: Callable[[], bool] = lambda: False
+        self.changed: Callable[[], None] = lambda: None
         self._target = target
         self._longest_hold = longest_hold
         self._reprobe = reprobe
@@ -46,7 +52,12 @@ class Condition:
         """``running``, ``paused`` or ``open`` (the breaker)."""
         if self.paused_by is not None:
             return "paused"
-        return "open" if self.breaker.is_open else "running"
+        return "open" if self.breaker.is_open or self.elsewhere else "running"
+
+    @property
+    def in_trouble(self) -> bool:
+        """Whether the target is to be asked whether it is well again, by whichever bridge."""
+        return self.breaker.is_open or self.paused_by == "bridge"
 
     @property
     def hold(self) -> float:
@@ -56,11 +67,14 @@ class Condition:
     @property
     def may_deliver(self) -> bool:
         """Whether anything may go out now."""
-        return self.paused_by is None and not self.breaker.is_open and self.hold == 0
+        free = self.paused_by is None and not self.breaker.is_open and not self.elsewhere
+        return free and self.hold == 0 and not self.fenced()
 
     @property
     def until_probe(self) -> float | None:
         """Seconds until the target is to be asked whether it is well; None when it is not to be asked."""
+        if self.elsewhere or self.fenced():
+            return None
         if self.paused_by == "bridge":
             return max(0.0, self._next_probe - self._clock.monotonic())
         if self.paused_by is None and self.breaker.is_open:
@@ -77,6 +91,26 @@ class Condition:
         self.breaker.succeeded()
         self._held_until = self._clock.monotonic()
         self._is_well()
+
+    def left_to_another(self) -> None:
+        """Another bridge found the target in trouble, or was first to say so, and asks it."""
+        self.elsewhere = True
+
+    def taken_over(self, *, paused: bool) -> None:
+        """The bridge that asked the target is gone, which it may have ``paused``: ask it from here, at once."""
+        self.elsewhere = False
+        self.breaker.open_now()
+        if paused and self.paused_by is None:
+            self.paused_by = "bridge"
+        self._next_probe = self._clock.monotonic()
+        log.info("lane.probing_taken_over", target=self._target)
+
+    def well_elsewhere(self) -> None:
+        """Another bridge found the target well, or an operator said so."""
+        self.elsewhere = False
+        self.breaker.probed(well=True)
+        if self.paused_by == "bridge":
+            self.paused_by = self.untold = None
 
     def felt(self, outcomes: Sequence[Outcome]) -> None:
         """React to the outcomes of one call; several of one kind count once, however large the batch.
@@ -109,6 +143,7 @@ class Condition:
                     self.pace.slower()
                 if self.breaker.failed():
                     log.error("lane.opened", target=self._target, why=outcome.why)
+                    self.changed()
             case TryLater(cause="throttled"):
                 self.pace.slower()
                 self._wait(outcome.after if outcome.after is not None else _SHORTEST_HOLD)
@@ -130,10 +165,12 @@ class Condition:
             self.paused_by, self.untold = "bridge", needs
             self._next_probe = self._clock.monotonic() + self._reprobe
             log.error("lane.paused", target=self._target, why=needs.why, remedy=needs.remedy)
+            self.changed()
 
     def _is_well(self) -> None:
         self.recovered = True
         log.info("lane.recovered", target=self._target)
+        self.changed()
 
 
 def _is_trouble(outcome: Outcome) -> bool:

@@ -162,6 +162,14 @@ class Lane:
         self.condition.resume()
         self.wake()
 
+    async def let_go(self) -> None:
+        """Begin nothing of what was claimed: its leases may be somebody else's by now."""
+        unbegun = [task for task, call in self._tasks.items() if call is not None and not call.story]
+        for task in unbegun:
+            task.cancel()
+        await asyncio.gather(*unbegun, return_exceptions=True)
+        await self._give_back()
+
     async def run(self) -> None:
         """Work until drained. A ledger that is away is waited for, and no fault of one turn ends the loop."""
         self._at_rest.clear()

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
 
 import structlog
 
@@ -30,6 +29,7 @@ class Dispatcher:
         self._clock = clock
         self._lease = lease
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self.leads: Callable[[], bool] = lambda: True  # of several bridges one follows a clock that was set back
         self._leaving: set[str] = set()  # targets whose lane ends, so that another takes its place
         self._seen: tuple[int, int] | None = None
 
@@ -42,7 +42,8 @@ class Dispatcher:
     async def start(self) -> None:
         """Take back the leases of the dead, remember pauses, start every lane.
 
-        A lane that the bridge paused itself begins anew: the cause may have been mended while it was down.
+        A lane that the bridge paused itself begins anew: the cause may have been mended while it was down. Not where
+        another bridge did, or has taken its place: that one asks the target.
         """
         now = milliseconds(self._clock.now())
         if self._ledger.shared:
@@ -51,7 +52,10 @@ class Dispatcher:
             returned = await self._ledger.write(lambda unit: claims.return_all(unit, now))
         if returned:
             log.info("dispatch.leases_returned", deliveries=returned)
+        asked = {row.target for row in await self._ledger.write(lanes.in_trouble)}
         for row in await self._ledger.write(lanes.paused):
+            if row.paused_by == "bridge" and row.target in asked:
+                continue
             if row.paused_by == "bridge":
                 await self._ledger.write(partial(lanes.forgive, target=row.target))
             elif row.target in self.lanes:
@@ -119,8 +123,6 @@ class Dispatcher:
         # Not those of a lane that a reload has replaced: what it could not end is taken up as unknown when they are over.
         await self._ledger.write(lambda unit: [claims.renew_leases(unit, owner, until) for owner in sorted(owners)])
         await self._ledger.write(lambda unit: claims.return_expired(unit, now))
-        if self._ledger.shared:
-            self._take_over_pauses(await self._ledger.write(lanes.paused))
         self.wake(frozenset(self.lanes))
 
     async def _follow_clock(self, now: int) -> None:
@@ -128,18 +130,9 @@ class Dispatcher:
         elapsed = int(self._clock.monotonic() * 1000)
         jump = (now - self._seen[0]) - (elapsed - self._seen[1]) if self._seen is not None else 0
         self._seen = (now, elapsed)
-        if jump < -_NOTICED:
+        if jump < -_NOTICED and self.leads():
             log.warning("dispatch.clock_set_back", seconds=-jump // 1000)
             await self._ledger.write(lambda unit: claims.move_due(unit, now, jump))
-
-    def _take_over_pauses(self, pauses: Sequence[Any]) -> None:
-        """Do here what an operator did through another machine."""
-        paused = {row.target: row.paused_by for row in pauses if row.paused_by != "bridge"}
-        for name, lane in self.lanes.items():
-            if name in paused and lane.paused_by != paused[name]:
-                lane.pause(paused[name])
-            elif name not in paused and lane.paused_by not in (None, "bridge"):
-                lane.resume()
 
     async def drain(self) -> None:
         """Stop claiming, finish what is in flight, give leases back."""

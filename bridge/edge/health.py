@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
+from typing import Protocol
 
 from aiohttp import web
 
 from bridge.contract.errors import LedgerError
-from bridge.dispatch.loop import Dispatcher
 from bridge.edge.telemetry import Telemetry
 from bridge.kit.clock import Clock, milliseconds
 from bridge.ledger import reports, schedule
@@ -20,15 +21,45 @@ _FRESH = 1.0
 _COOLS = 15.0
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a bridge stands.
+
+    Attributes:
+        role: ``all``, ``ingest`` or ``dispatch``.
+        lanes: the state of each.
+        running: whether every lane's loop is alive.
+        leads: whether it does the timed jobs.
+        fenced: whether it begins nothing because its heartbeat could not be written.
+        bridges: how many live on the ledger, itself among them.
+        beat_age: seconds since its last heartbeat that was written; 0 where there are none.
+    """
+
+    role: str
+    lanes: Mapping[str, str]
+    running: bool
+    leads: bool
+    fenced: bool
+    bridges: int
+    beat_age: float
+
+
+class Stands(Protocol):
+    """A bridge that says how it stands."""
+
+    def standing(self) -> Standing:
+        """Return it as of now."""
+
+
 class Health:
     """Says whether the process lives, and whether it can do its work."""
 
     def __init__(
-        self, ledger: Ledger, dispatcher: Dispatcher, telemetry: Telemetry, clock: Clock, refusing: Callable[[], bool]
+        self, ledger: Ledger, bridge: Stands, telemetry: Telemetry, clock: Clock, refusing: Callable[[], bool]
     ) -> None:
         """Look at these; ``refusing`` says whether the newest event of a sender could not be kept."""
         self._ledger = ledger
-        self._dispatcher = dispatcher
+        self._bridge = bridge
         self._telemetry = telemetry
         self._clock = clock
         self._refusing = refusing
@@ -50,15 +81,18 @@ class Health:
 
     async def _ready(self, _: web.Request) -> web.Response:
         fault = await self._ledger_fault()
-        lanes = {name: lane.status for name, lane in self._dispatcher.lanes.items()}
-        running = self._dispatcher.running
-        ready = fault is None and running
+        stands = self._bridge.standing()
+        ready = fault is None and stands.running
         # A paused lane or an open breaker is no reason to send senders away: what they bring is kept and delivered later.
         body = {
             "status": "ready" if ready else "not ready",
             "ledger": fault or "writable",
-            "lanes": lanes,
-            "dispatch": running,
+            "lanes": stands.lanes,
+            "dispatch": stands.running,
+            "role": stands.role,
+            "leads": stands.leads,
+            "fenced": stands.fenced,
+            "bridges": stands.bridges,
         }
         return web.json_response(body, status=200 if ready else 503)
 
@@ -89,8 +123,12 @@ class Health:
         now = milliseconds(self._clock.now())
         with suppress(LedgerError):  # the process's own counters are worth showing all the more when the ledger is away
             self._telemetry.show_ledger(await self._ledger.read(lambda connection: reports.backlog(connection, now)))
-        for name, lane in self._dispatcher.lanes.items():
-            self._telemetry.lane_up.labels(name).set(1 if lane.status == "running" else 0)
+        stands = self._bridge.standing()
+        for name, status in stands.lanes.items():
+            self._telemetry.lane_up.labels(name).set(1 if status == "running" else 0)
+        self._telemetry.show_company(
+            bridges=stands.bridges, leads=stands.leads, fenced=stands.fenced, beat_age=stands.beat_age
+        )
         return web.Response(
             body=self._telemetry.text(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
         )

@@ -104,6 +104,27 @@ class Telemetry:
             ("target",),
             registry=self.registry,
         )
+        self._show_others()
+
+    def _show_others(self) -> None:
+        """Register what a bridge knows of the others on its ledger."""
+        self.bridges = Gauge("bridge_bridges", "Bridges that live on this ledger", registry=self.registry)
+        self.leads = Gauge("bridge_leads", "1 where the timed jobs are done", registry=self.registry)
+        self.fenced = Gauge(
+            "bridge_fenced",
+            "1 while nothing is begun because the heartbeat could not be written",
+            registry=self.registry,
+        )
+        self.beat_age = Gauge(
+            "bridge_heartbeat_age_seconds", "Time since the last heartbeat that was written", registry=self.registry
+        )
+
+    def show_company(self, *, bridges: int, leads: bool, fenced: bool, beat_age: float) -> None:
+        """Take over how this bridge stands among the others."""
+        self.bridges.set(bridges)
+        self.leads.set(leads)
+        self.fenced.set(fenced)
+        self.beat_age.set(beat_age)
 
     def answered(self, source: str, became: str, seconds: float) -> None:
         """Count one call of a sender."""

@@ -36,11 +36,12 @@ def application(
     return app
 
 
-def admin_application(health: Health) -> web.Application:
-    """Build what the admin listener shows."""
+def admin_application(health: Health, *, metrics: bool = True) -> web.Application:
+    """Build what the admin listener shows, and all that a bridge shows that takes nothing of senders."""
     app = web.Application(middlewares=[_errors(_nobody)])
     health.add_probes_to(app.router)
-    health.add_metrics_to(app.router)
+    if metrics:
+        health.add_metrics_to(app.router)
     return app
 
 

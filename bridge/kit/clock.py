@@ -8,6 +8,7 @@ from typing import Protocol
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
+_DRIFT = 1e-4  # seconds in a second: worse than any machine's clock
 
 
 class Clock(Protocol):
@@ -30,6 +31,43 @@ class SystemClock:
     def monotonic(self) -> float:
         """Return seconds that never go back."""
         return time.monotonic()
+
+
+class FollowingClock:
+    """Another machine's clock, carried on by our own monotonic one from when it was last looked at; ours until then.
+
+    Several machines that share a ledger all go by its clock: whatever their own say, they agree on what is due.
+    """
+
+    def __init__(self, own: Clock) -> None:
+        """Follow nobody yet."""
+        self._own = own
+        self._seen: tuple[datetime, float] | None = None
+        self._doubt = 0.0  # seconds by which what was seen may be wrong
+
+    def now(self) -> datetime:
+        """Return the other's time of day, UTC and aware."""
+        if self._seen is None:
+            return self._own.now()
+        return self._seen[0] + timedelta(seconds=self._own.monotonic() - self._seen[1])
+
+    def monotonic(self) -> float:
+        """Return seconds that never go back."""
+        return self._own.monotonic()
+
+    def follow(self, at: datetime, asked: float, heard: float) -> None:
+        """Take in that it was ``at`` there, some time between ``asked`` and ``heard`` here by :meth:`monotonic`.
+
+        A slow answer says less than a prompt one that is not too old, and is passed over; unless the two can't both be
+        true, because the other clock was set, or is another one now.
+        """
+        seen, doubt = (asked + heard) / 2, (heard - asked) / 2
+        if self._seen is not None:
+            expected = self._seen[0] + timedelta(seconds=seen - self._seen[1])
+            before = self._doubt + (seen - self._seen[1]) * _DRIFT
+            if doubt > before and abs((at - expected).total_seconds()) <= doubt + before:
+                return
+        self._seen, self._doubt = (at, seen), doubt
 
 
 class SetClock:

@@ -301,19 +301,26 @@ def return_all(unit: Unit, now: int) -> int:
 
 
 def return_expired(unit: Unit, now: int) -> int:
-    """Give back leases whose owner stopped renewing them."""
-    return _return(unit, "lease_until < :now", now)
+    """Give back leases that are over and whose owner has no heartbeat: a bridge that is gone, or of an older version."""
+    return _return(unit, "lease_until < :now AND lease_owner NOT IN (SELECT owner FROM heartbeat)", now)
 
 
-def _return(unit: Unit, which: str, now: int) -> int:
+def return_dead(unit: Unit, before: int, now: int) -> int:
+    """Give back leases whose owner's heart last beat before ``before``, by the database's clock."""
+    return _return(unit, "lease_owner IN (SELECT owner FROM heartbeat WHERE beat_at < :before)", now, before=before)
+
+
+def _return(unit: Unit, which: str, now: int, **values: Any) -> int:
     # Whoever held them may be settling one at this moment: what is settled first is not returned.
-    leased = unit.rows(f"SELECT right_id FROM delivery WHERE state = 'leased' AND {which}", now=now)
+    leased = unit.rows(f"SELECT right_id FROM delivery WHERE state = 'leased' AND {which}", now=now, **values)
     rights.hold(unit, (row.right_id for row in leased if row.right_id is not None))
     returned = unit.rows(
         f"UPDATE delivery SET state = 'open', unknown = 1, {_NO_LEASE}, updated_at = :now WHERE state = 'leased' AND {which}"
-        " RETURNING right_id",
+        " RETURNING right_id, target",
         now=now,
+        **values,
     )
+    unit.wake(row.target for row in returned)
     # Nobody knows how far the owner came: what was in flight may have had its effect, or half of it.
     unit.each(
         "UPDATE \"right\" SET held = 'unknown', updated_at = :now WHERE id IN (SELECT r.id FROM {rows})",

@@ -12,6 +12,19 @@ from sqlalchemy.pool import NullPool
 
 _BUSY_MS = 2_000
 _PREPARED = 1_024  # statements that the driver keeps: each of ours in the few lengths that lists are padded to
+# A database that is cut off, or that hears nothing of us any more, is noticed by either side within some ten seconds: or it
+# would keep the rows that we held, and we would wait for its answer.
+_SERVER_OPTIONS = (
+    "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3"
+    " -c idle_in_transaction_session_timeout=10000"
+)
+CLIENT_OPTIONS: dict[str, Any] = {
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
 _EXPECTED = "expected sqlite:///path/to/file.db or postgresql://user@host/database"
 CHANNEL = "bridge_lane"
 
@@ -21,10 +34,12 @@ class Dialect(Protocol):
 
     Attributes:
         many_writers: whether others may write at the same time, so that rows must be held before they are judged.
+        now: SQL for the time by the database's own clock, in milliseconds.
     """
 
     name: str
     many_writers: bool
+    now: str
 
     def recordset(self, columns: Mapping[str, str]) -> str:
         """Return SQL for a table ``r`` made of the JSON parameter ``:rows``; its column ``n`` is the place in the list."""
@@ -38,6 +53,7 @@ class SqliteDialect:
 
     name = "sqlite"
     many_writers = False
+    now = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
 
     def recordset(self, columns: Mapping[str, str]) -> str:
         """Use json_each; values keep their JSON type."""
@@ -53,6 +69,7 @@ class PostgresDialect:
 
     name = "postgresql"
     many_writers = True
+    now = "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)"
 
     def recordset(self, columns: Mapping[str, str]) -> str:
         """Use jsonb_to_recordset with the declared types."""
@@ -101,8 +118,8 @@ def database_file(url: URL) -> Path | None:
 def writing_engine(url: URL) -> Engine:
     """Return an engine for the writer: durable commits, write lock taken at BEGIN."""
     if database_file(url) is None:
-        options = f"-c synchronous_commit=on -c lock_timeout={_BUSY_MS}"
-        return create_engine(url, poolclass=NullPool, connect_args={"connect_timeout": 5, "options": options})
+        options = f"-c synchronous_commit=on -c lock_timeout={_BUSY_MS} {_SERVER_OPTIONS}"
+        return create_engine(url, poolclass=NullPool, connect_args={**CLIENT_OPTIONS, "options": options})
     engine = create_engine(
         url,
         poolclass=NullPool,
@@ -116,9 +133,8 @@ def writing_engine(url: URL) -> Engine:
 def reading_engine(url: URL) -> Engine:
     """Return an engine that can only read; on SQLite it never waits for the writer."""
     if (file := database_file(url)) is None:
-        return create_engine(
-            url, pool_size=2, connect_args={"connect_timeout": 5, "options": "-c default_transaction_read_only=on"}
-        )
+        options = f"-c default_transaction_read_only=on {_SERVER_OPTIONS}"
+        return create_engine(url, pool_size=2, pool_pre_ping=True, connect_args={**CLIENT_OPTIONS, "options": options})
     read_only = url.set(database=f"file:{_quoted(file)}", query={"mode": "ro", "uri": "true"})
     engine = create_engine(
         read_only, poolclass=NullPool, connect_args={"timeout": _BUSY_MS / 1000, "check_same_thread": False}

@@ -10,9 +10,9 @@ from collections.abc import Callable
 import psycopg
 import structlog
 from sqlalchemy import URL
-from tenacity import Retrying, retry_if_exception_type, wait_random_exponential
+from tenacity import Retrying, retry_if_exception_type, wait_random
 
-from bridge.ledger.engine import CHANNEL
+from bridge.ledger.engine import CHANNEL, CLIENT_OPTIONS
 
 log = structlog.get_logger(__name__)
 
@@ -48,7 +48,7 @@ class Listener:
     def _serve(self) -> None:
         again = Retrying(
             retry=retry_if_exception_type(psycopg.Error),
-            wait=wait_random_exponential(multiplier=0.5, max=10),
+            wait=wait_random(0.2, 2),
             stop=lambda _state: self._stopping.is_set(),
             sleep=lambda seconds: (self._stopping.wait(seconds), None)[1],
             reraise=True,
@@ -60,7 +60,7 @@ class Listener:
                 log.warning("ledger.listener_ended", fault=type(fault).__name__)
 
     def _listen(self) -> None:
-        with psycopg.connect(self._address, autocommit=True, connect_timeout=5) as connection:
+        with psycopg.connect(self._address, autocommit=True, **CLIENT_OPTIONS) as connection:
             connection.execute(f"LISTEN {CHANNEL}")
             with selectors.DefaultSelector() as ready:
                 ready.register(connection, selectors.EVENT_READ)

@@ -12,10 +12,13 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, SQLAlchemyError
 
 from bridge.contract.errors import LedgerError
+from bridge.ledger import rates
 from bridge.ledger.engine import database_file, ledger_url, reading_engine, writing_engine
 from bridge.ledger.hold import Hold
+from bridge.ledger.lead import Lead
 from bridge.ledger.listen import Listener
 from bridge.ledger.migrate import upgrade
+from bridge.ledger.rates import Ask, Lent
 from bridge.ledger.unit import Unit
 from bridge.ledger.writer import Writer
 
@@ -41,6 +44,7 @@ class Ledger:
         self._reading = reading_engine(self._url)
         self._listeners: list[Callable[[frozenset[str]], None]] = []
         self._writer = Writer(self._writing, self._committed)
+        self._aside = Writer(self._writing, self._committed)
         self._listener: Listener | None = None
 
     @property
@@ -76,6 +80,7 @@ class Ledger:
             raise
         self._writer.start()
         if self.shared:
+            self._aside.start()
             loop = asyncio.get_running_loop()
             self._listener = Listener(self._url, lambda targets: _call_soon(loop, self._committed, targets))
             self._listener.start()
@@ -85,6 +90,7 @@ class Ledger:
         if self._listener is not None:
             await asyncio.to_thread(self._listener.stop)
         await self._writer.stop()
+        await self._aside.stop()
         self._writing.dispose()
         self._reading.dispose()
         self._hold.release()
@@ -112,6 +118,30 @@ class Ledger:
             return [item(unit) for item in items]
 
         return await self.submit(alone, work)
+
+    async def aside(self, work: Callable[[Unit], Result]) -> Result:
+        """Have something small done on a connection of its own, where one is shared: it neither waits for events nor delays them.
+
+        Raises:
+            LedgerError: it is not on disk.
+        """
+
+        def alone(unit: Unit, items: Sequence[Callable[[Unit], Result]]) -> list[Result]:
+            return [item(unit) for item in items]
+
+        return await (self._aside if self.shared else self._writer).submit(alone, work)
+
+    async def lend(self, ask: Ask) -> Lent:
+        """Lend rate tokens, aside.
+
+        Raises:
+            LedgerError: they are not lent.
+        """
+        return await (self._aside if self.shared else self._writer).submit(rates.lend, ask)
+
+    def lead(self) -> Lead:
+        """Return what says whether this bridge does the timed jobs; it is to be started and stopped."""
+        return Lead(self._url)
 
     async def read(self, question: Callable[[Connection], Result]) -> Result:
         """Answer a question on a reading connection, in a thread of its own.

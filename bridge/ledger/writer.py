@@ -25,6 +25,7 @@ from bridge.contract.errors import LedgerError
 from bridge.kit.masking import mask_text
 from bridge.ledger.engine import database_file, dialect_of
 from bridge.ledger.unit import Unit
+from bridge.ledger.watch import LOOK, Watch
 
 log = structlog.get_logger(__name__)
 
@@ -71,6 +72,7 @@ class Writer:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._connection: Connection | None = None
+        self._watch = Watch()
         self._file = database_file(engine.url)
         self._identity: tuple[int, int] | None = None  # device and inode
         self._log_identity: tuple[int, int] | None = None
@@ -81,6 +83,13 @@ class Writer:
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._serve, name="ledger-writer", daemon=True)
         self._thread.start()
+        if self._dialect.many_writers:
+            self._loop.call_later(LOOK, self._look)
+
+    def _look(self) -> None:
+        if self._thread is not None and self._loop is not None:
+            self._loop.call_later(LOOK, self._look)
+        self._waiting -= self._watch.give_up(self._jobs)
 
     async def stop(self) -> None:
         """Write what waits, then stop; whatever comes from now on is refused."""
@@ -121,7 +130,9 @@ class Writer:
                     break
             stopping = job is None
             if jobs:
+                self._watch.begin(jobs)
                 woken = self._write(jobs)
+                self._watch.end()
                 assert self._loop is not None  # noqa: S101 - start() set it
                 self._loop.call_soon_threadsafe(self._resolve, jobs, woken)
         self._disconnect()
