@@ -46,7 +46,7 @@ def signed_with(
     given = [text.lower() if encoding == "hex" and text == text.upper() else text for text in presented]
     found = False
     for key in keys:
-        digest = hmac.new(key, message, algorithm).digest()
+        digest = hmac.digest(key, message, algorithm)
         expected = digest.hex() if encoding == "hex" else base64.b64encode(digest).decode()
         for text in given:
             found |= same(text, expected)

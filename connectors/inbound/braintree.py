@@ -135,7 +135,7 @@ class Braintree:
         if event.method != "GET" or not _CHALLENGE.fullmatch(challenge):
             return None
         public, key = self._keys[0]
-        signature = hmac.new(key, challenge.encode(), "sha1").hexdigest()
+        signature = hmac.digest(key, challenge.encode(), "sha1").hex()
         return Response(200, f"{public}|{signature}".encode(), content_type="text/plain")
 
     def verify(self, event: InboundEvent) -> None:
