@@ -287,7 +287,7 @@ class Machine(RuleBasedStateMachine):
         assert [tuple(row) for row in left] == [], "work is left over"
         held = Counter((row["user"], row["product"]) for row in bridge.lms.registrations.values() if row["live"])
         assert held == Counter(model.access()), "who is in what at the LMS"
-        rights = await bridge.rows('SELECT id FROM "right" WHERE (wanted = 1) <> (held = \'yes\') OR held = \'unknown\'')
+        rights = await bridge.rows("SELECT id FROM \"right\" WHERE (wanted = 1) <> (held = 'yes') OR held = 'unknown'")
         assert [row.id for row in rights] == [], "rights that are not held as they are wanted"
         assert await self.registrations() == model.states(), "registrations"
         await self.nothing_is_lost()
@@ -325,7 +325,8 @@ class Machine(RuleBasedStateMachine):
         assert set(expected) <= set(by_email), "contacts"
         for contact in contacts:
             names = expected.get(contact.email, {""})
-            assert "" in names or contact.properties.get("firstname", "") in names, "data of a contact"
+            first = contact.properties.get("firstname", "")
+            assert "" in names or first in names, f"{contact.email} is {first} at the CRM, not one of {names}"
 
     # How it is done
 

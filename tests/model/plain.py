@@ -98,6 +98,7 @@ class Model:
         self.parked: list[Told] = []
         self.heard: set[tuple[str, str]] = set()
         self.gone: dict[tuple[str, str, str], int] = {}
+        self.known_at: dict[str, dict[Key, set[str]]] = {}
 
     def hear(self, told: Told, failed: frozenset[int] = frozenset()) -> None:
         """Take an event in. ``failed``: numbers of the registrations that wait for an operator now."""
@@ -153,14 +154,14 @@ class Model:
         )
 
     def contacts(self) -> dict[str, set[str]]:
-        """Return the addresses that CRMs have to know, each with the first names that may stand there."""
+        """Return the addresses that CRMs have to know, each with the first names that may stand there.
+
+        Nobody says whose name it is where several people had one address.
+        """
         found: dict[str, set[str]] = {}
-        for place in self.places:
-            if place.followed:
-                found.setdefault(self.learners[place.learner].email, set())
-        for email, names in found.items():
-            here = [learner for learner in self.learners.values() if learner.email == email]
-            names |= {learner.name for learner in [one for one in here if one.number] or here}
+        for learner in [self.learners[place.learner] for place in self.places if place.followed]:
+            here = self.known_at[learner.email].values()
+            found[learner.email] = {learner.name} if len(here) == 1 else {name for names in here for name in names}
         return found
 
     def _learn(self, told: Told, *, late: bool = False) -> Key:
@@ -168,14 +169,14 @@ class Model:
         key, who = key_of(told), told.who
         known = self.learners.get(key)
         if known is None:
-            self.learners[key] = Learner(who.email, who.number, who.name, told.at)
-            return key
+            known = self.learners[key] = Learner(who.email, who.number, who.name, told.at)
         dated = late or told.key is not None or told.order is not None
         if dated and told.at < known.at:
             known.name = known.name or who.name
         else:
             known.email, known.name = who.email, who.name or known.name
             known.at = max(known.at, told.at)
+        self.known_at.setdefault(known.email, {}).setdefault(key, set()).add(known.name)
         return key
 
     def _buy(self, told: Told, failed: frozenset[int], *, late: bool = False) -> None:

@@ -43,9 +43,7 @@ POLICY = LanePolicy(
     concurrency=1,  # what goes out in which order is the same in every run
     deadline=60.0,
     reprobe=60.0,
-    retry=RetryPolicy(
-        steps=(timedelta(seconds=5), timedelta(minutes=1)), max_age=timedelta(days=9_999), jitter=0.0
-    ),
+    retry=RetryPolicy(steps=(timedelta(seconds=5), timedelta(minutes=1)), max_age=timedelta(days=9_999), jitter=0.0),
     breaker=BreakerPolicy(failures=5, first=5.0, longest=300.0),
 )
 
@@ -87,8 +85,7 @@ def command_of(told: Told) -> EnrollmentCommand:
         event_key=told.key,
         business_key=told.order,
         undoes=told.undoes,
-        learner=told.who
-        and Person(remote_user_id=told.who.number, email=told.who.email, first_name=told.who.name),
+        learner=told.who and Person(remote_user_id=told.who.number, email=told.who.email, first_name=told.who.name),
         items=tuple(Item(remote_product_id=product_of(told.source, product)) for product in told.products),
         registration_id=told.place.number if told.place is not None else None,
         refund=Refund(full=told.full, pending=told.pending) if told.action == "refund" else None,
