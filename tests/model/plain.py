@@ -18,8 +18,8 @@ COURSES = {
 }
 REMOTE = {"one": "R1", "twin": "R1", "two": "R2", "year": "R3", "new": "R4"}
 LASTS = {"year": 10 * DAY}
-SCOPE = {"ams": "ams", "shop": "shop", "pay": "shop"}
-NAMESPACE = {"ams": "members", "shop": "shop", "pay": "shop"}
+SCOPE = {"ams": "ams", "store": "store", "shop": "shop", "pay": "shop"}
+NAMESPACE = {"ams": "members", "store": "shop", "shop": "shop", "pay": "shop"}
 
 Action = Literal["enroll", "cancel", "refund", "suspend", "resume", "update"]
 Key = tuple[str, str, str]
@@ -128,6 +128,8 @@ class Model:
         waiting, self.quarantine = list(self.quarantine.values()), {}
         for told in waiting:
             key = key_of(told)
+            if self.gone.get((told.source, told.order or "", "NEW"), told.at - 1) >= told.at:
+                continue
             newer = [
                 place
                 for place in self.places
@@ -198,9 +200,6 @@ class Model:
             place = Place(told.source, product, key, told.order, "live", told.at, followed=True)
             self.places.append(place)
             self._give(place, ends)
-            if (gone := self.gone.get((SCOPE[told.source], told.order or "", product))) is not None and gone >= told.at:
-                place.intent, place.at = "cancelled", gone
-                place.open.clear()
             return
         keyed = told.order is not None
         newer = told.at > place.at
@@ -257,7 +256,8 @@ class Model:
         made = False
         if told.action in ("cancel", "refund"):
             known |= self._end_waiting(told)
-            if missing and told.order is not None and told.who is not None:
+            unnamed = SCOPE[told.source] == "shop" and "NEW" in missing and not self.mapped
+            if missing and told.order is not None and told.who is not None and not unnamed:
                 key = self._learn(told)
                 taken = "refunded" if told.action == "refund" else "cancelled"
                 for product in missing:
@@ -288,11 +288,12 @@ class Model:
             source, key, product, order = waits
             if told.place is not None or (told.products and product not in told.products) or order != told.order:
                 continue
-            if order is None and source == told.source and key == key_of(told):
+            if source != told.source or (order is None and key != key_of(told)):
+                continue
+            if order is None or line.at <= told.at:
                 ended.append(waits)
-            elif order is not None and SCOPE[source] == SCOPE[told.source] and line.at <= told.at:
-                ended.append(waits)
-                self.gone[SCOPE[source], order, product] = told.at
+            if order is not None and line.at <= told.at:
+                self.gone[source, order, product] = told.at
         for waits in ended:
             del self.quarantine[waits]
         return bool(ended)

@@ -35,6 +35,7 @@ from tests.model.plain import COURSES, LASTS, REMOTE, Told
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SOURCES = {
     "ams": SourceEntry("ams", "fake", "members", "ams"),
+    "store": SourceEntry("store", "fake", "shop", "store"),
     "shop": SourceEntry("shop", "fake", "shop", "shop", joined=True),
     "pay": SourceEntry("pay", "fake", "shop", "shop", joined=True),
 }
