@@ -25,9 +25,10 @@ ORDERS = {
 }
 TARGETS = st.sampled_from(("lms", "crm"))
 NUMBERS = st.sampled_from((None, "0", "1", "2"))
+EMAILS = ("a@example.org", "b@example.org", "c@example.org")
 PEOPLE = st.builds(
     Who,
-    email=st.sampled_from(("a@example.org", "b@example.org", "c@example.org")),
+    email=st.sampled_from(EMAILS),
     number=NUMBERS,
     name=st.sampled_from(("", "Ada", "Bob")),
 )
@@ -133,6 +134,35 @@ class Machine(RuleBasedStateMachine):
             how |= {"full": True, "pending": False}
         self.run(self.hears(Told(source, order=order, products=products, who=who, **how), back))
 
+    @precondition(lambda self: self.model.places)
+    @rule(
+        which=st.integers(0, 99),
+        action=TAKING,
+        undoes=st.sampled_from(("holds", "refunds", "all")),
+        back=BACK,
+        line=st.booleans(),
+    )
+    def takes_what_is_there(self, which: int, action: Any, undoes: str, back: int, line: bool) -> None:
+        """Of the newest most often: what stands is suspended, comes back, is taken."""
+        place = self.model.places[-1 - which % len(self.model.places)]
+        known = self.model.learners[place.learner]
+        who = Who(known.email, known.number) if place.order is None else None
+        products = (place.product,) if line and (place.source != "pay" or place.product != "NEW") else ()
+        told = Told(place.source, action, order=place.order, who=who, products=products, undoes=undoes)
+        self.run(self.hears(told, back if place.order else 0))
+
+    @precondition(lambda self: self.model.places)
+    @rule(which=st.integers(0, 99), email=st.sampled_from(EMAILS), other=st.booleans(), back=BACK)
+    def sells_what_is_there(self, which: int, email: str, other: bool, back: int) -> None:
+        """Again, or by another road; perhaps to somebody with another address by now."""
+        place = self.model.places[-1 - which % len(self.model.places)]
+        known = self.model.learners[place.learner]
+        who = Who(email if other else known.email, known.number, known.name)
+        source = {"shop": "pay", "pay": "shop"}.get(place.source, place.source) if other else place.source
+        products = ORDERS[place.order] if place.order else (place.product,)
+        told = Told(source, "enroll", order=place.order, who=who, products=products)
+        self.run(self.hears(told, back if place.order else 0))
+
     @rule(source=st.sampled_from(("ams", "shop")), who=PEOPLE, back=BACK)
     def updates(self, source: str, who: Who, back: int) -> None:
         self.run(self.hears(Told(source, "update", who=self.named(source, who)), 0 if source == "ams" else back))
@@ -146,9 +176,10 @@ class Machine(RuleBasedStateMachine):
 
     # Targets
 
-    @rule(name=TARGETS)
-    def works(self, name: str) -> None:
-        self.run(self.bridge.work(name))
+    @rule()
+    def works(self) -> None:
+        for name in ("lms", "crm"):
+            self.run(self.bridge.work(name))
 
     @rule(name=TARGETS, when=st.sampled_from(("before", "after")), who=PEOPLE, order=st.sampled_from(sorted(ORDERS)))
     def sells_meanwhile(self, name: str, when: str, who: Who, order: str) -> None:
@@ -168,6 +199,7 @@ class Machine(RuleBasedStateMachine):
     def fails(self, name: str, fault: str, times: int | None) -> None:
         self.bridge.emulators[name].now_fails(**FAULTS[fault], times=times)
 
+    @precondition(lambda self: any(emulator.faults for emulator in self.bridge.emulators.values()))
     @rule(name=TARGETS)
     def recovers(self, name: str) -> None:
         self.bridge.emulators[name].recovers()
@@ -184,6 +216,7 @@ class Machine(RuleBasedStateMachine):
         self.bridge.pass_time(minutes)
         self.run(self.bridge.tick())
 
+    @precondition(lambda self: any(place.ends[course] for place in self.model.places for course in place.open))
     @rule()
     def expires(self) -> None:
         self.run(self.bridge.expire())
@@ -221,14 +254,17 @@ class Machine(RuleBasedStateMachine):
     def switches(self, name: str, paused: bool) -> None:
         self.run(self.bridge.pause(name) if paused else self.bridge.resume(name))
 
+    @precondition(lambda self: self.bridge.lms.refused)
     @rule()
     def requeues(self) -> None:
         self.run(self.bridge.requeue())
 
+    @precondition(lambda self: self.model.quarantine and not self.model.mapped)
     @rule()
     def maps(self) -> None:
         self.bridge.mapped = self.model.mapped = True
 
+    @precondition(lambda self: self.model.quarantine)
     @rule()
     def releases(self) -> None:
         async def released() -> None:
