@@ -187,17 +187,30 @@ class Machine(RuleBasedStateMachine):
         told = Told("shop", "enroll", who=self.named("shop", who), order=order, products=ORDERS[order])
         self.meanwhile(name, when, told)
 
-    @rule(name=TARGETS, when=st.sampled_from(("before", "after")), order=st.sampled_from(sorted(ORDERS)), action=TAKING)
-    def takes_meanwhile(self, name: str, when: str, order: str, action: Any) -> None:
-        self.meanwhile(name, when, Told("shop", action, order=order))
+    @precondition(lambda self: self.model.places)
+    @rule(which=st.integers(0, 99), when=st.sampled_from(("before", "after")), action=TAKING, lost=st.booleans())
+    def takes_meanwhile(self, which: int, when: str, action: Any, lost: bool) -> None:
+        """What is just being given is taken back, or comes back; perhaps nobody hears whether the call had its effect."""
+        place = self.model.places[-1 - which % len(self.model.places)]
+        known = self.model.learners[place.learner]
+        who = Who(known.email, known.number) if place.order is None else None
+        if lost:
+            self.bridge.lms.now_fails("lost", times=1)
+        self.meanwhile("lms", when, Told(place.source, action, order=place.order, who=who))
 
     @rule(name=TARGETS, when=st.sampled_from(("before", "after")), who=PEOPLE)
     def updates_meanwhile(self, name: str, when: str, who: Who) -> None:
         self.meanwhile(name, when, Told("shop", "update", who=self.named("shop", who)))
 
-    @rule(name=TARGETS, fault=st.sampled_from(sorted(FAULTS)), times=st.sampled_from((1, 2, 6, None)))
+    @rule(name=TARGETS, fault=st.sampled_from(sorted(FAULTS)), times=st.sampled_from((1, 2, 6)))
     def fails(self, name: str, fault: str, times: int | None) -> None:
         self.bridge.emulators[name].now_fails(**FAULTS[fault], times=times)
+
+    @rule(name=TARGETS, after=st.integers(0, 1))
+    def loses_an_answer(self, name: str, after: int) -> None:
+        """Of the next call but so many: it had its effect, and nobody hears of it."""
+        self.bridge.emulators[name].now_fails("lost", times=1, after=after)
+        self.run(self.bridge.work(name))
 
     @precondition(lambda self: any(emulator.faults for emulator in self.bridge.emulators.values()))
     @rule(name=TARGETS)
