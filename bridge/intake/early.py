@@ -20,11 +20,13 @@ def keep(unit: Unit, entry: Entry, items: Sequence[Item]) -> tuple[list[Any], li
     """Insert cancelled registrations without grants for order lines that nobody has told us of.
 
     Returns the registrations made, and those that another process made first: they are there to be cancelled now.
-    Nothing can be kept without a business key, by which the purchase will find it, or without a learner.
+    Nothing can be kept without a business key, by which the purchase will find it, or without a learner. Nor can it where
+    several sources report one order and a line is not mapped: what the purchase will call that line, its courses say.
     """
     command, now = entry.plan.command, entry.member.now
     wanted = [item for item in items if item not in entry.plan.ignored]
-    if command.business_key is None or command.learner is None or not wanted:
+    unnamed = entry.member.source.joined and any(item in entry.plan.unmapped for item in wanted)
+    if command.business_key is None or command.learner is None or not wanted or unnamed:
         return [], []
     known = learners.upsert(
         unit, [persons.learner_row(command, command.learner, entry.member.source, late=entry.member.late)], now

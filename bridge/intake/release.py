@@ -54,6 +54,11 @@ def release(
         if not dry_run:
             quarantine.end(unit, row.id, "superseded", newer, note, now)
         return _with(found, became="superseded", registration_id=newer, note=note)
+    if row.business_key and quarantine.taken_back(unit, row):
+        note = "its order was taken back after this"
+        if not dry_run:
+            quarantine.end(unit, row.id, "superseded", None, note, now)
+        return _with(found, became="superseded", note=note)
     if dry_run:
         return _with(found, became="released", note="would be released")
     result = Result(event_id=row.event_id)

@@ -101,12 +101,15 @@ def end_of_event(unit: Unit, event_id: int, note: str, now: int) -> None:
     )
 
 
-def taken_back(unit: Unit, row: QuarantineRow) -> bool:
-    """Say whether this line, or a later repeat of it, waited here until an event took the purchase back."""
+def taken_back(unit: Unit, row: Any) -> bool:
+    """Say whether this line, or a later repeat of it, waited here until an event took the purchase back.
+
+    ``row`` is a :class:`QuarantineRow` or a row of the table. Under a business key the time of that event decides.
+    """
     found = unit.rows(
-        "SELECT note FROM quarantine WHERE source = :source AND learner_key = :learner_key AND business_key = :business_key"
+        "SELECT note FROM quarantine WHERE source = :source AND business_key = :business_key"
         " AND remote_product_id = :product AND line = :line AND kind = 'unmapped' AND state = 'superseded'"
-        " AND occurred_at >= :at",
+        " AND occurred_at >= :at AND (:business_key <> '' OR learner_key = :learner_key)",
         source=row.source,
         learner_key=row.learner_key,
         business_key=row.business_key,
@@ -144,4 +147,11 @@ def supersede(
     ended = [row for row in rows if not products or row.remote_product_id in products]
     for row in ended:
         end(unit, row.id, "superseded", None, note, now)
+    if business_key:  # a purchase of this order that is older, and told of later, is taken back as well
+        unit.each(
+            "UPDATE quarantine SET occurred_at = :at FROM {rows} WHERE quarantine.id = r.id",
+            {"id": "int"},
+            [{"id": row.id} for row in ended],
+            at=at,
+        )
     return len(ended)

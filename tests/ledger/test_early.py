@@ -278,3 +278,15 @@ async def test_joined_sources_keep_an_early_cancellation_and_an_early_refund(wor
     await world.accept(cancel("INTRO", business_key="4712", learner=BOB, minute=3), source=shop)
     [cancelled] = await world.ids(buy("price_9", who=BOB, order="4712", minute=1), source=pay)
     assert await world.state(cancelled) == "cancelled"
+
+
+async def test_an_early_refund_of_a_line_that_nobody_mapped_finds_it_at_joined_sources(world: World):
+    """There a line is known by what it opens, and that is known only with the mapping: until then the refund waits."""
+    known, joined = mapping(), replace(SHOP, joined=True)
+    world.catalogue = replace(known, products={key: to for key, to in known.products.items() if key[1] != "INTRO"})
+    await world.accept(refund("INTRO", learner=ADA, business_key="o-1", minute=2), source=joined)
+    assert await _waiting(world) == ["early"]
+    world.catalogue = known
+    [registration] = await world.ids(buy("INTRO", order="o-1", minute=1), source=joined)
+    assert await world.state(registration) == "cancelled"
+    assert await world.wanted() == {"id:shop:ada": 0}

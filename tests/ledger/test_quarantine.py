@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from bridge.contract.catalogue import ProductEntry
+from bridge.contract.command import Learner
 from bridge.contract.errors import PayloadInvalid
 from bridge.intake.release import Release, release
 from bridge.ledger import quarantine
@@ -134,6 +135,19 @@ async def test_a_cancelled_order_takes_its_waiting_lines_along(world: World, kno
     assert await waiting(world) == []
     assert await released(world) == []
     assert set((await world.wanted()).values()) <= {0}
+
+
+@pytest.mark.parametrize(("minute", "became"), [(2, "superseded"), (4, "released")])
+async def test_an_older_purchase_that_is_told_of_after_its_cancellation_is_not_released(
+    world: World, minute: float, became: str
+):
+    """Whoever it names, and however often it came before; one that is newer than the cancellation is a purchase again."""
+    await world.accept(buy("NEW", order="o-1", minute=1))
+    await world.accept(cancel(business_key="o-1", minute=3))
+    await world.accept(buy("NEW", order="o-1", minute=minute, who=Learner(email="ada@example.org")))
+    assert [one.became for one in await released(world, dry_run=True)] == [became]
+    assert [one.became for one in await released(world)] == [became]
+    assert list((await world.wanted()).values()) == ([1] if became == "released" else [])
 
 
 async def test_a_cancelled_order_leaves_other_waiting_lines_alone(world: World):

@@ -1,0 +1,340 @@
+"""The plain model: what DESIGN.md (sections 4 to 7) and docs/flow.md say that should be so, in dicts. No ledger, no lanes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+DAY = 24 * 60
+ORDER_OF_INTENTS = ("live", "suspended", "expired", "cancelled")
+COURSES = {
+    "ONE": ("one",),
+    "TWO": ("two",),
+    "TWIN": ("twin",),
+    "BOTH": ("one", "two"),
+    "YEAR": ("year",),
+    "MIX": ("one", "year"),
+    "NEW": ("new",),
+}
+REMOTE = {"one": "R1", "twin": "R1", "two": "R2", "year": "R3", "new": "R4"}
+LASTS = {"year": 10 * DAY}
+SCOPE = {"ams": "ams", "store": "store", "shop": "shop", "pay": "shop"}
+NAMESPACE = {"ams": "members", "store": "shop", "shop": "shop", "pay": "shop"}
+
+Action = Literal["enroll", "cancel", "refund", "suspend", "resume", "update"]
+Key = tuple[str, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """A person as an event names them."""
+
+    email: str
+    number: str | None = None
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One event. Times in minutes; ``place`` is the registration that a caller names by our id."""
+
+    source: str
+    action: Action
+    at: int = 0
+    key: str | None = None
+    order: str | None = None
+    who: Who | None = None
+    products: tuple[str, ...] = ()
+    full: bool = True
+    pending: bool = False
+    undoes: str = "holds"
+    place: Place | None = field(default=None, compare=False)
+
+
+@dataclass(slots=True)
+class Learner:
+    """Somebody, as the sender said last."""
+
+    email: str
+    number: str | None
+    name: str
+    at: int
+
+
+@dataclass(slots=True, eq=False)
+class Place:
+    """One order line. ``ends``: of each course, when it ends; ``open``: the courses that are granted now."""
+
+    source: str
+    product: str
+    learner: Key
+    order: str | None
+    intent: str
+    at: int
+    taken_by: str = ""
+    bare: bool = False
+    followed: bool = False
+    ends: dict[str, int | None] = field(default_factory=dict)
+    open: set[str] = field(default_factory=set)
+    number: int | None = None
+
+    @property
+    def alive(self) -> bool:
+        return self.intent in ("live", "suspended")
+
+    @property
+    def weight(self) -> tuple[int, int]:
+        return self.at, ORDER_OF_INTENTS.index(self.intent)
+
+
+class Model:
+    """Who should be in what, and what waits."""
+
+    def __init__(self) -> None:
+        self.mapped = False
+        self.learners: dict[Key, Learner] = {}
+        self.places: list[Place] = []
+        self.quarantine: dict[tuple[str, Key, str, str | None], Told] = {}
+        self.parked: list[Told] = []
+        self.heard: set[tuple[str, str]] = set()
+        self.gone: dict[tuple[str, str, str], int] = {}
+        self.known_at: dict[str, dict[Key, set[str]]] = {}
+
+    def hear(self, told: Told, failed: frozenset[int] = frozenset()) -> None:
+        """Take an event in. ``failed``: numbers of the registrations that wait for an operator now."""
+        if told.key is not None and (told.source, told.key) in self.heard:
+            return
+        if told.key is not None:
+            self.heard.add((told.source, told.key))
+        if told.action == "update":
+            self._learn(told)
+        elif told.action == "enroll":
+            self._buy(told, failed)
+        elif not self._change(told) and told.order is not None and not told.pending:
+            self.parked.append(told)
+
+    def expire(self, now: int) -> None:
+        """Let time end what is over."""
+        for place in self.places:
+            over = {course for course in place.open if (end := place.ends[course]) is not None and end <= now}
+            place.open -= over
+            if over and place.intent == "live" and not place.open:
+                place.intent = "expired"
+
+    def release(self, failed: frozenset[int] = frozenset()) -> None:
+        """Accept what waits for a mapping, if there is one now."""
+        if not self.mapped:
+            return
+        waiting, self.quarantine = list(self.quarantine.values()), {}
+        for told in waiting:
+            key = key_of(told)
+            if self.gone.get((told.source, told.order or "", "NEW"), told.at - 1) >= told.at:
+                continue
+            newer = [
+                place
+                for place in self.places
+                if place.product == "NEW" and place.at > told.at and self._is_of(place, told, key)
+            ]
+            if not newer:
+                self._buy(replace(told, products=("NEW",)), failed, late=True)
+
+    def access(self) -> set[tuple[str, str]]:
+        """Return who is in what at the LMS."""
+        return {(self.person(place), REMOTE[course]) for place in self.places for course in place.open}
+
+    def person(self, place: Place) -> str:
+        """Return the person as the LMS knows them."""
+        learner = self.learners[place.learner]
+        return learner.number or learner.email
+
+    def states(self) -> list[tuple[str, str, str, str]]:
+        """Return (person, product, order, state) of every registration once nothing is left to do."""
+        return sorted(
+            (self.person(place), place.product, place.order or "", "active" if place.intent == "live" else place.intent)
+            for place in self.places
+            if not place.bare
+        )
+
+    def contacts(self) -> dict[str, set[str]]:
+        """Return the addresses that CRMs have to know, each with the first names that may stand there.
+
+        Nobody says whose name it is where several people had one address.
+        """
+        found: dict[str, set[str]] = {}
+        for learner in [self.learners[place.learner] for place in self.places if place.followed]:
+            here = self.known_at[learner.email].values()
+            found[learner.email] = {learner.name} if len(here) == 1 else {name for names in here for name in names}
+        return found
+
+    def _learn(self, told: Told, *, late: bool = False) -> Key:
+        assert told.who is not None
+        key, who = key_of(told), told.who
+        known = self.learners.get(key)
+        if known is None:
+            known = self.learners[key] = Learner(who.email, who.number, who.name, told.at)
+        dated = late or told.key is not None or told.order is not None
+        if dated and told.at < known.at:
+            known.name = known.name or who.name
+        else:
+            known.email, known.name = who.email, who.name or known.name
+            known.at = max(known.at, told.at)
+        self.known_at.setdefault(known.email, {}).setdefault(key, set()).add(known.name)
+        return key
+
+    def _buy(self, told: Told, failed: frozenset[int], *, late: bool = False) -> None:
+        unmapped = [product for product in told.products if product == "NEW" and not self.mapped]
+        for product in unmapped:
+            waits = (told.source, key_of(told), product, told.order)
+            if (before := self.quarantine.get(waits)) is None or told.at >= before.at:
+                self.quarantine[waits] = told
+        if lines := [product for product in told.products if product not in unmapped]:
+            key = self._learn(told, late=late)
+            for product in lines:
+                self._open(told, key, product, failed)
+            self._apply_parked(told)
+
+    def _open(self, told: Told, key: Key, product: str, failed: frozenset[int]) -> None:
+        ends = {course: told.at + LASTS[course] if course in LASTS else None for course in COURSES[product]}
+        place = self._find(told, key, product)
+        if place is None:
+            place = Place(told.source, product, key, told.order, "live", told.at, followed=True)
+            self.places.append(place)
+            self._give(place, ends)
+            return
+        keyed = told.order is not None
+        newer = told.at > place.at
+        moved = (
+            place.learner != key
+            and place.source == told.source
+            and newer
+            and self.learners[place.learner].email != self.learners[key].email
+        )
+        if place.intent != "live" or place.bare:
+            back = place.intent == "live" or not keyed or (told.at, 0) > place.weight
+            if not back and not place.bare:
+                return
+            place.bare, place.at = False, max(place.at, told.at)
+            place.ends |= ends
+            if back:
+                place.intent, place.followed = "live", True
+                place.learner = key if moved else place.learner
+                self._give(place, ends)
+            return
+        runs_out = any(end is not None for end in ends.values())
+        renewed = not keyed and runs_out and told.at - place.at > DAY
+        if moved:
+            place.learner = key
+        if moved or renewed or place.number in failed:
+            self._give(place, ends)
+            place.at = max(place.at, told.at)
+        elif keyed:
+            place.at = max(place.at, told.at)
+
+    def _give(self, place: Place, ends: dict[str, int | None]) -> None:
+        for course, end in ends.items():
+            had = place.ends.get(course)
+            stands = course in place.open
+            place.ends[course] = max(had, end) if stands and had is not None and end is not None else end
+            place.open.add(course)
+
+    def _find(self, told: Told, key: Key, product: str) -> Place | None:
+        for place in self.places:
+            if place.product == product and self._is_of(place, told, key) and (told.order is not None or place.alive):
+                return place
+        return None
+
+    def _is_of(self, place: Place, told: Told, key: Key) -> bool:
+        if told.order is not None:
+            return place.order == told.order and SCOPE[place.source] == SCOPE[told.source]
+        return place.order is None and place.source == told.source and place.learner == key
+
+    def _change(self, told: Told) -> bool:
+        """Apply what is no purchase; return False where nothing is known that it could concern."""
+        found, missing, known = self._concerned(told)
+        if told.pending or (told.action == "refund" and not told.full and not told.products):
+            return True
+        made = False
+        if told.action in ("cancel", "refund"):
+            known |= self._end_waiting(told)
+            unnamed = SCOPE[told.source] == "shop" and "NEW" in missing and not self.mapped
+            if missing and told.order is not None and told.who is not None and not unnamed:
+                key = self._learn(told)
+                taken = "refunded" if told.action == "refund" else "cancelled"
+                for product in missing:
+                    self.places.append(
+                        Place(told.source, product, key, told.order, "cancelled", told.at, taken, bare=True)
+                    )
+                made = True
+        for place in found:
+            self._set(place, told)
+        return known or made or bool(found)
+
+    def _concerned(self, told: Told) -> tuple[list[Place], list[str], bool]:
+        if told.place is not None:
+            return [told.place], [], True
+        if told.order is not None:
+            known = [p for p in self.places if p.order == told.order and SCOPE[p.source] == SCOPE[told.source]]
+        else:
+            key = key_of(told)
+            known = [p for p in self.places if p.source == told.source and p.learner == key and p.alive]
+        there = {place.product for place in known}
+        missing = [product for product in told.products if product not in there]
+        found = [place for place in known if not told.products or place.product in told.products]
+        return found, missing, bool(known)
+
+    def _end_waiting(self, told: Told) -> bool:
+        ended = []
+        for waits, line in self.quarantine.items():
+            source, key, product, order = waits
+            if told.place is not None or (told.products and product not in told.products) or order != told.order:
+                continue
+            if source != told.source or (order is None and key != key_of(told)):
+                continue
+            if order is None or line.at <= told.at:
+                ended.append(waits)
+            if order is not None and line.at <= told.at:
+                self.gone[source, order, product] = told.at
+        for waits in ended:
+            del self.quarantine[waits]
+        return bool(ended)
+
+    def _apply_parked(self, told: Told) -> None:
+        if told.order is None:
+            return
+        for early in sorted(self.parked, key=lambda one: one.at):
+            same = early.order == told.order and SCOPE[early.source] == SCOPE[told.source]
+            if same and early.at >= told.at and self._change(early):
+                self.parked.remove(early)
+
+    def _set(self, place: Place, told: Told) -> None:
+        intent = {"resume": "live", "suspend": "suspended"}.get(told.action, "cancelled")
+        taken = {"refund": "refunded", "cancel": "cancelled"}.get(told.action, "")
+        if told.action == "resume" and place.intent != "live" and told.undoes != "all":
+            if place.intent == "suspended" and told.undoes == "refunds":
+                return
+            if place.intent != "suspended" and (place.taken_by == "refunded") is (told.undoes == "holds"):
+                return
+        if place.intent == intent:
+            place.at = max(place.at, told.at) if place.order is not None else place.at
+            place.taken_by = "refunded" if taken == "refunded" else place.taken_by
+            return
+        if not place.alive and (intent == "suspended" or self._replaced(place)):
+            return
+        if place.order is not None and (told.at, ORDER_OF_INTENTS.index(intent)) <= place.weight:
+            return
+        place.intent, place.at, place.taken_by = intent, told.at, taken or place.taken_by
+        place.open = set(place.ends) if intent == "live" and not place.bare else set()
+
+    def _replaced(self, place: Place) -> bool:
+        return place.order is None and any(
+            other.alive and (other.source, other.learner, other.product) == (place.source, place.learner, place.product)
+            for other in self.places
+            if other.order is None
+        )
+
+
+def key_of(told: Told) -> Key:
+    """Return what a person is known by in the namespace of the sender."""
+    assert told.who is not None
+    by, what = ("id", told.who.number) if told.who.number else ("email", told.who.email)
+    return NAMESPACE[told.source], by, what
