@@ -22,7 +22,7 @@ from bridge.intake.stored import event_of
 from bridge.ledger import events, quarantine, replays
 from bridge.ledger.unit import Unit
 
-_KEPT = frozenset({"repeated", "noted", "older"})
+_KEPT = frozenset({"repeated", "confirmed", "noted", "older"})
 """Effects that say nothing new of a registration: what the event did to it first stays on record."""
 
 

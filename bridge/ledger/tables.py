@@ -177,7 +177,7 @@ effect = Table(
     Column("registration_id", Id, ForeignKey("registration.id"), primary_key=True),
     _text(
         "effect"
-    ),  # created | repeated | changed | reopened | revived | moved | cancelled | refunded | ended | suspended | resumed | progressed | older | noted
+    ),  # created | repeated | confirmed | changed | reopened | revived | moved | cancelled | refunded | ended | suspended | resumed | progressed | older | noted | scheduled | lifted
 )
 Index("ix_effect_registration_id", effect.c.registration_id)
 
@@ -452,3 +452,6 @@ operator_action = Table(
     _text("note", ""),
     sqlite_autoincrement=True,
 )
+
+# At the end, because these use what stands above: whoever imports the metadata has all of it.
+from bridge.ledger import scheduled_tables as _scheduled_tables  # noqa: E402, F401
