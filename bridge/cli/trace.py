@@ -78,7 +78,9 @@ def _purchase(purchase: Row) -> Tree:
     following = tree.add("what comes next")
     for step in purchase["next"]:
         following.add(Text(plain(_step(step))))
-    if not purchase["next"]:
+    for change in purchase["scheduled"]:
+        following.add(Text(plain(_scheduled(change))))
+    if not purchase["next"] and not purchase["scheduled"]:
         following.add("nothing: every target holds what is wanted")
     return tree
 
@@ -182,6 +184,14 @@ def _step(step: Row) -> str:
         "leased": "is under way",
     }
     return f"{what} {texts.get(step['state']) or 'is due at ' + plain(step['due_at'])}{why}"
+
+
+def _scheduled(change: Row) -> str:
+    words = {
+        "suspend": "it will be suspended on {} because a payment of its subscription failed (event {}), unless it is paid before",
+        "cancel": "it will be cancelled on {} because its subscription was ended (event {}) and is paid until then",
+    }
+    return words[change["action"]].format(plain(change["at"]), change["event_id"])
 
 
 def _if_changed(step: Row) -> str:

@@ -62,7 +62,8 @@ def story(connection: Connection, what: str, by: By | None = None) -> dict[str, 
         by: which of them it is; None tries all, and several may be found.
 
     Returns:
-        ``purchases`` (one a registration, in order, each with its ``story`` in time order and what comes ``next``),
+        ``purchases`` (one a registration, in order, each with its ``story`` in time order, what is ``scheduled`` and what
+        comes ``next``),
         ``waiting`` (quarantined lines without a registration) and ``events`` (such as led to no registration).
     """
     what = what.strip()
@@ -144,6 +145,11 @@ def _purchase(connection: Connection, registration_id: int) -> dict[str, Any]:
         "quarantine": lines,
         "actions": actions,
         "story": timeline(events, deliveries, lines, actions),
+        "scheduled": ask(
+            connection,
+            "SELECT s.action, s.at, s.event_id, s.occurred_at FROM scheduled_change s WHERE s.registration_id = :id ORDER BY s.at",
+            id=registration_id,
+        ),
         "next": _next(deliveries, {pause["target"]: pause for pause in pauses(connection)}),
     }
 

@@ -21,7 +21,20 @@ MOVES = {
 }
 OVER = {Intent.SUSPENDED: State.SUSPENDED, Intent.EXPIRED: State.EXPIRED, Intent.CANCELLED: State.CANCELLED}
 
-EFFECTS = ("", "created", "repeated", "confirmed", "changed", "revived", "moved", "cancelled", "refunded", "ended", "suspended", "resumed")
+EFFECTS = (
+    "",
+    "created",
+    "repeated",
+    "confirmed",
+    "changed",
+    "revived",
+    "moved",
+    "cancelled",
+    "refunded",
+    "ended",
+    "suspended",
+    "resumed",
+)
 
 
 @pytest.mark.parametrize(("intent", "missing", "leaving", "dead"), COMBINATIONS)
