@@ -43,7 +43,12 @@ class Expiry:
         now = milliseconds(self._clock.now())
         catalogue = self._catalogue()
         # First: what was cancelled to the end of its period is cancelled then, and has not just expired.
-        await self._take_effect(catalogue, now)
+        try:
+            await self._take_effect(catalogue, now)
+        finally:  # a change that can't be brought to effect keeps nobody in whose time is over
+            await self._end(catalogue, now)
+
+    async def _end(self, catalogue: Catalogue, now: int) -> None:
         while (ended := await self._ledger.write(lambda unit: expire(unit, catalogue, now))) == _AT_ONCE:
             log.info("expiry.ended", grants=ended)
         if ended:

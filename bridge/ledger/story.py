@@ -205,8 +205,10 @@ def _actions(
     connection: Connection, own: dict[str, Any], deliveries: Iterable[dict[str, Any]], lines: Iterable[dict[str, Any]]
 ) -> list[dict[str, Any]]:
     # An action's subject is what the operator named: ids with commas, or a target.
+    letters = {str(row["delivery_id"]) for row in deliveries}
     subjects = {
-        "requeue": {str(row["delivery_id"]) for row in deliveries},
+        "requeue": letters,
+        "dismiss": letters,
         "release": {str(row["quarantine_id"]) for row in lines},
     }
     targets = {row["target"] for row in deliveries}

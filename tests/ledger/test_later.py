@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from itertools import permutations
 
 import pytest
 from sqlalchemy import text
 
-from bridge.contract.command import Action, EnrollmentCommand, Options, Order
+from bridge.actions import Actions
+from bridge.contract.command import Action, EnrollmentCommand, Learner, Options, Order
+from bridge.contract.outbound import Refused
 from bridge.intake import due
-from bridge.kit.clock import milliseconds
-from tests.ledger.rig import BOB, PAY, World, at, buy, cancel, refund
+from bridge.kit.clock import SetClock, milliseconds
+from tests.ledger.rig import BOB, CRM, LMS, PAY, World, at, buy, cancel, refund, with_targets
 
 DAY = 1440  # minutes; the world's present is minute 10 000, nearly day 7
 SUB = Order(subscription_id="sub-1")
@@ -220,6 +223,43 @@ async def test_what_is_due_is_found_by_an_index(world: World):
     )
     plan = await world.ledger.read(lambda connection: connection.execute(text(statement)).all())
     assert any("ix_scheduled_change_at" in str(row) for row in plan)
+
+
+async def test_of_two_bridges_one_brings_it_to_effect_and_a_payment_meanwhile_counts(pair: tuple[World, World]):
+    """Both run the job while the payments come in: whoever paid is in, suspended for a moment or not at all."""
+    people = [Learner(remote_user_id=f"p{n}", email=f"p{n}@example.org") for n in range(12)]
+    for n, who in enumerate(people):
+        await pair[0].ids(buy("INTRO", order=f"o-{n}", who=who))
+        about = {"business_key": f"o-{n}"}
+        await pair[0].accept(cancel(action=Action.SUSPEND, minute=DAY, effective_at=at(11 * DAY), **about))
+    pays = [
+        pair[n % 2].accept(cancel(action=Action.RESUME, minute=2 * DAY, business_key=f"o-{n}", continues=True))
+        for n in range(0, 12, 2)
+    ]
+    counts = await asyncio.gather(*(pass_to(world, 11 * DAY) for world in pair), *pays)
+    assert counts[0] <= 12
+    await pass_to(pair[1], 11 * DAY)
+    assert await pair[0].wanted() == {f"id:shop:p{n}": int(n % 2 == 0) for n in range(12)}
+    assert await pair[0].one("SELECT count(*) FROM scheduled_change") == 0
+
+
+async def test_a_dismissed_dead_letter_counts_as_what_was_wanted(world: World):
+    """Wanted it is held, not wanted it is not; and the work of the CRM that waited for it opens."""
+    world.catalogue = with_targets(LMS, CRM)
+    [registration] = await world.ids(buy("INTRO", order="o-1"))
+    actions = Actions(world.ledger, lambda: world.catalogue, SetClock(at(10_001)))
+    for state, held in (("active", "yes"), ("cancelled", "no")):
+        await world.deliver("lms", Refused("no", "mend it"))
+        assert await world.state(registration) == "failed"
+        letter = await world.one("SELECT id FROM delivery WHERE state = 'dead'")
+        assert ("email:ada@example.org", "waiting") in await world.outbox("crm")
+        await actions.act("dismiss", {"ids": [letter], "why": "by hand"}, "ada")
+        assert await actions.act("dismiss", {"ids": [letter], "why": "by hand"}, "ada") == []
+        assert await world.state(registration) == state
+        assert await world.one('SELECT held FROM "right"') == held
+        assert ("email:ada@example.org", "open") in await world.outbox("crm")
+        world.now += 60_000
+        await world.accept(cancel(business_key="o-1", minute=5))
 
 
 HOLDS = [
