@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -11,7 +13,10 @@ import pytest
 
 from bridge.contract.command import Action, EnrollmentCommand
 from bridge.contract.inbound import InboundEvent
+from bridge.intake import due
+from bridge.kit.clock import milliseconds
 from bridge.registry import adapter_class
+from tests.connectors.inbound.sellers_rig import shop
 
 RECEIVED = datetime(2026, 11, 22, 10, tzinfo=UTC)
 SECONDS = 1_793_000_000
@@ -147,3 +152,61 @@ def test_a_grace_beyond_the_calendar_is_no_fault() -> None:
     (found,) = meaning("chargebee", posted(orjson.dumps(FAILED["chargebee"][1])), payment_grace="9999999d")
     assert found.effective_at is not None
     assert found.effective_at.year == 9999
+
+
+def invoice(name: str, paid_at: int, days: int) -> dict[str, Any]:
+    """What Stripe tells of a paid period."""
+    line = {
+        "id": f"il_{name}",
+        "amount": 4900,
+        "price": {"id": "price_A"},
+        "subscription": "sub-1",
+        "period": {"start": paid_at, "end": paid_at + days * 86_400},
+    }
+    thing = {
+        "id": f"in_{name}",
+        "status": "paid",
+        "customer_email": "ada@example.org",
+        "currency": "eur",
+        "amount_paid": 4900,
+        "payment_intent": f"pi_{name}",
+        "subscription": "sub-1",
+        "status_transitions": {"paid_at": paid_at},
+        "lines": {"data": [line]},
+    }
+    return {"id": f"evt_{name}", "type": "invoice.paid", "created": paid_at, "data": {"object": thing}}
+
+
+@pytest.mark.parametrize(("paid", "wanted"), [(True, "live"), (False, "suspended")])
+async def test_a_yearly_subscription_whose_renewal_fails(tmp_path: Path, *, paid: bool, wanted: str) -> None:
+    """Suspended when the grace is over, unless it is paid before; a payment afterwards is a period of its own."""
+    now = int(RECEIVED.timestamp())
+    settings = {"adapter": "stripe", **SECRETS["stripe"], "payment_grace": "1d", "period_grace": "30d"}
+    stripe = adapter_class("stripe")
+    failed = {**FAILED["stripe"][1], "id": "evt_failed", "created": now - 3600}
+    async with shop(tmp_path, stripe(stripe.Settings(**settings)), "price_A") as world:
+        first = posted(orjson.dumps(invoice("1", now - 365 * 86_400, 365)))
+        second = posted(orjson.dumps(invoice("2", now - 60, 365)))
+        await world.receive(first, posted(orjson.dumps(failed)), *([second] if paid else []))
+        later = milliseconds(RECEIVED + timedelta(days=1))
+        await world.world.ledger.write(lambda unit: due.take_effect(unit, world.world.catalogue, later, 200))
+        assert (await world.intents())[0] == wanted
+        if not paid:
+            await world.receive(second)
+        assert (await world.intents())[1] == "live"
+        assert set((await world.world.wanted("school")).values()) == {1}
+
+
+def test_a_cancelled_subscription_of_braintree_is_paid_through_a_day() -> None:
+    """It ends with that day, and a notice without the day ends it with the period that was charged last."""
+    found = adapter_class("braintree")
+    given = {"adapter": "braintree", "public_key": "k", "private_key": "p"}
+    day = "<paid-through-date type='date'>2026-12-24</paid-through-date>"
+    for told, until in ((day, datetime(2026, 12, 25, tzinfo=UTC)), ("", None)):
+        xml = (
+            "<notification><kind>subscription_canceled</kind><timestamp>2026-11-22T09:00:00Z</timestamp>"
+            f"<subject><subscription><id>sub-1</id>{told}</subscription></subject></notification>"
+        )
+        form = urlencode({"bt_payload": base64.b64encode(xml.encode()).decode(), "bt_signature": "k|x"}).encode()
+        (command,) = found(found.Settings(**given)).normalise(posted(form, "application/x-www-form-urlencoded"))
+        assert (command.action, command.effective_at, command.at_period_end) == (Action.CANCEL, until, True)
