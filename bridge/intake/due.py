@@ -11,7 +11,7 @@ from bridge.intake.plan import CommandPlan
 from bridge.intake.result import Entry, Result, of_kept
 from bridge.kit.clock import moment
 from bridge.ledger import events, registrations, scheduled
-from bridge.ledger.states import Intent
+from bridge.ledger.states import Intent, outlasts_hold
 from bridge.ledger.unit import Unit
 
 _INTENTS = {"suspend": Intent.SUSPENDED, "cancel": Intent.CANCELLED}
@@ -36,8 +36,10 @@ def take_effect(unit: Unit, catalogue: Catalogue, now: int, limit: int) -> int:
 def _take_effect(unit: Unit, catalogue: Catalogue, one: Any, row: Any, now: int) -> None:
     intent, kept = _INTENTS[one.action], Intent(row.intent)
     dated = row.business_key is not None
-    counts = kept.alive and kept is not intent
-    if not counts or not registrations.wins(kept, row.occurred_at, intent, one.occurred_at, dated=dated):
+    counts = registrations.wins(kept, row.occurred_at, intent, one.occurred_at, dated=dated)
+    # The end of a dispute says nothing of what was to come: a payment that does has taken it away already.
+    counts = counts or outlasts_hold(kept, events.shaped_last(unit, row.id))
+    if not kept.alive or kept is intent or not counts:
         events.record_effects(unit, [(one.event_id, row.id, "older")])
         return
     change.take_effect(unit, _entry(catalogue, one, row, now), [row], intent, one.occurred_at)

@@ -26,21 +26,29 @@ def put_off(unit: Unit, entry: Entry, effects: Sequence[tuple[Any, str]], *, wid
     if command.action not in (Action.SUSPEND, Action.CANCEL) or not (command.effective_at or command.at_period_end):
         return list(effects)
     at = milliseconds(command.occurred_at)
-    paid_since = _paid_since(effects, at)
+    if command.action is Action.SUSPEND:
+        effects = _of_failure(effects, at)
     rows: dict[int, ScheduledRow] = {}
     found: list[tuple[Any, str]] = []
     for row, effect in effects:
         takes_effect = _takes_effect(row, command) if effect in _TAKEN_EFFECT else None
-        if effect in _TAKEN_EFFECT and command.effective_at and paid_since and command.action is Action.SUSPEND:
-            found.append((row, "older"))
-        elif takes_effect is None or takes_effect <= entry.member.now:
+        if takes_effect is None or takes_effect <= entry.member.now:
             found.append((row, effect))
-        else:
-            then = "ended" if effect == "cancelled" and wide else effect
-            rows[row.id] = ScheduledRow(row.id, command.action.value, takes_effect, then, at, entry.event_id)
-            found.append((row, "scheduled"))
+            continue
+        then = "ended" if effect == "cancelled" and wide else effect
+        rows[row.id] = ScheduledRow(row.id, command.action.value, takes_effect, then, at, entry.event_id)
+        found.append((row, "scheduled"))
     new = scheduled.add(unit, [rows[i] for i in sorted(rows)])
-    return [(row, "repeated" if row.id in rows.keys() - new else effect) for row, effect in found]
+    # What lies ahead already is noted, and no more: it does not make the registration newer than what is to come.
+    return [(row, "noted" if row.id in rows.keys() - new else effect) for row, effect in found]
+
+
+def _of_failure(effects: Sequence[tuple[Any, str]], at: int) -> list[tuple[Any, str]]:
+    """Return what a failed payment does: nothing where it was paid since, nor where something else suspends already."""
+    overtaken = _paid_since(effects, at)
+    # It is no news of what suspends it now, and must not make that look newer than it is.
+    words = {"repeated": "noted", "suspended": "older" if overtaken else "suspended"}
+    return [(row, words.get(effect, effect)) for row, effect in effects]
 
 
 def _paid_since(effects: Iterable[tuple[Any, str]], at: int) -> bool:

@@ -28,7 +28,7 @@ class Intent(StrEnum):
 
 
 def outlasts_hold(kept: Intent, shaped_last: str) -> bool:
-    """Say whether a refund counts over a state that is newer than it.
+    """Say whether a refund, or a change that was put off, counts over a state that is newer than it.
 
     It does where that state is only a hold (a suspension, a dispute) or the end of one: the money is gone all the same,
     and had the refund come in time, the end of the hold would have given nothing back.

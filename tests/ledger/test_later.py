@@ -14,6 +14,7 @@ from bridge.contract.outbound import Refused
 from bridge.intake import due
 from bridge.kit.clock import SetClock, milliseconds
 from tests.ledger.rig import BOB, CRM, LMS, PAY, World, at, buy, cancel, refund, with_targets
+from tests.ledger.test_replay import once_more
 
 DAY = 1440  # minutes; the world's present is minute 10 000, nearly day 7
 SUB = Order(subscription_id="sub-1")
@@ -85,15 +86,17 @@ async def test_a_payment_that_came_after_the_failure_counts_in_whatever_order_th
 
 async def test_a_payment_that_fails_again_does_not_lengthen_the_grace(world: World):
     """It counts from the first failure."""
-    await world.ids(paid(1, 0))
+    [registration] = await world.ids(paid(1, 0))
     await world.accept(fails(DAY))
     await world.accept(fails(3 * DAY))
+    assert await effects(world, registration) == ["created", "scheduled", "noted"]
     assert await pass_to(world, 11 * DAY) == 1
+    assert await world.state(registration) == "suspended"
 
 
 async def test_a_payment_of_another_subscription_lifts_nothing(world: World):
     """Nor one of the same name at another source."""
-    await world.ids(paid(1, 0))
+    [first] = await world.ids(paid(1, 0))
     await world.accept(fails(DAY))
     other = buy("INTRO", order="x", who=BOB, minute=2 * DAY).model_copy(
         update={"order": Order(subscription_id="sub-2")}
@@ -102,6 +105,7 @@ async def test_a_payment_of_another_subscription_lifts_nothing(world: World):
     same = buy("ETHICS", order="y", who=BOB, minute=2 * DAY).model_copy(update={"order": SUB})
     await world.ids(same, source=PAY)
     assert await pass_to(world, 11 * DAY) == 1
+    assert await world.state(first) == "suspended"
 
 
 async def test_a_payment_that_is_known_by_the_registration_itself_lifts_and_resumes(world: World):
@@ -119,11 +123,24 @@ async def test_a_payment_that_is_known_by_the_registration_itself_lifts_and_resu
 
 
 async def test_a_dispute_that_was_won_lifts_no_failed_payment(world: World):
-    """It says nothing of the payment that is missing."""
-    await world.ids(paid(1, 0))
+    """It says nothing of the payment that is missing, whether the dispute began before or after it."""
+    [registration] = await world.ids(paid(1, 0))
     await world.accept(fails(2 * DAY))
-    await world.accept(cancel(action=Action.RESUME, business_key="period-1", minute=DAY))
+    await world.accept(cancel(action=Action.SUSPEND, business_key="period-1", minute=3 * DAY))
+    await world.accept(cancel(action=Action.RESUME, business_key="period-1", minute=4 * DAY))
+    assert await world.state(registration) == "pending"
     assert await pass_to(world, 12 * DAY) == 1
+    assert await world.state(registration) == "suspended"
+
+
+async def test_a_failure_while_a_dispute_suspends_does_not_outlast_it(world: World):
+    """It is noted; the end of the dispute counts, although it is older than the failure."""
+    [registration] = await world.ids(paid(1, 0))
+    await world.accept(cancel(action=Action.SUSPEND, business_key="period-1", minute=1))
+    await world.accept(fails(3 * DAY))
+    assert await effects(world, registration) == ["created", "suspended", "noted"]
+    await world.accept(cancel(action=Action.RESUME, business_key="period-1", minute=2 * DAY))
+    assert await world.state(registration) == "pending"
 
 
 async def test_a_late_failure_whose_grace_is_over_suspends_at_once(world: World):
@@ -161,13 +178,14 @@ async def test_a_cancelled_subscription_whose_period_nobody_knows_ends_at_once(w
 
 async def test_a_newer_word_moves_the_end_of_a_cancelled_subscription(world: World):
     """An older one does not."""
-    await world.ids(paid(1, 0))
+    [registration] = await world.ids(paid(1, 0))
     await world.accept(cancel(order=SUB, effective_at=at(20 * DAY), minute=2))
     await world.accept(cancel(order=SUB, effective_at=at(30 * DAY), minute=1))
     assert await pass_to(world, 20 * DAY - 1) == 0
     await world.accept(cancel(order=SUB, effective_at=at(25 * DAY), minute=3))
     assert await pass_to(world, 25 * DAY - 1) == 0
     assert await pass_to(world, 25 * DAY) == 1
+    assert await world.state(registration) == "cancelled"
 
 
 async def test_a_refund_does_not_wait_for_the_end_of_the_period(world: World):
@@ -212,6 +230,7 @@ async def test_a_crash_between_taking_and_writing_changes_nothing(world: World):
         await world.ledger.write(crash)
     assert await world.one("SELECT intent FROM registration") == "live"
     assert await pass_to(world, 11 * DAY) == 1
+    assert await world.one("SELECT intent FROM registration") == "suspended"
 
 
 async def test_what_is_due_is_found_by_an_index(world: World):
@@ -260,6 +279,23 @@ async def test_a_dismissed_dead_letter_counts_as_what_was_wanted(world: World):
         assert ("email:ada@example.org", "open") in await world.outbox("crm")
         world.now += 60_000
         await world.accept(cancel(business_key="o-1", minute=5))
+
+
+async def test_a_failure_that_is_replayed_changes_nothing(world: World):
+    """Neither while it lies ahead nor once it was lifted or has taken effect."""
+    [first] = await world.ids(paid(1, 0))
+    reception = await world.accept(fails(DAY))
+
+    async def replayed() -> list[str]:
+        told = await once_more(world, fails(DAY), event_id=reception.event_id, dry_run=False)
+        assert told.became == "unchanged"
+        return await effects(world, first)
+
+    assert await replayed() == ["created", "scheduled"]
+    await world.ids(paid(2, 2 * DAY))
+    assert await replayed() == ["created", "lifted"]
+    await pass_to(world, 30 * DAY)
+    assert await world.state(first) == "pending"
 
 
 HOLDS = [
