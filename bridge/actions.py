@@ -14,7 +14,8 @@ from bridge.contract.inbound import InboundAdapter
 from bridge.contract.mail import MAILER
 from bridge.dispatch.lane import Lane
 from bridge.intake.release import release
-from bridge.intake.replay import prepare, replay
+from bridge.intake.replan import elsewhere
+from bridge.intake.replay import Replayable, prepare, replay
 from bridge.intake.seat_revision import revise
 from bridge.kit.clock import Clock, milliseconds
 from bridge.ledger import lanes, lookups, quarantine, repairs, replays
@@ -44,6 +45,21 @@ class Requeue(BaseModel):
     source: str | None = None
     lookups: bool = False
     every: bool = False
+    dry_run: bool = False
+
+
+class Dismiss(BaseModel):
+    """End dead letters for good: these, settled at their targets by hand.
+
+    Attributes:
+        why: what was done there; kept with the delivery and with the action.
+        dry_run: only say which they are.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    ids: tuple[int, ...] = Field(min_length=1)
+    why: str = Field(min_length=1, max_length=500)
     dry_run: bool = False
 
 
@@ -132,6 +148,7 @@ class Actions:
         self._adapter = adapter
         self._known: dict[str, tuple[type[BaseModel], Callable[[Any, str], Awaitable[Any]]]] = {
             "requeue": (Requeue, self.requeue),
+            "dismiss": (Dismiss, self.dismiss),
             "release": (ReleaseLines, self.release),
             "pause": (LaneSwitch, self.pause),
             "resume": (LaneSwitch, self.resume),
@@ -154,27 +171,45 @@ class Actions:
         return await action(model.model_validate(arguments), _person(operator))
 
     async def requeue(self, wanted: Requeue, operator: str) -> list[dict[str, Any]]:
-        """Open dead letters again; return them."""
+        """Open dead letters again; return them.
+
+        Where the product leads to another course today, its purchase is planned anew instead.
+        """
         if wanted.lookups:
             return await self._requeue_lookups(wanted, operator)
         if not (wanted.ids or wanted.target or wanted.every):
             raise ActionRefused("say which: delivery ids, --target NAME, or --all")
-        now = milliseconds(self._clock.now())
+        now, catalogue = milliseconds(self._clock.now()), self._catalogue()
+
+        def look(unit: Unit) -> tuple[dict[int, int], Sequence[Any]]:
+            moved = elsewhere(unit, repairs.dead_letters(unit, wanted.ids, wanted.target), catalogue)
+            return moved, replays.events(unit, sorted(set(moved.values())), None, None, 0) if moved else ()
+
+        moved, events = await self._ledger.write(look)
+        ready = {row.id: self._prepared(row, catalogue, now) for row in events}
 
         def work(unit: Unit) -> list[dict[str, Any]]:
             found = repairs.dead_letters(unit, wanted.ids, wanted.target)
+            became = _planned_anew(unit, found, moved, ready, dry_run=wanted.dry_run)
+            again = [row for row in found if became.get(row.id, "").startswith("requeued") or row.id not in became]
             if not wanted.dry_run and found:
-                repairs.requeue(unit, found, now)
+                repairs.requeue(unit, again, now)
                 repairs.record(unit, operator, "requeue", ",".join(str(row.id) for row in found)[:500], "", now)
-            return [
-                {
-                    "delivery_id": row.id,
-                    "target": row.target,
-                    "registration_id": row.registration_id,
-                    "why": row.why or "",
-                }
-                for row in found
-            ]
+            return [{**_letter(row), "became": became.get(row.id, "requeued")} for row in found]
+
+        return await self._ledger.write(work)
+
+    async def dismiss(self, wanted: Dismiss, operator: str) -> list[dict[str, Any]]:
+        """End dead letters for good, as settled at the target by hand; return them."""
+        now = milliseconds(self._clock.now())
+
+        def work(unit: Unit) -> list[dict[str, Any]]:
+            found = repairs.dead_letters(unit, wanted.ids, None)
+            if not wanted.dry_run and found:
+                repairs.dismiss(unit, found, wanted.why, now)
+                subject = ",".join(str(row.id) for row in found)[:500]
+                repairs.record(unit, operator, "dismiss", subject, wanted.why, now)
+            return [_letter(row) for row in found]
 
         return await self._ledger.write(work)
 
@@ -251,9 +286,7 @@ class Actions:
         rows = await self._ledger.write(
             lambda unit: replays.events(unit, wanted.ids, wanted.source, wanted.state, _MOST_EVENTS)
         )
-        ready = [
-            prepare(row, catalogue.sources.get(row.source), self._adapter(row.source), catalogue, now) for row in rows
-        ]
+        ready = [self._prepared(row, catalogue, now) for row in rows]
 
         def work(unit: Unit) -> list[dict[str, Any]]:
             done = [replay(unit, one, dry_run=wanted.dry_run) for one in ready]
@@ -296,11 +329,41 @@ class Actions:
         await self._ledger.write(lambda unit: repairs.record(unit, operator, "reload", "", "", now))
         return done
 
+    def _prepared(self, row: Any, catalogue: Catalogue, now: int) -> Replayable:
+        return prepare(row, catalogue.sources.get(row.source), self._adapter(row.source), catalogue, now)
+
     def _check_target(self, name: str) -> None:
         catalogue = self._catalogue()
         known: Sequence[str] = sorted([*catalogue.targets, *([MAILER] if catalogue.mailer is not None else [])])
         if name not in known:
             raise ActionRefused(f"no such target; there are {', '.join(known) or 'none'}")
+
+
+def _letter(row: Any) -> dict[str, Any]:
+    return {
+        "delivery_id": row.id,
+        "target": row.target,
+        "registration_id": row.registration_id,
+        "why": row.why or "",
+    }
+
+
+def _planned_anew(
+    unit: Unit, found: Sequence[Any], moved: Mapping[int, int], ready: Mapping[int, Replayable], *, dry_run: bool
+) -> dict[int, str]:
+    """Plan the purchases of these dead letters anew that lead elsewhere today; say what became of each."""
+    wanted = {row.id: moved[row.id] for row in found if moved.get(row.id) in ready}
+    done = {event_id: replay(unit, ready[event_id], dry_run=dry_run) for event_id in sorted(set(wanted.values()))}
+    became = {}
+    for delivery_id, event_id in wanted.items():
+        one = done[event_id]
+        if one.became == "replayed" and one.lookups:
+            became[delivery_id] = f"planned anew once the sender has told of event {event_id} again"
+        elif one.became == "replayed":
+            became[delivery_id] = f"planned anew from event {event_id}"
+        else:
+            became[delivery_id] = f"requeued for the former course: event {event_id} {one.note or 'gives no other'}"
+    return became
 
 
 def _person(operator: str) -> str:

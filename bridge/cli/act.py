@@ -59,6 +59,7 @@ def requeue(
         "target": "target",
         "registration_id": "registration",
         "why": "why it was dead",
+        "became": "becomes" if dry_run else "became",
     }
     _told(
         done,
@@ -70,6 +71,29 @@ def requeue(
         _missing(ids, done, "delivery_id"),
         "delivery {} is not a dead letter" + (f" of target {target}" if target else ""),
     )
+
+
+def dismiss(
+    ids: Annotated[list[int], typer.Argument(metavar="ID", show_default=False)],
+    *,
+    config: ConfigPath = CONFIG,
+    why: Annotated[str, typer.Option("--why", help="What was done at the target instead; kept with the delivery.")],
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """End dead letters for good: somebody has done at the target by hand what they ask for."""
+    if not why.strip():
+        raise typer.BadParameter("--why says what was done at the target instead")
+    done = act(settings_of(config), "dismiss", {"ids": ids, "why": why.strip()[:500], "dry_run": dry_run})
+    columns = {
+        "delivery_id": "delivery",
+        "target": "target",
+        "registration_id": "registration",
+        "why": "why it was dead",
+    }
+    said = _count(done, "dead letter", "dismissed", dry_run=dry_run) if done else "nothing to dismiss"
+    _told(done, columns, said, as_json=as_json)
+    _stop_at(_missing(ids, done, "delivery_id"), "delivery {} is not a dead letter")
 
 
 def _requeue_lookups(

@@ -84,7 +84,9 @@ def _purchase(purchase: Row) -> Tree:
     following = tree.add("what comes next")
     for step in purchase["next"]:
         following.add(Text(plain(_step(step))))
-    if not purchase["next"]:
+    for change in purchase["scheduled"]:
+        following.add(Text(plain(_scheduled(change))))
+    if not purchase["next"] and not purchase["scheduled"]:
         following.add("nothing: every target holds what is wanted")
     return tree
 
@@ -186,7 +188,7 @@ def _step(step: Row) -> str:
     why = f": {step['why'].rstrip('.')}" if step["why"] else ""
     if step["state"] == "dead":
         remedy = f" {step['remedy']}" if step["remedy"] else ""
-        return f"{what} is a dead letter{why}.{remedy} Then: bridge requeue {step['delivery_id']}{_if_changed(step)}"
+        return f"{what} is a dead letter{why}.{remedy} Then: bridge requeue {step['delivery_id']}{_RELOADED}"
     if step["paused_by"] and step["state"] != "leased":
         reason = f": {step['paused_why']}" if step["paused_why"] else ""
         remedy = f" {step['paused_remedy']}" if step["paused_remedy"] else ""
@@ -199,13 +201,12 @@ def _step(step: Row) -> str:
     return f"{what} {texts.get(step['state']) or 'is due at ' + plain(step['due_at'])}{why}"
 
 
-def _if_changed(step: Row) -> str:
-    """Say what a change of the file needs: a right stays at the course that its purchase was planned for."""
-    if step["kind"] != "right":
-        return _RELOADED
-    return (
-        f"; after a change of [courses.*] or [[products]] instead: bridge reload, then bridge replay {step['event_id']}"
-    )
+def _scheduled(change: Row) -> str:
+    words = {
+        "suspend": "it will be suspended on {} because a payment of its subscription failed (event {}), unless it is paid before",
+        "cancel": "it will be cancelled on {} because its subscription was ended (event {}) and is paid until then",
+    }
+    return words[change["action"]].format(plain(change["at"]), change["event_id"])
 
 
 def _line(line: Row) -> str:

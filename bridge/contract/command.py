@@ -200,6 +200,11 @@ class EnrollmentCommand(Frozen):
             that failed, and nothing else), or ``all``.
         paid: False for a purchase that is told of before it is paid: it is kept, suspended, and gives nothing until a
             resume or a paid one comes. What is known of it already stays as it is.
+        effective_at: of a suspend or a cancel, when it takes effect; None is at once. A suspend that is to come is lifted by
+            the next payment of the subscription.
+        at_period_end: of the cancel of a subscription whose last period is paid: without ``effective_at`` each registration
+            ends where the end of its period was told (``options.expires_at`` of its purchase); at once where none was.
+        continues: of a resume, that the subscription goes on or is paid: what was to take effect later does not.
     """
 
     action: Action
@@ -209,6 +214,9 @@ class EnrollmentCommand(Frozen):
     livemode: bool = True
     paid: bool = True
     undoes: Literal["holds", "refunds", "all"] = "holds"
+    effective_at: Moment | None = None
+    at_period_end: bool = False
+    continues: bool = False
     learner: Learner | None = None
     buyer: Learner | None = None
     items: tuple[Item, ...] = ()

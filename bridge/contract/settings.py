@@ -118,6 +118,29 @@ class MarksTestOrders(SourceSettings):
     test_mode: bool = False
 
 
+_PAYMENT_GRACE = timedelta(days=7)
+
+
+class TellsFailedPayments(SourceSettings):
+    """What a source takes whose sender tells that a payment of a subscription failed.
+
+    Attributes:
+        payment_grace: how long a failed payment of a subscription leaves access as it is, so that a later try finds it;
+            then the registration is suspended. Default: period_grace where the source has that, else 7d.
+    """
+
+    payment_grace: Duration | None = None
+
+    @property
+    def failed_payment_grace(self) -> timedelta:
+        """The grace in force."""
+        if self.payment_grace is not None:
+            return self.payment_grace
+        # Whoever gave late renewals more time did not mean failed ones to have less.
+        found: timedelta = getattr(self, "period_grace", _PAYMENT_GRACE)
+        return found
+
+
 class CallsOut(SourceSettings):
     """What a source takes whose adapter asks the sender.
 

@@ -10,7 +10,7 @@ import orjson
 from bridge.contract.catalogue import TargetEntry
 from bridge.contract.command import Action, EnrollmentCommand, Item, Options
 from bridge.contract.inbound import AcceptedLine
-from bridge.intake import early, learning, notices, seats
+from bridge.intake import early, later, learning, notices, seats
 from bridge.intake import people as persons
 from bridge.intake.result import Entry
 from bridge.kit.clock import milliseconds
@@ -20,7 +20,7 @@ from bridge.ledger.addresses import move_person
 from bridge.ledger.learners import Known
 from bridge.ledger.outbox import right_delivery
 from bridge.ledger.rights import Touched
-from bridge.ledger.states import Intent
+from bridge.ledger.states import Intent, outlasts_hold
 from bridge.ledger.unit import Unit
 
 _INTENTS = {
@@ -179,6 +179,7 @@ def _set(unit: Unit, entry: Entry, found: Sequence[Any], intent: Intent) -> None
     effects = [
         (row, "older" if _stays(unit, row, command, wide=wide) else _effect(unit, entry, row, intent)) for row in found
     ]
+    effects = later.put_off(unit, entry, effects, wide=wide)
     changes = [row for row, effect in effects if effect in _EFFECTS.values()]
     follow = seats.carried(unit, entry, changes, intent) if changes else []
     known = {row.id for row in found}
@@ -190,14 +191,32 @@ def _set(unit: Unit, entry: Entry, found: Sequence[Any], intent: Intent) -> None
     ids = {row.id for row in changes}
     explained = [row for row, effect in effects if effect in _TAKEN and row.id not in ids]
     options = {row.id: _options(row, entry.plan.command) for row in changes}
-    registrations.set_intents(unit, [(row.id, intent, at, options[row.id]) for row in changes], now)
+    # A refund that counts although a hold is newer does not make the registration older than that.
+    moments = {row.id: at if row.business_key is None else max(at, row.occurred_at) for row in changes}
+    registrations.set_intents(unit, [(row.id, intent, moments[row.id], options[row.id]) for row in changes], now)
     confirmed = [row.id for row, effect in effects if effect == "repeated" and row.business_key is not None]
     registrations.advance(unit, [(i, at) for i in confirmed])
+    if intent is Intent.LIVE and command.undoes == "holds":
+        effects = [(row, "confirmed" if row.id in confirmed else effect) for row, effect in effects]
     _move_rights(unit, entry, changes, intent)
     _tell_contacts(unit, entry, explained)
     outbox.open_waiting(unit, registrations.derive_states(unit, [row.id for row in explained], now), now)
     events.record_effects(unit, [(entry.event_id, row.id, effect) for row, effect in effects])
+    if intent is Intent.LIVE and (wide or command.continues):
+        later.lift(unit, [(row.id, at) for row in found])
     _answer(unit, entry, found, repeat=not changes)
+
+
+def take_effect(unit: Unit, entry: Entry, rows: Sequence[Any], intent: Intent, at: int) -> None:
+    """Let an intent that was scheduled stand from now on; ``at`` is when it was said at the sender, in milliseconds."""
+    follow = seats.carried(unit, entry, rows, intent)
+    events.record_effects(unit, [(entry.event_id, row.id, _EFFECTS[intent]) for row in follow])
+    rows = [*rows, *follow]
+    moments = {row.id: at if row.business_key is None else max(at, row.occurred_at) for row in rows}
+    registrations.set_intents(
+        unit, [(row.id, intent, moments[row.id], str(row.options)) for row in rows], entry.member.now
+    )
+    _move_rights(unit, entry, rows, intent)
 
 
 def _stays(unit: Unit, row: Any, command: EnrollmentCommand, *, wide: bool) -> bool:
@@ -223,7 +242,9 @@ def _effect(unit: Unit, entry: Entry, row: Any, intent: Intent) -> str:
         return "older"
     if not kept.alive and intent is Intent.SUSPENDED:
         return "older"  # nothing is left to suspend
-    if not registrations.wins(kept, row.occurred_at, intent, at, dated=row.business_key is not None):
+    if not registrations.wins(kept, row.occurred_at, intent, at, dated=row.business_key is not None) and not (
+        entry.plan.command.action is Action.REFUND and outlasts_hold(kept, events.shaped_last(unit, row.id))
+    ):
         return "older"
     if not kept.alive and intent is Intent.LIVE and registrations.replaced(unit, row):
         return "older"  # bought again since; that purchase stands for the place now

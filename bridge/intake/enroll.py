@@ -9,7 +9,7 @@ import orjson
 
 from bridge.contract.command import EnrollmentCommand, Item, Learner, Options, email_key
 from bridge.contract.inbound import AcceptedLine
-from bridge.intake import notices
+from bridge.intake import later, notices
 from bridge.intake import people as persons
 from bridge.intake.plan import CommandPlan, LinePlan, line_of
 from bridge.intake.result import Entry, Member
@@ -87,6 +87,7 @@ def apply(unit: Unit, wave: Sequence[Entry]) -> list[Line]:
         if person.changed:
             persons.follow(unit, [person], entry.member.targets, entry.event_id, now)
     lines = _opened(unit, wave, known, now)
+    later.paid(unit, [line.row for line in lines if line.entry.plan.command.paid])
     _renew(unit, lines, now)
     judged = _give(unit, [line for line in lines if line.gives], now)
     judged |= _remember(unit, [line for line in lines if line.withheld], now)

@@ -23,6 +23,8 @@ def keep(unit: Unit, entry: Entry) -> None:
     keys = list(_keys(command))
     if command.action not in _MAY_WAIT or not keys or (command.refund is not None and command.refund.pending):
         return
+    if command.action is Action.SUSPEND and command.effective_at is not None:
+        return  # the first payment of a subscription has failed: nothing was bought yet that could be suspended
     if member.source.joined:  # the source of the purchase names its products and lines in another way
         lines = {plan.item: plan.line for plan in entry.plan.lines}
         items = tuple(item.model_copy(update={"line": lines.get(item, item.line)}) for item in command.items)

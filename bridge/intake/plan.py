@@ -106,6 +106,15 @@ def _seats(product: ProductEntry, item: Item) -> int:
     return {"first": item.quantity - 1, "links": item.quantity, "none": 0}[product.seats]
 
 
+def leads_to(source: str, remote_product_id: str, target: str, catalogue: Catalogue) -> frozenset[str] | None:
+    """Return the courses at a target that a product leads to today, by their keys; None where today's mapping can't say."""
+    product, entry = catalogue.products.get((source, remote_product_id)), catalogue.targets.get(target)
+    if product is None or product.ignore or entry is None:
+        return None
+    tables = [table for key in product.courses if (table := catalogue.courses[key].tables.get(target)) is not None]
+    return frozenset(_right(entry, table, remote_product_id).course_key for table in tables)
+
+
 def line_of(command: EnrollmentCommand, item: Item) -> str:
     """Return what tells an order line from the others: the sender's reference, else, within an order, its product."""
     return item.line or ("" if command.business_key is None else item.remote_product_id)

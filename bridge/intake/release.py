@@ -49,16 +49,10 @@ def release(
     if not plans.lines:
         unmapped = "the product is still not mapped, or was not when the bridge started"
         return _with(found, note="the product is ignored now" if plans.ignored else unmapped)
-    if (newer := _newer(unit, row, source, command)) is not None:
-        note = f"registration {newer} came of a newer event"
+    if (beside := _pointless(unit, row, source, command)) is not None:
         if not dry_run:
-            quarantine.end(unit, row.id, "superseded", newer, note, now)
-        return _with(found, became="superseded", registration_id=newer, note=note)
-    if row.business_key and quarantine.taken_back(unit, row):
-        note = "its order was taken back after this"
-        if not dry_run:
-            quarantine.end(unit, row.id, "superseded", None, note, now)
-        return _with(found, became="superseded", note=note)
+            quarantine.end(unit, row.id, "superseded", *beside, now)
+        return _with(found, became="superseded", registration_id=beside[0], note=beside[1])
     if dry_run:
         return _with(found, became="released", note="would be released")
     result = Result(event_id=row.event_id)
@@ -77,6 +71,15 @@ def _seats_decided(unit: Unit, row: Any, now: int, *, dry_run: bool) -> Release:
     if not dry_run:
         quarantine.end(unit, row.id, "released", row.registration_id, note, now)
     return Release(row.id, row.source, row.remote_product_id, "released", row.registration_id, note)
+
+
+def _pointless(unit: Unit, row: Any, source: SourceEntry, command: EnrollmentCommand) -> tuple[int | None, str] | None:
+    """Return why nothing is to come of a line any more, and the registration that stands for it; None where it counts."""
+    if (newer := _newer(unit, row, source, command)) is not None:
+        return newer, f"registration {newer} came of a newer event"
+    if row.business_key and quarantine.taken_back(unit, row):
+        return None, "its order was taken back after this"
+    return None
 
 
 def _newer(unit: Unit, row: Any, source: SourceEntry, command: EnrollmentCommand) -> int | None:

@@ -25,7 +25,7 @@ from bridge.ledger.unit import Unit
 CLAIM = "claim"
 """What stands for the adapter where an event is about one seat: it was claimed, or an operator took it back."""
 
-_KEPT = frozenset({"repeated", "noted", "older"})
+_KEPT = frozenset({"repeated", "confirmed", "noted", "older"})
 """Effects that say nothing new of a registration: what the event did to it first stays on record."""
 
 

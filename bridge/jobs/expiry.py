@@ -1,4 +1,7 @@
-"""Ends access whose time is over: course by course, and the registration when nothing of it is left."""
+"""What time brings: changes that were put off take effect, and access whose time is over ends.
+
+That is course by course, and the registration when nothing of it is left.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import orjson
 import structlog
 
 from bridge.contract.catalogue import Catalogue
-from bridge.intake import people
+from bridge.intake import due, people
 from bridge.kit.clock import Clock, milliseconds
 from bridge.ledger import ageing, learners, outbox, registrations, rights
 from bridge.ledger.learners import Known
@@ -23,7 +26,7 @@ _AT_ONCE = 200
 
 
 class Expiry:
-    """Looks for grants that ended, oldest first, a few hundred in one transaction."""
+    """Looks for changes that are due and for grants that ended, oldest first, a few hundred in one transaction."""
 
     def __init__(self, ledger: Ledger, catalogue: Callable[[], Catalogue], clock: Clock) -> None:
         """Work on ``ledger``; today's catalogue says which CRM targets are told."""
@@ -32,17 +35,31 @@ class Expiry:
         self._clock = clock
 
     async def run(self) -> None:
-        """End what is over. Running it twice, or on two machines, ends nothing twice.
+        """Bring to effect what is due and end what is over. Running it twice, or on two machines, does nothing twice.
 
         Raises:
             LedgerError: the ledger can't take it now; the next run does it.
         """
         now = milliseconds(self._clock.now())
         catalogue = self._catalogue()
+        # First: what was cancelled to the end of its period is cancelled then, and has not just expired.
+        try:
+            await self._take_effect(catalogue, now)
+        finally:  # a change that can't be brought to effect keeps nobody in whose time is over
+            await self._end(catalogue, now)
+
+    async def _end(self, catalogue: Catalogue, now: int) -> None:
         while (ended := await self._ledger.write(lambda unit: expire(unit, catalogue, now))) == _AT_ONCE:
             log.info("expiry.ended", grants=ended)
         if ended:
             log.info("expiry.ended", grants=ended)
+
+    async def _take_effect(self, catalogue: Catalogue, now: int) -> None:
+        changes = _AT_ONCE
+        while changes == _AT_ONCE:
+            changes = await self._ledger.write(lambda unit: due.take_effect(unit, catalogue, now, _AT_ONCE))
+            if changes:
+                log.info("expiry.took_effect", changes=changes)
 
 
 def expire(unit: Unit, catalogue: Catalogue, now: int) -> int:

@@ -50,6 +50,8 @@ _COLUMNS = {
 _ORIGINAL = "SELECT id FROM event WHERE source = :source AND event_key = :event_key"
 _EFFECT_COLUMNS = {"event_id": "int", "registration_id": "int", "effect": "text"}
 _LATEST_EFFECT = "ON CONFLICT (event_id, registration_id) DO UPDATE SET effect = excluded.effect"
+_IDLE = "('noted', 'older', 'progressed', 'scheduled', 'lifted')"
+"""Effects that change nothing of a registration, or not yet."""
 
 
 def body_text(body: bytes) -> tuple[str, str]:
@@ -107,12 +109,20 @@ def taken_back(unit: Unit, registration_id: int) -> str:
 def shaped_since(unit: Unit, registration_id: int, event_id: int) -> bool:
     """Say whether an event that was kept after this one had a part in what a registration is."""
     rows = unit.rows(
-        "SELECT 1 FROM effect WHERE registration_id = :id AND event_id > :event_id"
-        " AND effect NOT IN ('noted', 'older', 'progressed') LIMIT 1",
+        f"SELECT 1 FROM effect WHERE registration_id = :id AND event_id > :event_id AND effect NOT IN {_IDLE} LIMIT 1",
         id=registration_id,
         event_id=event_id,
     )
     return bool(rows)
+
+
+def shaped_last(unit: Unit, registration_id: int) -> str:
+    """Return the effect of the event that was kept last of those that had a part in what a registration is, or nothing."""
+    rows = unit.rows(
+        f"SELECT effect FROM effect WHERE registration_id = :id AND effect NOT IN {_IDLE} ORDER BY event_id DESC LIMIT 1",
+        id=registration_id,
+    )
+    return str(rows[0].effect) if rows else ""
 
 
 def registrations_of(unit: Unit, event_id: int) -> Sequence[Any]:

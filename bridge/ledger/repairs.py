@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from bridge.ledger import claims
+from bridge.ledger import claims, rights
 from bridge.ledger.unit import Unit
+
+_AS_WANTED = """
+UPDATE "right" SET held = (CASE WHEN "right".wanted = 1 THEN 'yes' ELSE 'no' END), held_as = '', held_at = :now, updated_at = :now
+FROM {rows} WHERE "right".id = r.id
+"""
 
 
 def dead_letters(unit: Unit, ids: Sequence[int], target: str | None) -> list[Any]:
@@ -17,6 +22,42 @@ def dead_letters(unit: Unit, ids: Sequence[int], target: str | None) -> list[Any
         every=int(target is None),
     )
     return [row for row in rows if not ids or row.id in set(ids)]
+
+
+def planned(unit: Unit, deliveries: Sequence[Any]) -> list[Any]:
+    """Return for what purchase the wanted rights of these deliveries stand.
+
+    Each as delivery id, target, course key, and the registration's source, product and first event.
+    """
+    return list(
+        unit.each(
+            "SELECT d.id, w.target, w.course_key, g.source, g.remote_product_id, g.event_id FROM {rows}"
+            ' JOIN delivery d ON d.id = r.id JOIN "right" w ON w.id = d.right_id AND w.wanted = 1'
+            " JOIN registration g ON g.id = d.registration_id ORDER BY d.id",
+            {"id": "int"},
+            [{"id": row.id} for row in deliveries],
+        )
+    )
+
+
+def dismiss(unit: Unit, deliveries: Sequence[Any], why: str, now: int) -> None:
+    """End dead letters for good: somebody has brought about at the target what is wanted there.
+
+    The registrations behind them are judged anew, and the CRM work that waited for them opens. Idempotent.
+    """
+    behind = [row.right_id for row in deliveries if row.right_id is not None]
+    rights.hold(unit, behind)
+    ended = unit.each(
+        "UPDATE delivery SET state = 'done', outcome = 'dismissed', why = :why, remedy = NULL, updated_at = :now"
+        " FROM {rows} WHERE delivery.id = r.id AND delivery.state = 'dead' RETURNING delivery.right_id",
+        {"id": "int"},
+        [{"id": row.id} for row in deliveries],
+        why=why,
+        now=now,
+    )
+    settled = [{"id": row.right_id} for row in ended if row.right_id is not None]
+    unit.each(_AS_WANTED, {"id": "int"}, settled, now=now)
+    claims.derive_after(unit, [row["id"] for row in settled], now)
 
 
 def requeue(unit: Unit, deliveries: Sequence[Any], now: int) -> None:

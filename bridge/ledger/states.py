@@ -27,6 +27,19 @@ class Intent(StrEnum):
         return self in (Intent.LIVE, Intent.SUSPENDED)
 
 
+def outlasts_hold(kept: Intent, shaped_last: str) -> bool:
+    """Say whether a refund, or a change that was put off, counts over a state that is newer than it.
+
+    It does where that state is only a hold (a suspension, a dispute) or the end of one: the money is gone all the same,
+    and had the refund come in time, the end of the hold would have given nothing back.
+
+    Args:
+        kept: what stands.
+        shaped_last: the effect of the event that last shaped the registration.
+    """
+    return shaped_last in {Intent.SUSPENDED: ("suspended",), Intent.LIVE: ("resumed", "confirmed")}.get(kept, ())
+
+
 class State(StrEnum):
     """What has become of a registration."""
 

@@ -63,7 +63,8 @@ def story(connection: Connection, what: str, by: By | None = None) -> dict[str, 
         by: which of them it is; None tries all, and several may be found.
 
     Returns:
-        ``purchases`` (one a registration, in order, each with its ``story`` in time order and what comes ``next``),
+        ``purchases`` (one a registration, in order, each with its ``story`` in time order, what is ``scheduled`` and what
+        comes ``next``),
         ``waiting`` (quarantined lines without a registration) and ``events`` (such as led to no registration).
     """
     what = what.strip()
@@ -147,6 +148,11 @@ def _purchase(connection: Connection, registration_id: int) -> dict[str, Any]:
         "claimed_from": seats.claimed_from(connection, registration_id),
         "actions": actions,
         "story": timeline(events, deliveries, lines, actions),
+        "scheduled": ask(
+            connection,
+            "SELECT s.action, s.at, s.event_id, s.occurred_at FROM scheduled_change s WHERE s.registration_id = :id ORDER BY s.at",
+            id=registration_id,
+        ),
         "next": _next(deliveries, {pause["target"]: pause for pause in pauses(connection)}),
     }
 
@@ -208,8 +214,10 @@ def _actions(
     connection: Connection, own: dict[str, Any], deliveries: Iterable[dict[str, Any]], lines: Iterable[dict[str, Any]]
 ) -> list[dict[str, Any]]:
     # An action's subject is what the operator named: ids with commas, or a target.
+    letters = {str(row["delivery_id"]) for row in deliveries}
     subjects = {
-        "requeue": {str(row["delivery_id"]) for row in deliveries},
+        "requeue": letters,
+        "dismiss": letters,
         "release": {str(row["quarantine_id"]) for row in lines},
         "seats": {str(own["registration_id"])},
     }

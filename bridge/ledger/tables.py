@@ -177,7 +177,7 @@ effect = Table(
     Column("registration_id", Id, ForeignKey("registration.id"), primary_key=True),
     _text(
         "effect"
-    ),  # created | repeated | changed | reopened | revived | moved | cancelled | refunded | ended | suspended | resumed | progressed | older | noted
+    ),  # created | repeated | confirmed | changed | reopened | revived | moved | cancelled | refunded | ended | suspended | resumed | progressed | older | noted | scheduled | lifted
 )
 Index("ix_effect_registration_id", effect.c.registration_id)
 
@@ -459,4 +459,5 @@ operator_action = Table(
 # Tables of one feature stand in files of their own; whoever has the metadata has them all.
 from bridge.ledger import many_tables as _many  # noqa: E402, F401 - they are made of the words above
 from bridge.ledger import notice_tables as _notices  # noqa: E402, F401
+from bridge.ledger import scheduled_tables as _scheduled  # noqa: E402, F401
 from bridge.ledger import seat_tables as _seats  # noqa: E402, F401

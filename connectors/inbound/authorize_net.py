@@ -30,7 +30,7 @@ from bridge.contract.command import Action, EnrollmentCommand
 from bridge.contract.errors import PayloadInvalid, SignatureInvalid
 from bridge.contract.inbound import InboundAdapter, InboundEvent, Lookup, Meaning, Reception, Response, Route
 from bridge.contract.outbound import NeedsOperator, Refused, TryLater
-from bridge.contract.settings import CallsOut, Rate, Secrets, SourceSettings
+from bridge.contract.settings import CallsOut, Rate, Secrets, SourceSettings, TellsFailedPayments
 from bridge.kit.acknowledge import acknowledge
 from bridge.kit.answers import judge
 from bridge.kit.http import Answer, Http
@@ -38,6 +38,7 @@ from bridge.kit.money import major
 from bridge.kit.names import clean
 from bridge.kit.payload import Payload, command
 from bridge.kit.signatures import signed_with
+from bridge.kit.subscriptions import payment_failed
 
 _BOM = b"\xef\xbb\xbf"
 _HEX_KEY = re.compile(r"[0-9A-Fa-f]{128}")
@@ -50,6 +51,7 @@ _REFUND = f"{_PAYMENT}refund.created"
 _VOID = f"{_PAYMENT}void.created"
 _SUBSCRIPTION = "net.authorize.customer.subscription."
 _ENDS = frozenset({f"{_SUBSCRIPTION}cancelled", f"{_SUBSCRIPTION}terminated"})
+_FAILED = frozenset({f"{_SUBSCRIPTION}failed", f"{_SUBSCRIPTION}suspended"})
 _EXPIRED = f"{_SUBSCRIPTION}expired"
 
 _PAID = frozenset({"capturedPendingSettlement", "settledSuccessfully"})
@@ -59,7 +61,7 @@ _REFUSED_CREDENTIALS = frozenset({"E00005", "E00006", "E00007", "E00008", "E0001
 _BUSY = frozenset({"E00001", "E00053", "E00104"})
 
 
-class AuthorizeNetSettings(CallsOut):
+class AuthorizeNetSettings(TellsFailedPayments, CallsOut):
     """``[sources.NAME]`` with ``adapter = "authorize_net"``.
 
     Attributes:
@@ -101,7 +103,7 @@ class AuthorizeNet:
         "Under Account and Transaction Details API, enable it.",
         (
             "Under Account and Webhooks, add an endpoint with the URL `{url}`; select the payment events for captures, refunds, "
-            "voids and approved fraud reviews, and the subscription events for cancelled and terminated."
+            "voids and approved fraud reviews, and the subscription events for cancelled, terminated, suspended and failed."
         ),
         "The button Test Webhook works only while the endpoint is inactive.",
         "Have your checkout send line items whose `itemId` is the product, and the customer's e-mail.",
@@ -158,6 +160,9 @@ class AuthorizeNet:
         if kind in _ENDS or (kind == _EXPIRED and self._settings.expiry_ends_access):
             order = {"subscription_id": body.needed_text("payload.id")}
             return [command(action=Action.CANCEL, order=order, **_common(body, event))]
+        if kind in _FAILED:
+            order = {"subscription_id": body.needed_text("payload.id")}
+            return [payment_failed(self._settings.failed_payment_grace, _common(body, event), order=order)]
         return []
 
     def lookups(self, event: InboundEvent) -> Sequence[Lookup]:

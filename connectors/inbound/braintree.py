@@ -34,17 +34,20 @@ from pydantic import BeforeValidator, Field, model_validator
 from bridge.contract.command import Action, EnrollmentCommand
 from bridge.contract.errors import PayloadInvalid, SignatureInvalid
 from bridge.contract.inbound import InboundAdapter, InboundEvent, Reception, Response, Route
-from bridge.contract.settings import Duration, Secrets, SourceSettings
+from bridge.contract.settings import Duration, Secrets, SourceSettings, TellsFailedPayments
 from bridge.kit.acknowledge import acknowledge
 from bridge.kit.money import major
 from bridge.kit.names import clean
 from bridge.kit.payload import Payload, command
 from bridge.kit.signatures import signed_with
+from bridge.kit.subscriptions import payment_failed
 
 _CHALLENGE = re.compile(r"[a-f0-9]{20,32}")
 _BASE64 = re.compile(r"[A-Za-z0-9+=/\n]+")
+_LAST_DAY = datetime(9999, 1, 1, tzinfo=UTC)
 _DEEPEST = 24  # levels of a notification; the vendor's have seven
 _ENDS = frozenset({"subscription_canceled", "subscription_expired"})
+_FAILED = frozenset({"subscription_charged_unsuccessfully", "subscription_went_past_due"})
 _DISPUTES: Mapping[str, Action] = {
     "dispute_opened": Action.SUSPEND,
     "dispute_won": Action.RESUME,
@@ -58,7 +61,7 @@ Names = Annotated[
 ]
 
 
-class BraintreeSettings(SourceSettings):
+class BraintreeSettings(TellsFailedPayments):
     """``[sources.NAME]`` with ``adapter = "braintree"``.
 
     Attributes:
@@ -102,13 +105,13 @@ class Braintree:
         "Start the bridge: the Control Panel asks the address at once.",
         (
             "Under API and Webhooks, create a webhook with the destination URL `{url}` and select Subscription Charged "
-            "Successfully, Subscription Canceled, Subscription Expired, Transaction Settled, and Dispute Opened, Won and Lost."
+            "Successfully, Subscription Charged Unsuccessfully, Canceled, Expired, Transaction Settled, and Dispute Opened, Won and Lost."
         ),
         "For sales without a plan, make a custom field `product_id` that is stored and passed back, and fill it at the checkout.",
         "The sandbox is an account of its own: make a second source for it.",
     )
     unverified: ClassVar[str] = (
-        "The fields of a subscription's transactions and of a settled one. Refunds are only noted, because no notification says "
+        "`paid_through_date` of a subscription that ends: without it access ends with the last period that was charged. The fields of a subscription's transactions and of a settled one. Refunds are only noted, because no notification says "
         "whether they were full."
     )
 
@@ -170,14 +173,25 @@ class Braintree:
             return [self._charged(told)]
         if told.kind == "transaction_settled" and not told.subject.text("transaction.subscription_id"):
             return [self._settled(told)]
-        if told.kind in _ENDS:
-            subscription = told.subject.needed_text("subscription.id")
-            return [told.command(Action.CANCEL, subscription, order={"subscription_id": subscription})]
+        if told.kind in _ENDS or told.kind in _FAILED:
+            return [self._subscription_changed(told)]
         if told.kind in _DISPUTES and told.subject.text("dispute.kind") != "retrieval":  # an inquiry takes no money
             dispute = told.subject.at("dispute")
             order = {"transaction_id": dispute.needed_text("transaction.id")}
             return [told.command(_DISPUTES[told.kind], dispute.needed_text("id"), order=order)]
         return []
+
+    def _subscription_changed(self, told: _Told) -> EnrollmentCommand:
+        subscription = told.subject.needed_text("subscription.id")
+        order = {"subscription_id": subscription}
+        if told.kind in _FAILED:  # a payment may fail more than once
+            common = {"occurred_at": told.at, "event_key": f"{told.kind}:{subscription}:{told.at.isoformat()}"}
+            return payment_failed(self._settings.failed_payment_grace, common, order=order)
+        # Nothing more is charged from now on, and what was charged is paid until its period ends.
+        last_day = told.subject.moment("subscription.paid_through_date")
+        until = last_day + timedelta(days=1) if last_day and last_day < _LAST_DAY else None
+        ahead = until if until and until > told.at else None
+        return told.command(Action.CANCEL, subscription, order=order, effective_at=ahead, at_period_end=True)
 
     def _charged(self, told: _Told) -> EnrollmentCommand:
         subscription = told.subject.at("subscription")

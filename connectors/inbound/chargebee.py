@@ -29,19 +29,26 @@ from pydantic import StringConstraints
 from bridge.contract.command import Action, EnrollmentCommand
 from bridge.contract.errors import PayloadInvalid, SignatureInvalid
 from bridge.contract.inbound import InboundAdapter, InboundEvent, Reception, Response, Route
-from bridge.contract.settings import Duration, Secrets, SourceSettings
+from bridge.contract.settings import Duration, Secrets, SourceSettings, TellsFailedPayments
 from bridge.kit.acknowledge import acknowledge
 from bridge.kit.money import minor
 from bridge.kit.names import clean
 from bridge.kit.payload import Payload, command
 from bridge.kit.signatures import any_same
+from bridge.kit.subscriptions import payment_failed
 
 _BOUGHT = frozenset(
     {"subscription_created", "subscription_activated", "subscription_renewed", "payment_succeeded", "invoice_generated"}
 )
 
+_CHANGES = {
+    "subscription_cancelled": Action.CANCEL,  # at the end of the term, where that was chosen
+    "subscription_paused": Action.SUSPEND,
+    "subscription_resumed": Action.RESUME,
+}
 
-class ChargebeeSettings(SourceSettings):
+
+class ChargebeeSettings(TellsFailedPayments):
     """``[sources.NAME]`` with ``adapter = "chargebee"``.
 
     Attributes:
@@ -76,12 +83,13 @@ class Chargebee:
         "Protect it with basic authentication: make up a user name and a password, and put them into `username` and `password`.",
         (
             "Select `subscription_created`, `subscription_activated`, `subscription_renewed`, `subscription_cancelled`, "
-            "`payment_succeeded`, `payment_refunded` and `invoice_generated`; more do no harm."
+            "`payment_succeeded`, `payment_failed`, `payment_refunded` and `invoice_generated`; more do no harm."
         ),
         "For the test site make a second source with a password of its own.",
     )
     unverified: ClassVar[str] = (
-        "That amounts are in the smallest unit of their currency, the names of the lines' fields, and how a credit note names "
+        "The names of the events `payment_failed`, `subscription_paused` and `subscription_resumed`; that amounts are in the "
+        "smallest unit of their currency, the names of the lines' fields, and how a credit note names "
         "the invoice's lines."
     )
 
@@ -131,9 +139,12 @@ class Chargebee:
             and self._settings.trials
         ):
             return [self._trial(content, common)]
-        if told == "subscription_cancelled":
+        if told in _CHANGES:
             subscription = content.needed_text("subscription.id")
-            return [command(action=Action.CANCEL, order={"subscription_id": subscription}, **common)]
+            return [command(action=_CHANGES[told], order={"subscription_id": subscription}, **common)]
+        if told == "payment_failed" and (subscription := content.text("subscription.id")):
+            grace = self._settings.failed_payment_grace
+            return [payment_failed(grace, common, order={"subscription_id": subscription})]
         if told == "payment_refunded":
             return [_refunded(content, common)]
         return []

@@ -36,19 +36,21 @@ from bridge.contract.inbound import (
     Route,
     Unreadable,
 )
-from bridge.contract.settings import Duration, MarksTestOrders, Secrets, SourceSettings
+from bridge.contract.settings import Duration, MarksTestOrders, Secrets, SourceSettings, TellsFailedPayments
 from bridge.kit.acknowledge import acknowledge
 from bridge.kit.money import major
 from bridge.kit.names import clean
 from bridge.kit.payload import Payload, command
 from bridge.kit.signatures import signed_with
+from bridge.kit.subscriptions import payment_failed
 
 _YEAR_9999 = 253_402_300_799_000
 _ENDS = "subscription.deactivated"  # ``subscription.canceled`` comes earlier: access lasts until the period is over
+_FAILED = "subscription.charge.failed"
 _CHARGED = "subscription.charge.completed"
 
 
-class FastspringSettings(MarksTestOrders):
+class FastspringSettings(MarksTestOrders, TellsFailedPayments):
     """``[sources.NAME]`` with ``adapter = "fastspring"``.
 
     Attributes:
@@ -81,12 +83,12 @@ class Fastspring:
         "Enable webhook expansion, so that renewals say who paid and for what.",
         (
             "Select `order.completed`, `order.canceled`, `return.created`, `order.chargeback`, "
-            "`subscription.charge.completed` and `subscription.deactivated`; more do no harm."
+            "`subscription.charge.completed`, `subscription.charge.failed` and `subscription.deactivated`; more do no harm."
         ),
         "For test orders add a second webhook that gets test events only, and a second source with `test_mode = true`.",
     )
     unverified: ClassVar[str] = (
-        "The body of `order.chargeback`, the field of a subscription's next charge, and that an order's `changed` stays the same "
+        "The name and the body of `subscription.charge.failed`, the body of `order.chargeback`, the field of a subscription's next charge, and that an order's `changed` stays the same "
         "when the event is sent again by hand."
     )
 
@@ -149,8 +151,11 @@ class Fastspring:
             action = Action.CANCEL if kind == "order.canceled" else Action.SUSPEND
             number = _id(data, "order") or data.needed_text("id")
             return [command(action=action, business_key=number, order={"number": number}, **common)]
-        if kind == _ENDS:
+        if kind in (_ENDS, _FAILED):
             subscription = _id(data, "subscription") or data.needed_text("id")
+            if kind == _FAILED:
+                grace = self._settings.failed_payment_grace
+                return [payment_failed(grace, common, order={"subscription_id": subscription})]
             return [command(action=Action.CANCEL, order={"subscription_id": subscription}, **common)]
         return []
 

@@ -23,12 +23,13 @@ from typing import Any, ClassVar
 from bridge.contract.command import Action, EnrollmentCommand
 from bridge.contract.errors import SignatureInvalid
 from bridge.contract.inbound import InboundAdapter, InboundEvent, Reception, Response, Route
-from bridge.contract.settings import MarksTestOrders, Secrets, SourceSettings
+from bridge.contract.settings import MarksTestOrders, Secrets, SourceSettings, TellsFailedPayments
 from bridge.kit.acknowledge import acknowledge
 from bridge.kit.money import minor
 from bridge.kit.names import split
 from bridge.kit.payload import Payload, command
 from bridge.kit.signatures import signed_with
+from bridge.kit.subscriptions import payment_failed
 
 _SUBSCRIPTION_CHANGES = {
     "subscription_expired": Action.CANCEL,
@@ -40,7 +41,7 @@ _RUNNING = frozenset({"active", "on_trial"})
 _PAID_AGAIN = frozenset({"subscription_payment_success", "subscription_payment_recovered"})
 
 
-class LemonSqueezySettings(MarksTestOrders):
+class LemonSqueezySettings(MarksTestOrders, TellsFailedPayments):
     """``[sources.NAME]`` with ``adapter = "lemon_squeezy"``.
 
     Attributes:
@@ -66,7 +67,8 @@ class LemonSqueezy:
         "Make up a signing secret of 6 to 40 characters, enter it there and put it into `signing_secrets`.",
         (
             "Select `order_created`, `order_refunded`, `subscription_created`, `subscription_expired`, `subscription_paused`, "
-            "`subscription_unpaused`, `subscription_resumed` and `subscription_payment_success`; more do no harm."
+            "`subscription_unpaused`, `subscription_resumed`, `subscription_payment_success`, `subscription_payment_recovered` "
+            "and `subscription_payment_failed`; more do no harm."
         ),
         "For test mode add a webhook there, and a second source with `test_mode = true`.",
     )
@@ -77,6 +79,7 @@ class LemonSqueezy:
 
     def __init__(self, settings: LemonSqueezySettings) -> None:
         """Take the settings of one source."""
+        self._payment_grace = settings.failed_payment_grace
         self._keys = [secret.get_secret_value().encode() for secret in settings.signing_secrets]
 
     def credentials(self) -> Sequence[str]:
@@ -119,9 +122,11 @@ class LemonSqueezy:
             return [_subscribed(body, common)]
         if name in _SUBSCRIPTION_CHANGES:
             order, subscription = thing.needed_text("order_id"), body.needed_text("data.id")
+            action = _SUBSCRIPTION_CHANGES[name]
             return [
                 command(
-                    action=_SUBSCRIPTION_CHANGES[name],
+                    action=action,
+                    continues=action is Action.RESUME,
                     business_key=f"order:{order}",
                     order={"refs": [_ref(subscription)]},
                     **common,
@@ -129,7 +134,10 @@ class LemonSqueezy:
             ]
         if name in _PAID_AGAIN and thing.text("billing_reason") != "initial":
             refs = [_ref(thing.needed_text("subscription_id"))]
-            return [command(action=Action.RESUME, order={"refs": refs}, **common)]
+            return [command(action=Action.RESUME, order={"refs": refs}, continues=True, **common)]
+        if name == "subscription_payment_failed" and thing.text("billing_reason") != "initial":
+            refs = [_ref(thing.needed_text("subscription_id"))]
+            return [payment_failed(self._payment_grace, common, order={"refs": refs})]
         return []
 
     @classmethod

@@ -28,12 +28,13 @@ from pydantic import Field
 from bridge.contract.command import Action, EnrollmentCommand
 from bridge.contract.errors import PayloadInvalid, SignatureInvalid
 from bridge.contract.inbound import InboundAdapter, InboundEvent, Reception, Response, Route
-from bridge.contract.settings import Duration, Secrets, SourceSettings
+from bridge.contract.settings import Duration, Secrets, SourceSettings, TellsFailedPayments
 from bridge.kit.acknowledge import acknowledge
 from bridge.kit.money import minor
 from bridge.kit.names import first_and_last
 from bridge.kit.payload import Payload, command
 from bridge.kit.signatures import signed_with
+from bridge.kit.subscriptions import payment_failed
 
 _BOUGHT = frozenset({"payment.captured", "order.paid"})
 _DISPUTES: Mapping[str, Action] = {
@@ -41,12 +42,17 @@ _DISPUTES: Mapping[str, Action] = {
     "payment.dispute.won": Action.RESUME,
     "payment.dispute.lost": Action.CANCEL,
 }
+_SUBSCRIPTION_CHANGES: Mapping[str, Action] = {
+    "subscription.paused": Action.SUSPEND,
+    "subscription.resumed": Action.RESUME,
+}
+_FAILED = frozenset({"subscription.pending", "subscription.halted"})  # it is tried again; it is not tried any more
 _NOBODY = "void@razorpay.com"  # what stands for an e-mail that the checkout did not ask for
 
 NoteKeys = tuple[Annotated[str, Field(min_length=1)], ...]
 
 
-class RazorpaySettings(SourceSettings):
+class RazorpaySettings(TellsFailedPayments):
     """``[sources.NAME]`` with ``adapter = "razorpay"``.
 
     Attributes:
@@ -88,13 +94,13 @@ class Razorpay:
         "Make up a secret, enter it there, and put it into `signing_secrets`.",
         (
             "Select `payment.captured` where your notes are the payment's, or `order.paid` where they are the order's (both "
-            "where they are in both), and `subscription.charged`, `subscription.cancelled`, `invoice.paid`, "
+            "where they are in both), and `subscription.charged`, `subscription.pending`, `subscription.cancelled`, `invoice.paid`, "
             "`refund.processed`, `payment.dispute.created`, `payment.dispute.won`, `payment.dispute.lost`."
         ),
         "Test and live mode have webhooks of their own: make a source for each, with different secrets.",
     )
     unverified: ClassVar[str] = (
-        "The bodies of subscriptions, invoices and disputes, and the header `x-razorpay-event-id`; without it the ids in the "
+        "The events `subscription.pending`, `halted`, `paused` and `resumed`, the bodies of subscriptions, invoices and disputes, and the header `x-razorpay-event-id`; without it the ids in the "
         "body tell events apart."
     )
 
@@ -137,6 +143,13 @@ class Razorpay:
         if told.type == "subscription.cancelled":
             subscription = told.entity("subscription").needed_text("id")
             return [told.command(Action.CANCEL, subscription, order={"subscription_id": subscription})]
+        if told.type in _SUBSCRIPTION_CHANGES:
+            about, order = self._subscription(told)
+            return [told.command(_SUBSCRIPTION_CHANGES[told.type], about, order=order)]
+        if told.type in _FAILED:
+            about, order = self._subscription(told)
+            common = {"occurred_at": told.at, "event_key": told.key(about)}
+            return [payment_failed(self._settings.failed_payment_grace, common, order=order)]
         if told.type == "refund.processed":
             return _refunded(told)
         if told.type in _DISPUTES:
@@ -144,6 +157,10 @@ class Razorpay:
             payment = told.payment.text("id") or dispute.needed_text("payment_id")
             return [told.command(_DISPUTES[told.type], dispute.text("id") or payment, order=_of_payment(payment))]
         return []
+
+    def _subscription(self, told: _Told) -> tuple[str, dict[str, Any]]:
+        subscription = told.entity("subscription").needed_text("id")
+        return f"{subscription}:{told.at.isoformat()}", {"subscription_id": subscription}  # it may come about again
 
     def _purchase(self, told: _Told) -> EnrollmentCommand:
         payment, subscription = told.payment, told.entity("subscription")
@@ -223,9 +240,10 @@ class _Told:
         return ""
 
     def command(self, action: Action, about: str, **values: Any) -> EnrollmentCommand:
-        return command(
-            **{"action": action, "occurred_at": self.at, "event_key": self._id or f"{self.type}:{about}", **values}
-        )
+        return command(**{"action": action, "occurred_at": self.at, "event_key": self.key(about), **values})
+
+    def key(self, about: str) -> str:
+        return self._id or f"{self.type}:{about}"
 
 
 def _refunded(told: _Told) -> list[EnrollmentCommand]:

@@ -31,20 +31,21 @@ import orjson
 from bridge.contract.command import Action, EnrollmentCommand
 from bridge.contract.errors import PayloadInvalid, SignatureInvalid
 from bridge.contract.inbound import InboundAdapter, InboundEvent, Reception, Response, Route
-from bridge.contract.settings import Duration, MarksTestOrders, Secrets, SourceSettings
+from bridge.contract.settings import Duration, MarksTestOrders, Secrets, SourceSettings, TellsFailedPayments
 from bridge.kit.acknowledge import acknowledge
 from bridge.kit.brackets import each, fields_of
 from bridge.kit.money import minor
 from bridge.kit.names import first_and_last
 from bridge.kit.payload import Payload, command
 from bridge.kit.signatures import any_same
+from bridge.kit.subscriptions import payment_failed
 
 _SECRET = "thrivecart_secret"  # noqa: S105 - the field's name
 _NOTHING = frozenset({"null", "false"})
 _DEEPEST = 12
 
 
-class ThrivecartSettings(MarksTestOrders):
+class ThrivecartSettings(MarksTestOrders, TellsFailedPayments):
     """``[sources.NAME]`` with ``adapter = "thrivecart"``.
 
     Attributes:
@@ -76,13 +77,14 @@ class Thrivecart:
         "Test purchases come to the same address: for them make a second source with `test_mode = true` and add its address too.",
     )
     unverified: ClassVar[str] = (
-        "Everything of `order.subscription_payment`, `order.subscription_cancelled` and `order.refund` beside the fields that they "
+        "Everything of `order.subscription_payment`, `order.subscription_cancelled`, `order.rebill_failed` and `order.refund` beside the fields that they "
         "share with `order.success`, and whether a delivery that failed is repeated."
     )
 
     def __init__(self, settings: ThrivecartSettings) -> None:
         """Take the settings of one source."""
         self._secrets = tuple(secret.get_secret_value() for secret in settings.secret)
+        self._payment_grace = settings.failed_payment_grace
         self._grace = settings.period_grace
 
     def credentials(self) -> Sequence[str]:
@@ -135,7 +137,11 @@ class Thrivecart:
             paid = _told_product(body.at("subscription"))
             return self._bought(body, [paid] if paid else _products(body), {**common, "business_key": key[:500]})
         if told == "order.subscription_cancelled":
-            return [_cancelled(body, common)]
+            return [command(action=Action.CANCEL, at_period_end=True, **_of_subscription(body), **common)]
+        if told == "order.rebill_failed":
+            about = _of_subscription(body)  # of an order alone: what was bought beside its subscription is paid
+            told_which = about["items"] or "refs" in about["order"]
+            return [payment_failed(self._payment_grace, common, **about)] if told_which else []
         return [_refunded(body, common)] if told == "order.refund" else []
 
     def _bought(self, body: Payload, products: Sequence[str], common: Mapping[str, Any]) -> list[EnrollmentCommand]:
@@ -187,8 +193,8 @@ class Thrivecart:
         return acknowledge(reception)
 
 
-def _cancelled(body: Payload, common: Mapping[str, Any]) -> EnrollmentCommand:
-    """Return the end of a subscription with all its periods: of the product that is told, else of all of the order."""
+def _of_subscription(body: Payload) -> dict[str, Any]:
+    """Name a subscription with all its periods: by the product that is told, else all of the order."""
     number, product = body.needed_text("order_id"), _told_product(body.at("subscription"))
     ids = [
         identifier
@@ -196,12 +202,10 @@ def _cancelled(body: Payload, common: Mapping[str, Any]) -> EnrollmentCommand:
         for of, identifier in _pairs(body, name)
         if not product or of == product
     ]
-    return command(
-        action=Action.CANCEL,
-        items=[{"remote_product_id": product}] if product else [],
-        order={"refs": [_ref(identifier) for identifier in dict.fromkeys(ids)]} if ids else {"number": number},
-        **common,
-    )
+    return {
+        "items": [{"remote_product_id": product}] if product else [],
+        "order": {"refs": [_ref(identifier) for identifier in dict.fromkeys(ids)]} if ids else {"number": number},
+    }
 
 
 def _refunded(body: Payload, common: Mapping[str, Any]) -> EnrollmentCommand:

@@ -44,7 +44,7 @@ async def test_trace_says_why_a_lane_stands_still_and_what_to_do(tmp_path) -> No
 
 
 async def test_trace_says_how_a_corrected_mapping_reaches_a_purchase(tmp_path) -> None:
-    """A right stays at the course it was planned for, so that only a replay of its event brings it to another."""
+    """Requeueing plans the purchase anew where its product leads elsewhere by then, once the file is read again."""
     async with emulators("elevate") as targets, running(tmp_path, targets) as (_, ams):
         school = targets["elevate"]
         school.now_fails("status", status=422, body={"error_messages": {"product": "could not be found"}})
@@ -57,7 +57,7 @@ async def test_trace_says_how_a_corrected_mapping_reaches_a_purchase(tmp_path) -
         for _ in range(100):
             if "is a dead letter" in (said := await told()):
                 break
-        assert "after a change of [courses.*] or [[products]] instead: bridge reload, then bridge replay 1" in said
+        assert "Then: bridge requeue 1 (after a change of bridge.toml: bridge reload first)" in said
 
 
 async def test_what_a_target_says_of_the_key_is_not_masked_with_it(tmp_path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from bridge.actions import ActionRefused, Actions
 from bridge.contract.catalogue import Catalogue, MailerEntry, ProductEntry
 from bridge.contract.command import Action, Item, Learner, Options, Order
+from bridge.intake import due
 from bridge.intake.claim import Claim, Seat, claim_group
 from bridge.kit.clock import SetClock, milliseconds, moment
 from bridge.ledger import seats as kept
@@ -506,3 +507,19 @@ async def test_a_changed_address_of_the_holder_follows(world: World):
     assert await world.accept(update(BOB))
     assert SHOP.name == "shop"
     assert await world.ledger.read(lambda connection: kept.told(connection, registration))
+
+
+async def test_claimed_seats_follow_what_takes_effect_later(world: World):
+    """A subscription that was cancelled to the end of its period ends for everybody who claimed a seat of it, then."""
+    order = Order(subscription_id="sub-1")
+    purchase = buy(several("INTRO", 3), order="period-1", minute=0)
+    [registration] = await world.ids(purchase.model_copy(update={"order": order}))
+    claimed = await claim(world, (await codes(world, registration))[0])
+    await world.deliver("lms")
+    await world.accept(cancel(order=order, minute=1, effective_at=at(20_000)))
+    assert await world.state(claimed.registration_id) == "active"
+    world.now = milliseconds(at(20_000))
+    assert await world.ledger.write(lambda unit: due.take_effect(unit, world.catalogue, world.now, 200)) == 1
+    await world.deliver("lms")
+    assert [await world.state(one) for one in (registration, claimed.registration_id)] == ["cancelled", "cancelled"]
+    assert await seats_of(world, registration) == [(1, "claimed", ""), (2, "revoked", "order")]

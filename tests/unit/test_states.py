@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 
 from bridge.ledger.registrations import wins
-from bridge.ledger.states import TRANSITIONS, Intent, State, derive
+from bridge.ledger.states import TRANSITIONS, Intent, State, derive, outlasts_hold
 
 FLAGS = (False, True)
 COMBINATIONS = list(product(Intent, FLAGS, FLAGS, FLAGS))
@@ -20,6 +20,21 @@ MOVES = {
     Intent.CANCELLED: {Intent.CANCELLED, Intent.LIVE},
 }
 OVER = {Intent.SUSPENDED: State.SUSPENDED, Intent.EXPIRED: State.EXPIRED, Intent.CANCELLED: State.CANCELLED}
+
+EFFECTS = (
+    "",
+    "created",
+    "repeated",
+    "confirmed",
+    "changed",
+    "revived",
+    "moved",
+    "cancelled",
+    "refunded",
+    "ended",
+    "suspended",
+    "resumed",
+)
 
 
 @pytest.mark.parametrize(("intent", "missing", "leaving", "dead"), COMBINATIONS)
@@ -73,3 +88,10 @@ def test_of_two_words_the_newer_counts_and_of_one_time_the_stronger(old: Intent,
 def test_only_live_and_suspended_registrations_hold_their_place():
     """A repeat finds them; beside an expired or cancelled one there is room for a new purchase."""
     assert [intent for intent in Intent if intent.alive] == [Intent.LIVE, Intent.SUSPENDED]
+
+
+@pytest.mark.parametrize(("kept", "last"), list(product(Intent, EFFECTS)))
+def test_a_refund_outlasts_a_hold_and_the_end_of_a_hold_and_nothing_else(kept: Intent, last: str):
+    """What a purchase, or a refund that failed, has made of it since stays as it is."""
+    holds = {(Intent.SUSPENDED, "suspended"), (Intent.LIVE, "resumed"), (Intent.LIVE, "confirmed")}
+    assert outlasts_hold(kept, last) is ((kept, last) in holds)

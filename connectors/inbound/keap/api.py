@@ -115,12 +115,13 @@ async def order_meanings(
 
 
 def subscription_ends(number: str, subscription: Payload, at: datetime) -> EnrollmentCommand:
-    """Return the end of a subscription: all its periods."""
+    """Return the end of a subscription: nothing more is charged, and what was charged lasts until its period ends."""
     return command(
         action=Action.CANCEL,
         occurred_at=max(at, subscription.moment("modification_time") or at),
         event_key=f"subscription:{number}:{at.isoformat()}",
         order={"subscription_id": number},
+        at_period_end=True,
     )
 
 

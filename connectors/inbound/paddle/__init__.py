@@ -98,8 +98,8 @@ class Paddle:
             PayloadInvalid: a field is missing or wrong.
         """
         if classic.is_classic(event):
-            return classic.meaning(event, self._settings.period_grace)
-        return billing.meaning(event, self._known, self._settings.period_grace)
+            return classic.meaning(event, self._settings.period_grace, self._settings.failed_payment_grace)
+        return billing.meaning(event, self._known, self._settings.period_grace, self._settings.failed_payment_grace)
 
     def _known(self, data: Payload) -> Mapping[str, Any] | None:
         """Return the buyer as the checkout passed it; None where Paddle is asked.

@@ -15,6 +15,7 @@ from bridge.kit.money import minor
 from bridge.kit.names import first_and_last
 from bridge.kit.payload import Payload, command
 from bridge.kit.signatures import fresh, signed_with
+from bridge.kit.subscriptions import payment_failed
 
 SIGNATURE = "paddle-signature"
 
@@ -67,7 +68,10 @@ def is_purchase(event: InboundEvent) -> bool:
 
 
 def meaning(
-    event: InboundEvent, learner_of: Callable[[Payload], Mapping[str, Any] | None], grace: timedelta
+    event: InboundEvent,
+    learner_of: Callable[[Payload], Mapping[str, Any] | None],
+    grace: timedelta,
+    payment_grace: timedelta,
 ) -> list[EnrollmentCommand]:
     """Say what the event means; of a purchase nothing where ``learner_of`` does not know the buyer without asking."""
     kind, data, base = base_of(event)
@@ -76,6 +80,8 @@ def meaning(
         return [] if learner is None else purchase(event, learner, grace)
     if kind in ("adjustment.created", "adjustment.updated"):
         return _adjustment(data, base)
+    if kind == "subscription.past_due":
+        return [payment_failed(payment_grace, base, order={"subscription_id": data.needed_text("id")})]
     if (action := _SUBSCRIPTIONS.get(kind)) is not None:
         return [command(**base, action=action, order={"subscription_id": data.needed_text("id")})]
     return []

@@ -19,6 +19,7 @@ from bridge.contract.inbound import InboundEvent
 from bridge.kit.money import major
 from bridge.kit.names import first_and_last
 from bridge.kit.payload import Payload, command
+from bridge.kit.subscriptions import payment_failed
 
 _SIGNATURE = "p_signature"
 _MOST = 1_000_000
@@ -53,7 +54,7 @@ def verify(event: InboundEvent, keys: Sequence[RSAPublicKey]) -> None:
     raise SignatureInvalid("the p_signature does not fit the fields and any of the keys")
 
 
-def meaning(event: InboundEvent, grace: timedelta) -> list[EnrollmentCommand]:
+def meaning(event: InboundEvent, grace: timedelta, payment_grace: timedelta) -> list[EnrollmentCommand]:
     """Say what an alert means. ``alert_id`` is the occurrence, ``order_id`` the purchase."""
     said = Payload(event.form)
     kind = said.text("alert_name")
@@ -62,6 +63,9 @@ def meaning(event: InboundEvent, grace: timedelta) -> list[EnrollmentCommand]:
         return [_purchase(said, base, said.needed_text("order_id"), grace)]
     if kind == "subscription_created" and said.text("status") == "trialing":
         return [_purchase(said, base, f"{said.needed_text('subscription_id')}:trial", grace)]  # nothing is paid yet
+    if kind == "subscription_payment_failed":
+        subscription = {"subscription_id": said.needed_text("subscription_id")}
+        return [payment_failed(payment_grace, base, order=subscription)]
     if kind == "subscription_cancelled":
         return _cancelled(said, base)
     if kind in ("payment_refunded", "subscription_payment_refunded"):
@@ -105,11 +109,10 @@ def _purchase(said: Payload, base: Mapping[str, Any], key: str, grace: timedelta
 
 
 def _cancelled(said: Payload, base: Mapping[str, Any]) -> list[EnrollmentCommand]:
-    """Return the end of a subscription, unless it is paid for longer: then the period's own end is soon enough."""
+    """Return the end of a subscription: on the day that is told, or at once."""
+    subscription = {"subscription_id": said.needed_text("subscription_id")}
     until = said.moment("cancellation_effective_date")
-    if until is not None and until > base["occurred_at"]:
-        return []
-    return [command(**base, action=Action.CANCEL, order={"subscription_id": said.needed_text("subscription_id")})]
+    return [command(**base, action=Action.CANCEL, order=subscription, effective_at=until)]
 
 
 def _about(said: Payload) -> dict[str, Any]:

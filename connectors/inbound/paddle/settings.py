@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
-from bridge.contract.settings import CallsOut, Duration
+from bridge.contract.settings import CallsOut, Duration, TellsFailedPayments
 
 
 def _several(value: object) -> object:
@@ -35,7 +35,7 @@ def _pem(text: str) -> str:
     return text
 
 
-class PaddleSettings(CallsOut):
+class PaddleSettings(TellsFailedPayments, CallsOut):
     """``[sources.NAME]`` with ``adapter = "paddle"``: Paddle Billing, Paddle Classic, or both.
 
     Attributes:

@@ -12,7 +12,8 @@ tells of it. The beginning of a subscription and its first payment are one purch
 An IPN is proven by posting its bytes back. PayPal verifies every IPN it sent, also one that pays a stranger, so the
 receiver is compared first. ``txn_id`` with ``payment_status`` tells repeats. Of IPN only the manual of 2004 was at hand.
 
-A subscription that is cancelled or has expired ends at once, with all its periods.
+A subscription that is cancelled or has expired is charged no more; what was charged lasts until its period ends, as the
+event or its last payment says, and ends at once where neither does.
 
 Sources: PayPal's pages on webhooks, their simulator and the verification API; PayPal-Python-SDK for the signed text;
 captured deliveries in hookdeck/webhook-samples. From no source: how v1 payments, agreements and refunds are laid out.
@@ -73,7 +74,7 @@ class Paypal:
         "Its client id and secret are `client_id` and `client_secret`.",
         "On the app's page choose *Add Webhook* and paste `{url}`; the webhook's id is `webhook_id`.",
         "Tick *Checkout order completed*; of *Payment capture* and *Payment sale* completed, refunded and reversed.",
-        "Tick *Customer dispute*; of *Billing subscription* activated, re-activated, suspended, cancelled and expired.",
+        "Tick *Customer dispute*; of *Billing subscription* activated, re-activated, suspended, cancelled, expired and payment failed.",
         "Give every item of an order a `sku`, or every purchase unit a `custom_id`, and map it.",
         "For older payment buttons: in the account's *Instant payment notifications* paste `{url}`; set `receiver_email`.",
         "Let subscriptions come by webhook or by IPN, not by both: nothing tells that a first payment is the same.",
@@ -164,7 +165,7 @@ class Paypal:
         """
         if ipn.is_ipn(event):
             return ipn.meaning(event, self._settings)
-        return events.meaning(event, self._settings.period_grace)
+        return events.meaning(event, self._settings.period_grace, self._settings.failed_payment_grace)
 
     def lookups(self, event: InboundEvent) -> list[Lookup]:
         """Return the order, payment, subscription or refunded payment to be asked for.

@@ -15,6 +15,7 @@ from bridge.contract.inbound import InboundEvent, Lookup
 from bridge.kit.money import major
 from bridge.kit.names import first_and_last
 from bridge.kit.payload import Payload, command
+from bridge.kit.subscriptions import payment_failed
 from connectors.inbound.paypal.proof import CERT_URL
 
 _PAID = frozenset({"COMPLETED", "PARTIALLY_REFUNDED", "REFUNDED"})
@@ -27,12 +28,13 @@ _SALE = re.compile(r"/sale/([A-Za-z0-9-]+)$")
 _WON = frozenset({"RESOLVED_SELLER_FAVOUR", "CANCELED_BY_BUYER", "DENIED"})
 _LOST = frozenset({"RESOLVED_BUYER_FAVOUR", "ACCEPTED"})
 
-_SUBSCRIPTION_ENDS = {
-    "BILLING.SUBSCRIPTION.CANCELLED": Action.CANCEL,
-    "BILLING.SUBSCRIPTION.EXPIRED": Action.CANCEL,
+_SUBSCRIPTION_ENDS = frozenset({"BILLING.SUBSCRIPTION.CANCELLED", "BILLING.SUBSCRIPTION.EXPIRED"})
+_SUBSCRIPTION_CHANGES = {
     "BILLING.SUBSCRIPTION.SUSPENDED": Action.SUSPEND,
     "BILLING.SUBSCRIPTION.RE-ACTIVATED": Action.RESUME,
 }
+
+_FAILED = "BILLING.SUBSCRIPTION.PAYMENT.FAILED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ def told(event: InboundEvent) -> Told:
     return Told(said.text("event_type").upper(), resource, base)
 
 
-def meaning(event: InboundEvent, grace: timedelta) -> list[EnrollmentCommand]:
+def meaning(event: InboundEvent, grace: timedelta, payment_grace: timedelta) -> list[EnrollmentCommand]:
     """Say what the event means by itself; nothing where it has to be looked up, or is of no use."""
     envelope = told(event)
     _asked(envelope)
@@ -72,9 +74,8 @@ def meaning(event: InboundEvent, grace: timedelta) -> list[EnrollmentCommand]:
         return of_order(envelope.resource, envelope)
     if envelope.kind == "BILLING.SUBSCRIPTION.ACTIVATED":
         return [of_subscription(envelope.resource, envelope, grace)]
-    if (action := _SUBSCRIPTION_ENDS.get(envelope.kind)) is not None:
-        subscription = {"subscription_id": envelope.resource.needed_text("id")}
-        return [command(**envelope.base, action=action, order=subscription)]
+    if envelope.kind in _SUBSCRIPTION_ENDS or envelope.kind in _SUBSCRIPTION_CHANGES or envelope.kind == _FAILED:
+        return [_changed(envelope, payment_grace)]
     if envelope.kind in ("PAYMENT.CAPTURE.REFUNDED", "PAYMENT.SALE.REFUNDED"):
         pending = _state(envelope.resource) == "PENDING"
         return [refund(envelope, original(envelope.resource), Refund(pending=True))] if pending else []
@@ -84,6 +85,18 @@ def meaning(event: InboundEvent, grace: timedelta) -> list[EnrollmentCommand]:
     if envelope.kind.startswith("CUSTOMER.DISPUTE."):
         return _dispute(envelope)
     return []
+
+
+def _changed(envelope: Told, payment_grace: timedelta) -> EnrollmentCommand:
+    subscription = {"subscription_id": envelope.resource.needed_text("id")}
+    if envelope.kind == _FAILED:
+        return payment_failed(payment_grace, envelope.base, order=subscription)
+    if envelope.kind in _SUBSCRIPTION_CHANGES:
+        return command(**envelope.base, action=_SUBSCRIPTION_CHANGES[envelope.kind], order=subscription)
+    # Nothing more is charged from now on, and what was charged is paid until its period ends.
+    end = _next_charge(envelope.resource)
+    ahead = end if end is not None and end > envelope.at else None
+    return command(**envelope.base, action=Action.CANCEL, order=subscription, effective_at=ahead, at_period_end=True)
 
 
 def lookups(event: InboundEvent) -> list[Lookup]:
@@ -198,9 +211,7 @@ def of_subscription(
     paid_at = (sale.moment("create_time") if sale else None) or envelope.at
     first = sale is None or (start is not None and abs(paid_at - start) < _FIRST_PAYMENT)
     sale_id = sale.needed_text("id") if sale else None
-    end = subscription.moment("billing_info.next_billing_time") or subscription.moment(
-        "agreement_details.next_billing_date"
-    )
+    end = _next_charge(subscription)
     currency = sale.maybe("amount.currency", "amount.currency_code") if sale else None
     total = major(sale.text("amount.total", "amount.value")) if sale else None
     person = subscription.at("subscriber") or subscription.at("payer.payer_info")
@@ -229,6 +240,12 @@ def of_subscription(
             "refs": _refs(sale.text("invoice_number") if sale else ""),
         },
         options={"expires_at": end + grace} if end is not None and end > envelope.at else {},
+    )
+
+
+def _next_charge(subscription: Payload) -> datetime | None:
+    return subscription.moment("billing_info.next_billing_time") or subscription.moment(
+        "agreement_details.next_billing_date"
     )
 
 

@@ -16,6 +16,7 @@ from bridge.kit.http import Http
 from bridge.kit.money import major
 from bridge.kit.names import first_and_last
 from bridge.kit.payload import Payload, command
+from bridge.kit.subscriptions import payment_failed
 from connectors.inbound.paypal.settings import PaypalSettings
 
 _LIVE, _SANDBOX = "https://ipnpb.paypal.com/cgi-bin/webscr", "https://ipnpb.sandbox.paypal.com/cgi-bin/webscr"
@@ -41,6 +42,8 @@ _SUBSCRIPTIONS = {  # txn_type
     "recurring_payment_suspended": Action.SUSPEND,
     "recurring_payment_suspended_due_to_max_failed_payment": Action.SUSPEND,
 }
+
+_FAILED = frozenset({"subscr_failed", "recurring_payment_failed", "recurring_payment_skipped"})
 
 
 def is_ipn(event: InboundEvent) -> bool:
@@ -93,6 +96,10 @@ def meaning(event: InboundEvent, settings: PaypalSettings) -> list[EnrollmentCom
         # Its dates are those of the subscription; what ends one now must not be older than its last payment.
         base["occurred_at"] = event.received_at
         return [command(**base, event_key=key, action=action, order={"subscription_id": subscription})]
+    if kind in _FAILED:
+        subscription = said.needed_text("subscr_id", "recurring_payment_id")
+        base["occurred_at"] = event.received_at  # as above; and it may fail more than once
+        return [payment_failed(settings.failed_payment_grace, base, order={"subscription_id": subscription})]
     if status != "completed" and status not in _AFTERWARDS:  # of "Refunded" the payment itself says whether it was all
         return []
     payment = said.needed_text("txn_id")

@@ -12,7 +12,7 @@ from cryptography import x509
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
 from bridge.contract.command import Email
-from bridge.contract.settings import CallsOut, Duration, MarksTestOrders, Secrets
+from bridge.contract.settings import CallsOut, Duration, MarksTestOrders, Secrets, TellsFailedPayments
 
 SANDBOX_API = "https://api-m.sandbox.paypal.com"
 
@@ -45,7 +45,7 @@ def _certificates(pem: str) -> str:
     return pem
 
 
-class PaypalSettings(MarksTestOrders, CallsOut):
+class PaypalSettings(MarksTestOrders, TellsFailedPayments, CallsOut):
     """``[sources.NAME]`` with ``adapter = "paypal"``: the webhook and its app; for IPN besides, ``receiver_email``.
 
     Attributes:

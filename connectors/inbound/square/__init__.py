@@ -34,11 +34,12 @@ from bridge.contract.command import Action, EnrollmentCommand
 from bridge.contract.errors import PayloadInvalid, SignatureInvalid
 from bridge.contract.inbound import InboundAdapter, InboundEvent, Lookup, Meaning, Reception, Response, Route
 from bridge.contract.outbound import NeedsOperator, Refused, TryLater
-from bridge.contract.settings import CallsOut, Rate, Secrets, SourceSettings
+from bridge.contract.settings import CallsOut, Rate, Secrets, SourceSettings, TellsFailedPayments
 from bridge.kit.acknowledge import acknowledge
 from bridge.kit.http import Http
 from bridge.kit.payload import Payload, command
 from bridge.kit.signatures import signed_with
+from bridge.kit.subscriptions import payment_failed
 from connectors.inbound.square.api import Api, NotTold
 from connectors.inbound.square.purchases import (
     bought,
@@ -62,7 +63,7 @@ _DISPUTED: Mapping[str, Action] = {  # INQUIRY_* takes no money
 _SUBSCRIPTION_ENDS = frozenset({"CANCELED", "DEACTIVATED", "COMPLETED"})
 
 
-class SquareSettings(CallsOut):
+class SquareSettings(TellsFailedPayments, CallsOut):
     """``[sources.NAME]`` with ``adapter = "square"``.
 
     Attributes:
@@ -98,7 +99,7 @@ class Square:
         "Put exactly that URL into `notification_url`, and the subscription's signature key into `signing_secrets`.",
         (
             "Select `payment.updated`, `refund.created`, `refund.updated`, `dispute.created`, `dispute.state.updated`, "
-            "`invoice.payment_made` and `subscription.updated`."
+            "`invoice.payment_made`, `invoice.scheduled_charge_failed` and `subscription.updated`."
         ),
         "Put the application's access token, which may read payments, orders and customers, into `api_key`.",
         (
@@ -108,13 +109,14 @@ class Square:
     )
     unverified: ClassVar[str] = (
         "Which order a refund names: where it is the sale itself and not one of returns, a refund in part is only noted. The "
-        "names of the dispute events after the first, and the states of a subscription."
+        "names of the dispute events after the first, of `invoice.scheduled_charge_failed`, and the states of a subscription."
     )
 
     def __init__(self, settings: SquareSettings) -> None:
         """Take the settings of one source."""
         self._keys = tuple(secret.get_secret_value().encode() for secret in settings.signing_secrets)
         self._url = settings.notification_url.encode()
+        self._payment_grace = settings.failed_payment_grace
         self._api_key = settings.api_key.get_secret_value()
 
     def credentials(self) -> Sequence[str]:
@@ -152,6 +154,9 @@ class Square:
         if told.type == "subscription.updated" and told.thing.text("status") in _SUBSCRIPTION_ENDS:
             order = {"subscription_id": told.thing.needed_text("id")}
             return [command(**told.common, action=Action.CANCEL, occurred_at=told.at, order=order)]
+        if told.type == "invoice.scheduled_charge_failed" and (subscription := told.thing.text("subscription_id")):
+            order = {"subscription_id": subscription}
+            return [payment_failed(self._payment_grace, {**told.common, "occurred_at": told.at}, order=order)]
         return []
 
     def lookups(self, event: InboundEvent) -> Sequence[Lookup]:

@@ -43,12 +43,26 @@ from bridge.contract.inbound import (
     Unreadable,
 )
 from bridge.contract.outbound import NeedsOperator, Refused, TryLater
-from bridge.contract.settings import CallsOut, Duration, MarksTestOrders, Rate, Secrets, SourceSettings
+from bridge.contract.settings import (
+    CallsOut,
+    Duration,
+    MarksTestOrders,
+    Rate,
+    Secrets,
+    SourceSettings,
+    TellsFailedPayments,
+)
 from bridge.kit.acknowledge import acknowledge
 from bridge.kit.http import Http
 from bridge.kit.signatures import fresh, signed_with
 from connectors.inbound.stripe.api import Api, NotTold
-from connectors.inbound.stripe.changes import disputed, refund_changed, refunded, subscription_ended
+from connectors.inbound.stripe.changes import (
+    disputed,
+    refund_changed,
+    refunded,
+    renewal_failed,
+    subscription_ended,
+)
 from connectors.inbound.stripe.purchases import Reading, invoice_bought, named, payments_missing, session_bought
 from connectors.inbound.stripe.told import Told, id_of, opened
 
@@ -67,7 +81,7 @@ _CHANGES: Mapping[str, Callable[[Told], Sequence[EnrollmentCommand]]] = {
 _SECONDS = re.compile(r"[0-9]{1,11}")
 
 
-class StripeSettings(MarksTestOrders, CallsOut):
+class StripeSettings(MarksTestOrders, TellsFailedPayments, CallsOut):
     """``[sources.NAME]`` with ``adapter = "stripe"``.
 
     Attributes:
@@ -109,7 +123,8 @@ class Stripe:
         "In Stripe's Dashboard, under Developers and Webhooks, add an endpoint (snapshot events) with the address `{url}`.",
         (
             "Select `checkout.session.completed`, `checkout.session.async_payment_succeeded`, `invoice.paid`, "
-            "`charge.refunded`, `refund.failed`, all of `charge.dispute` and `customer.subscription.deleted`; more do no harm."
+            "`invoice.payment_failed`, `charge.refunded`, `refund.failed`, all of `charge.dispute` and "
+            "`customer.subscription.deleted`; more do no harm."
         ),
         "Copy the endpoint's signing secret (`whsec_...`) into `signing_secrets`.",
         "Under API keys, make a restricted key with read access to Checkout Sessions and Invoices, and put it into `api_key`.",
@@ -126,6 +141,7 @@ class Stripe:
         self._keys = tuple(secret.get_secret_value().encode() for secret in settings.signing_secrets)
         self._api_key = settings.api_key
         self._test_mode = settings.test_mode
+        self._payment_grace = settings.failed_payment_grace
         self._tolerance = settings.tolerance.total_seconds()
         self._reading = Reading(settings.sold_by, settings.product_metadata, settings.period_grace)
 
@@ -175,6 +191,8 @@ class Stripe:
             return self._session(told)
         if told.type in _INVOICES:
             return self._invoice(told)
+        if told.type == "invoice.payment_failed":
+            return renewal_failed(told, self._payment_grace)
         read = _CHANGES.get(told.type)
         return read(told) if read else []
 

@@ -6,10 +6,13 @@ They carry neither e-mail nor product; the ledger finds the purchase by its paym
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 from bridge.contract.command import Action, EnrollmentCommand
 from bridge.kit.payload import command
+from bridge.kit.subscriptions import payment_failed
+from connectors.inbound.stripe.purchases import SUBSCRIPTION
 from connectors.inbound.stripe.told import Told, id_of, refs
 
 _DISPUTES = {
@@ -41,6 +44,14 @@ def disputed(told: Told) -> Sequence[EnrollmentCommand]:
     """Read the events of a dispute by its status, which is that of the moment the event was made."""
     action = _DISPUTES.get(told.thing.text("status"))
     return [_change(told, action, id_of(told.thing, "charge"))] if action else []
+
+
+def renewal_failed(told: Told, grace: timedelta) -> Sequence[EnrollmentCommand]:
+    """Read ``invoice.payment_failed`` of the next period; what is billed within a period leaves alone what is paid of it."""
+    subscription = id_of(told.thing, *SUBSCRIPTION)
+    if told.thing.text("billing_reason") != "subscription_cycle" or not subscription:
+        return []
+    return [payment_failed(grace, told.common, order={"subscription_id": subscription})]
 
 
 def subscription_ended(told: Told) -> Sequence[EnrollmentCommand]:

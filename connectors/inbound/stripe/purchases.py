@@ -27,7 +27,7 @@ _DIGITS = {"ISK": 2, "UGX": 2, "MGA": 0}
 _MOST = 1_000_000  # a quantity: what is more is no number of seats, and the ledger's column has an end
 
 _NAMED = ("metadata", "parent.subscription_details.metadata", "subscription_details.metadata")
-_SUBSCRIPTION = (
+SUBSCRIPTION = (
     "subscription",
     "parent.subscription_details.subscription",  # of an invoice
     "parent.subscription_item_details.subscription",  # of its lines
@@ -124,7 +124,7 @@ def invoice_bought(told: Told, reading: Reading, invoice: Payload, lines: Iterab
             "currency": currency,
             "coupon": _coupon(invoice),
             "transaction_id": next(iter(payments), None),
-            "subscription_id": id_of(invoice, *_SUBSCRIPTION) or None,
+            "subscription_id": id_of(invoice, *SUBSCRIPTION) or None,
             "refs": refs(invoice_id, *payments),
         },
     }
@@ -216,7 +216,7 @@ def _product(line: Payload, reading: Reading) -> str:
 def _period_end(line: Payload) -> datetime | None:
     # What is bought once has a period as well: of no length, or one for the books, and neither says when access ends.
     start, end = line.moment("period.start"), line.moment("period.end")
-    if end is None or not id_of(line, *_SUBSCRIPTION):
+    if end is None or not id_of(line, *SUBSCRIPTION):
         return None
     return end if start is None or end > start else None
 

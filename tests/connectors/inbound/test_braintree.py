@@ -104,6 +104,7 @@ class TestBraintree(InboundSuite):
                 occurred_at=datetime(2024, 2, 1, tzinfo=UTC),
                 event_key="subscription_canceled:sub1",
                 order=Order(subscription_id="sub1"),
+                at_period_end=True,
             )
         ],
     }
@@ -259,7 +260,7 @@ class TestBraintree(InboundSuite):
 
     def test_a_check_of_the_address_means_nothing(self) -> None:
         """Nor do kinds that take no money and give none."""
-        for kind in ("check", "subscription_went_past_due", "subscription_charged_unsuccessfully", "disbursement"):
+        for kind in ("check", "subscription_trial_ended", "disbursement"):
             assert self.meaning("subscription_canceled.xml", ("subscription_canceled", kind)) == []
 
     def test_a_settled_charge_of_a_subscription_is_told_by_its_own_notification(self) -> None:

@@ -102,6 +102,7 @@ class TestLemonSqueezy(InboundSuite):
                 "subscription_payment_success:52:2026-11-21T10:30:05.000000Z",
                 "21T10:30:05",
                 order=Order(refs=("subscription:41",)),
+                continues=True,
             )
         ],
     }
@@ -226,9 +227,11 @@ class TestLemonSqueezy(InboundSuite):
         assert [command.action for command in found] == ([action] if action else [])
 
     def test_the_first_payment_is_told_by_the_order(self) -> None:
-        """A failed one leaves access to the dunning."""
+        """Also one that failed: then there is no order yet."""
         first = self.changed("subscription_payment_success.json", billing_reason="initial")
-        failed = self.changed("subscription_payment_success.json", "subscription_payment_failed")
+        failed = self.changed(
+            "subscription_payment_success.json", "subscription_payment_failed", billing_reason="initial"
+        )
         recovered = self.changed("subscription_payment_success.json", "subscription_payment_recovered")
         assert self.adapter().normalise(first) == self.adapter().normalise(failed) == []
         assert self.the(recovered).action is Action.RESUME

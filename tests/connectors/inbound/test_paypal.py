@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, ClassVar
 
@@ -48,9 +48,13 @@ def item(product: str, paid: str | None = None, currency: str | None = "USD", qu
     return Item(remote_product_id=product, amount_paid=amount, currency=currency, quantity=quantity)
 
 
-def ended(name: str, subscription: str, at: datetime) -> EnrollmentCommand:
+def ended(name: str, subscription: str, at: datetime, *, paid: bool = False) -> EnrollmentCommand:
     return EnrollmentCommand(
-        action=Action.CANCEL, occurred_at=at, event_key=name, order=Order(subscription_id=subscription)
+        action=Action.CANCEL,
+        occurred_at=at,
+        event_key=name,
+        order=Order(subscription_id=subscription),
+        at_period_end=paid,
     )
 
 
@@ -168,7 +172,7 @@ class TestPaypal(InboundSuite):
     captured: ClassVar[Mapping[str, Sequence[EnrollmentCommand]]] = {
         "BILLING.SUBSCRIPTION.ACTIVATED.hookdeck.json": [PERIOD],
         "BILLING.SUBSCRIPTION.CANCELLED.hookdeck.json": [
-            ended("WH-6TD369808N914414D-1YJ376786E892292F", "I-PE7JWXKGVN0R", utc(2016, 4, 28, 11, 53, 10))
+            ended("WH-6TD369808N914414D-1YJ376786E892292F", "I-PE7JWXKGVN0R", utc(2016, 4, 28, 11, 53, 10), paid=True)
         ],
         "CHECKOUT.ORDER.COMPLETED.hookdeck.json": [ORDERED],
         "CUSTOMER.DISPUTE.CREATED.hookdeck.json": [DISPUTED],
@@ -232,12 +236,23 @@ class TestPaypal(InboundSuite):
             self.adapter().verify(request(b"{}", headers=signed(b"{}", url)))
 
     def test_the_other_captured_events(self) -> None:
-        """Of a subscription that ends, only its id counts; what failed or is only approved gives nothing."""
+        """Of a subscription that ends, only its id counts; one whose payment failed is suspended in a while."""
         (expired,) = self.adapter().normalise(self.load("BILLING.SUBSCRIPTION.EXPIRED.hookdeck.json"))
         at = utc(2018, 12, 10, 21, 20, 49)  # the event's own date has the month 19
-        assert expired == ended("WH-UY687577TY25889J9-2R6T55435R66168Y6", "I-BW452GLLEP1G", at)
-        for name in ("BILLING.SUBSCRIPTION.PAYMENT.FAILED.hookdeck.json", "CHECKOUT.ORDER.APPROVED.hookdeck.json"):
-            assert self.asked(self.load(name)) == []
+        paid = ended("WH-UY687577TY25889J9-2R6T55435R66168Y6", "I-BW452GLLEP1G", at, paid=True)
+        assert expired == paid.model_copy(update={"effective_at": utc(2019, 1, 1, 0, 20, 49)})
+        assert self.asked(self.load("CHECKOUT.ORDER.APPROVED.hookdeck.json")) == []
+        failed = self.the(self.load("BILLING.SUBSCRIPTION.PAYMENT.FAILED.hookdeck.json"))
+        assert failed.action is Action.SUSPEND
+        assert failed.effective_at == failed.occurred_at + timedelta(days=3)
+        assert failed.order.subscription_id
+
+    def test_a_cancelled_subscription_lasts_until_its_next_charge_would_have_come(self) -> None:
+        """Where PayPal still says when; a day that is over says nothing."""
+        for day, ahead in (("2099-06-01T00:00:00Z", utc(2099, 6, 1)), ("2009-06-01T00:00:00Z", None)):
+            resource = {"id": "I-1", "billing_info": {"next_billing_time": day}}
+            found = self.the(self.told("BILLING.SUBSCRIPTION.CANCELLED", resource))
+            assert (found.effective_at, found.at_period_end) == (ahead, True)
 
     # What the operator may write
 

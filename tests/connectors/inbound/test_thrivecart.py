@@ -84,6 +84,7 @@ class TestThrivecart(InboundSuite):
                 "order.subscription_cancelled:23370556:000001382:KEY",
                 items=(Item(remote_product_id="product-12"),),
                 order=Order(refs=SUBSCRIPTIONS),
+                at_period_end=True,
             )
         ],
         "order.refund.json": [
@@ -291,7 +292,7 @@ class TestThrivecart(InboundSuite):
         assert len({self.the(event).event_key for event in events}) == len(events)
         assert len({self.the(event).business_key for event in events[3:]}) == 3
 
-    @pytest.mark.parametrize("event", ["affiliate.commission_payout", "order.rebill_failed", "cart.abandoned", ""])
+    @pytest.mark.parametrize("event", ["affiliate.commission_payout", "order.rebill_cancelled", "cart.abandoned", ""])
     def test_other_events_are_of_no_use(self, event: str) -> None:
         """An address gets all of them."""
         assert self.adapter().normalise(self.changed("order.success.json", event=event)) == []
