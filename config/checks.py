@@ -9,6 +9,7 @@ from bridge.contract.settings import conditions_of
 from config.findings import Findings
 from config.lines import Key
 from config.sections import Draft, Sections, Types
+from config.values import in_clear
 from config.words import unknown_name
 
 _FIELDS = frozenset(
@@ -49,12 +50,28 @@ class Checks:
         self._courses_nobody_gets_into()
         self._one_namespace_a_target()
         self._templates()
+        self._alerts_reach_somebody()
 
     def _templates(self) -> None:
         mailer = self._draft.settings.mailer if self._draft.settings is not None else None
         if mailer is not None:
             for said in self._types.template_faults(mailer.templates):
                 self._findings.fault(("mailer", "templates"), said)
+
+    def _alerts_reach_somebody(self) -> None:
+        settings = self._draft.settings
+        if settings is None or "alerts" not in self._sections.tree:
+            return
+        given = settings.alerts
+        if given.mail and settings.mailer is None:
+            self._findings.fault(("alerts", "mail"), "goes with [mailer], which says how mail is sent")
+        if not (given.mail or given.slack or given.webhook):
+            self._findings.warn(("alerts",), "names no channel: give it mail, slack or webhook, or nobody is told")
+        channels: list[tuple[Key, Any]] = [(("alerts", "slack"), given.slack)]
+        channels.append((("alerts", "webhook", "url"), given.webhook.url if given.webhook is not None else None))
+        for key, url in channels:
+            if url is not None and in_clear(url.get_secret_value()):
+                self._findings.warn(key, "goes over the network in clear; write https://")
 
     def _fields_of_conditions(self) -> None:
         for name, settings in self._draft.targets.items():

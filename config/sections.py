@@ -16,7 +16,8 @@ from bridge.contract.settings import CourseTable, SourceSettings, TargetSettings
 from config.findings import Findings
 from config.lines import Key
 from config.references import References
-from config.settings import COURSE_KEYS, Course, Product, Settings, http_address
+from config.settings import COURSE_KEYS, Course, Product, Settings
+from config.values import http_address
 from config.words import explain, unknown_key, unknown_name
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")

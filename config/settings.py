@@ -2,50 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
 from bridge.contract.mail import MailSettings
 from bridge.contract.settings import CourseTable, Duration, SettingsModel, SourceSettings, TargetSettings
+from config.alerts import Alerts
+from config.values import http_address, size
 
-_SIZE = re.compile(r"(\d+)\s*(B|kB|KB|MB|GB|KiB|MiB|GiB)")
-_BYTES = {"B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _LEDGERS = ("sqlite", "postgresql", "postgres")
-
-
-def http_address(text: str) -> str:
-    """Return an http or https address as it is.
-
-    Raises:
-        ValueError: for anything else; the message does not repeat it.
-    """
-    try:
-        parts = urlsplit(text)
-        usable = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)
-    except ValueError:
-        usable = False
-    if not usable or any(character.isspace() for character in text):
-        raise ValueError('expected an address such as "https://example.org"')
-    return text
-
-
-def size(text: object) -> object:
-    """Read ``"1MiB"`` or ``"500KB"`` as bytes; a plain number is bytes already.
-
-    Raises:
-        ValueError: for anything else; the message shows the expected form.
-    """
-    if isinstance(text, int) and not isinstance(text, bool):
-        return text
-    if isinstance(text, str) and (match := _SIZE.fullmatch(text.strip())):
-        return int(match[1]) * _BYTES[match[2]]
-    raise ValueError('expected a size such as "1MiB" or "500KB"')
 
 
 def _positive(span: timedelta) -> timedelta:
@@ -286,6 +255,7 @@ class Settings(SettingsModel):
     admin: Admin = Admin()
     console: Console = Console()
     mailer: Mailer | None = None
+    alerts: Alerts = Alerts()
     sources: Mapping[str, SourceSettings] = Field(default_factory=dict)
     targets: Mapping[str, TargetSettings] = Field(default_factory=dict)
     courses: Mapping[str, Course] = Field(default_factory=dict)

@@ -15,6 +15,7 @@ from aiohttp import web
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from bridge.actions import Actions
+from bridge.app.alerting import Alerting
 from bridge.app.catalogue import catalogue_of
 from bridge.app.company import Company
 from bridge.app.lanes import LaneShop
@@ -35,6 +36,7 @@ from bridge.edge.telemetry import Telemetry
 from bridge.edge.web import admin_application, application
 from bridge.edge.webhooks import Webhooks
 from bridge.intake.intake import Intake
+from bridge.jobs.alerts import Alerts, Watch
 from bridge.jobs.expiry import Expiry
 from bridge.jobs.retention import Retention
 from bridge.kit.clock import Clock, SystemClock, milliseconds
@@ -101,6 +103,7 @@ class Bridge:
         self._senders = Senders(
             self.ledger, self._intake, self.clock, self._schedule, self.telemetry.looked_up, self.company, role
         )
+        self._alerting: Alerting | None = None
         self._opened = False
         self._stopping = False
 
@@ -148,6 +151,7 @@ class Bridge:
         keep = lambda: self.settings.ledger.keep_events  # noqa: E731 - the newest after a reload
         retention = Retention(self.ledger, keep, self.clock)
         self._schedule.every(3600, "retention", self.company.alone(retention.run))
+        self._begin_alerts(dispatcher)
 
     async def reload(self, settings: Settings) -> Reloaded:
         """Take over other settings: sources, targets, courses and products, without an event or a delivery lost.
@@ -184,6 +188,8 @@ class Bridge:
         )  # first: a key that is withdrawn must not count until a slow target has ended
         left = await self.dispatcher.exchange(lanes, pauses) if self.dispatcher is not None else []
         await self._lanes.discard(left, lanes.values())
+        if self._alerting is not None:
+            self._alerting.use(settings)
         await self._give_up(settings)  # only now that its lane has nothing in flight any more
         done = Reloaded.between(before, catalogue, changed_targets=[lane.target.name for lane in left])
         log.info("bridge.reloaded", **done.words())
@@ -194,6 +200,8 @@ class Bridge:
         self._stopping = True
         await self._listeners.close()
         self._schedule.stop()
+        if self._alerting is not None:
+            await self._alerting.close()
         await self._senders.close()
         if self.dispatcher is not None:
             await self.dispatcher.drain()
@@ -229,6 +237,16 @@ class Bridge:
         for name in names:
             if ended := await self.ledger.write(partial(given_up.give_up, target=name, now=now)):
                 log.warning("bridge.target_given_up", target=name, deliveries=ended)
+
+    def _begin_alerts(self, dispatcher: Dispatcher) -> None:
+        watch = Watch(
+            self.ledger, self.clock, lambda: dispatcher.lanes, lambda: self.catalogue.sources, self._lanes.clocks
+        )
+        alerts = Alerts(self.ledger, self.clock, watch, self.telemetry.alert_failed, lambda: self.company.lead.held)
+        self._alerting = Alerting(alerts, self.clock)
+        self._alerting.use(self.settings)
+        self.ledger.on_commit(alerts.wake)
+        self._schedule.every(60, "alerts", alerts.run)
 
     async def _listen(self) -> None:
         server, admin = self.settings.server, self.settings.admin

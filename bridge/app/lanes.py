@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 
 import aiohttp
@@ -18,6 +18,7 @@ from bridge.contract.outbound import OutboundConnector
 from bridge.dispatch.attempt import PatientLimiter
 from bridge.dispatch.lane import Lane, LanePolicy, Observer
 from bridge.kit.clock import Clock
+from bridge.kit.dates import Dates
 from bridge.kit.http import Http, Limiter, Windows, open_session
 from bridge.kit.masking import secrets_of
 from bridge.ledger.store import Ledger
@@ -25,18 +26,23 @@ from config.settings import Settings
 
 
 def connector_of(
-    settings: Settings, name: str, session: aiohttp.ClientSession, clock: Clock, company: Company | None = None
+    settings: Settings,
+    name: str,
+    session: aiohttp.ClientSession,
+    clock: Clock,
+    company: Company | None = None,
+    dates: Dates | None = None,
 ) -> OutboundConnector:
     """Return a target's connector, which speaks through ``session`` under the target's own rate limit and time-out.
 
-    The limit is shared with the whole ``company``, where one is given.
+    The limit is shared with the whole ``company``, where one is given. ``dates`` comes to know the target's clock.
     """
     given = settings.targets[name]
     kind = registry.connector_class(given.connector)
     rates, timeout = given.rate_limit or kind.rate_limit, request_timeout(settings, name)
     own = Windows(rates, clock, fixed=bool(given.rate_limit))
     limiter: Limiter = own if company is None else company.limiter(f"target {name}", rates, own, timeout)
-    return kind(given, Http(given.base_url, PatientLimiter(limiter), timeout, session), clock)
+    return kind(given, Http(given.base_url, PatientLimiter(limiter), timeout, session, dates), clock)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,7 @@ class _Made:
     lane: Lane
     of: tuple[object, ...]
     session: aiohttp.ClientSession | None = None
+    dates: Dates = field(default_factory=Dates)
 
 
 class LaneShop:
@@ -83,9 +90,10 @@ class LaneShop:
         if (lane := self._like(of)) is not None:
             return lane
         session = open_session(given.concurrency * 2)  # its connections live as long as the lane
-        connector = connector_of(settings, name, session, self._clock, self._company)
+        dates = Dates()
+        connector = connector_of(settings, name, session, self._clock, self._company, dates)
         lane = self._made_of(entry, connector, of[2], secrets_of(given))
-        self._made[id(lane)] = _Made(lane, of, session)
+        self._made[id(lane)] = _Made(lane, of, session, dates)
         return lane
 
     def _mailer(self, settings: Settings) -> Lane:
@@ -123,6 +131,11 @@ class LaneShop:
         )
         self._company.joined(lane)
         return lane
+
+    def clocks(self) -> dict[str, float]:
+        """Return by how many seconds our clock is ahead of each target's, where an answer of late tells."""
+        known = {made.lane.target.name: made.dates.ahead for made in self._made.values()}
+        return {name: ahead for name, ahead in known.items() if ahead is not None}
 
     async def discard(self, lanes: Iterable[Lane], kept: Iterable[Lane]) -> None:
         """Close the connections of lanes that work no more, but for those that are kept."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from bridge.cli import detail
+from bridge.cli import causes, detail
 from bridge.cli.given import (
     CONFIG,
     AsJson,
@@ -209,6 +209,9 @@ def list_quarantine(  # noqa: PLR0913 - a parameter an option
     source: OfSource = None,
     product: OfProduct = None,
     state: Annotated[QuarantineState, typer.Option("--state", help="What has become of it.")] = "waiting",
+    by_cause: Annotated[
+        bool, typer.Option("--causes", help="Count what waits by its cause, and say what to do about each.")
+    ] = False,
     since: Since = None,
     limit: Limit = 50,
     as_json: AsJson = False,
@@ -216,7 +219,9 @@ def list_quarantine(  # noqa: PLR0913 - a parameter an option
 ) -> None:
     """List what waits in quarantine."""
     ctx.obj = config
-    if ctx.invoked_subcommand is None:
+    if ctx.invoked_subcommand is None and by_cause:
+        causes.tell(config, source, as_json=as_json)
+    elif ctx.invoked_subcommand is None:
         columns = {
             "quarantine_id": "id",
             "updated_at": "last seen (UTC)",

@@ -21,6 +21,7 @@ from bridge.contract.outbound import OutboundConnector
 from bridge.contract.settings import Condition, Rate, SourceSettings, TargetSettings
 from bridge.ledger.states import TRANSITIONS, Intent, derive
 from bridge.registry import Registry, adapter_class, connector_class
+from config.alerts import Alerts, AlertWebhook
 from config.settings import Access, Admin, ConsoleUser, Course, Dispatch, Ledger, Log, Mailer, Product, Server
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,6 +43,8 @@ _SECTIONS: Mapping[str, type[BaseModel]] = {
     "admin": Admin,
     "console.users.NAME": ConsoleUser,
     "mailer": Mailer,
+    "alerts": Alerts,
+    "alerts.webhook": AlertWebhook,
     "sources.NAME": SourceSettings,
     "targets.NAME": TargetSettings,
     "targets.NAME.only_if[]": Condition,
@@ -49,7 +52,7 @@ _SECTIONS: Mapping[str, type[BaseModel]] = {
     "courses.NAME.access": Access,
     "products[]": Product,
 }
-_ELSEWHERE = frozenset({"courses.NAME.tables", "courses.NAME.access"})
+_ELSEWHERE = frozenset({"courses.NAME.tables", "courses.NAME.access", "alerts.webhook"})
 _GIVEN = {"courses.NAME.title": "the course's name"}  # by config.sections, not by the model
 _ARGUMENTS = [(missing, leaving, dead) for missing in (0, 1) for leaving in (0, 1) for dead in (0, 1)]
 

@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from bridge import __version__
-from bridge.cli import act, check, connectors, db, doctor, lists, rehearse, run, seats, trace
+from bridge.cli import act, alerts, check, connectors, db, doctor, lists, rehearse, run, seats, trace
 from bridge.cli.shown import complain
 from bridge.contract.errors import BridgeError, ConfigError
 
@@ -78,6 +78,7 @@ app.add_typer(lists.events, name="events")
 app.add_typer(lists.registrations, name="registrations")
 app.add_typer(lists.deliveries, name="deliveries")
 app.add_typer(lists.quarantine, name="quarantine")
+app.add_typer(alerts.alerts, name="alerts")
 app.command("lookups")(lists.lookups)
 app.command("trace")(trace.trace)
 app.add_typer(seats.seats, name="seats")

@@ -26,6 +26,7 @@ class Condition:
         elsewhere: another bridge asks the target whether it is well again; until it is, nothing goes out here.
         fenced: what is claimed here now may be somebody else's already; see ``presence``.
         changed: called when the target got into trouble, or out of it.
+        proven: the target has answered with sense since the lane began.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Condition:
         self.elsewhere = False
         self.fenced: Callable[[], bool] = lambda: False
         self.changed: Callable[[], None] = lambda: None
+        self.proven = False
         self._target = target
         self._longest_hold = longest_hold
         self._reprobe = reprobe
@@ -132,6 +134,7 @@ class Condition:
         if self.breaker.is_open:
             self.breaker.probed(well=well)
         if well:
+            self.proven = True
             if self.paused_by == "bridge":
                 self.paused_by = self.untold = None
             self._is_well()
@@ -150,6 +153,7 @@ class Condition:
             case NeedsOperator(scope="lane"):
                 self._pause_itself(outcome)
             case _:
+                self.proven = True
                 self.pace.faster()
                 if self.breaker.succeeded():
                     self._is_well()

@@ -71,6 +71,12 @@ class Telemetry:
             ("became",),
             registry=self.registry,
         )
+        self.alert_failures = Counter(
+            "bridge_alert_failures",
+            "Times that a channel did not take the alerts that were due",
+            ("channel",),
+            registry=self.registry,
+        )
 
     def _show(self) -> None:
         """Register what the ledger and the lanes are asked for when somebody looks."""
@@ -96,6 +102,12 @@ class Telemetry:
             "bridge_quarantine",
             "Lines and events that wait for an operator",
             ("source",),
+            registry=self.registry,
+        )
+        self.alerts_open = Gauge(
+            "bridge_alerts_open",
+            "Alerts whose cause is still there",
+            ("kind",),
             registry=self.registry,
         )
         self.lane_up = Gauge(
@@ -155,12 +167,17 @@ class Telemetry:
         """Count one question to a sender."""
         self.lookups.labels(source, outcome).inc()
 
+    def alert_failed(self, channel: str) -> None:
+        """Count that a channel did not take what was due."""
+        self.alert_failures.labels(channel).inc()
+
     def show_ledger(self, counts: Mapping[str, Any]) -> None:
         """Take over what the ledger counted (see ``reports.backlog``)."""
         self.deliveries.clear()
         self.oldest_due.clear()
         self.quarantine.clear()
         self.lookups_open.clear()
+        self.alerts_open.clear()
         for (target, state), number in counts["deliveries"].items():
             self.deliveries.labels(target, state).set(number)
         for target, seconds in counts["oldest_due"].items():
@@ -169,6 +186,8 @@ class Telemetry:
             self.quarantine.labels(source).set(number)
         for (source, state), number in counts["lookups"].items():
             self.lookups_open.labels(source, state).set(number)
+        for kind, number in counts["alerts"].items():
+            self.alerts_open.labels(kind).set(number)
 
     def text(self) -> bytes:
         """Return everything in Prometheus's text format."""

@@ -27,6 +27,7 @@ from yarl import URL
 from bridge.contract.errors import AnswerLost, Unreachable
 from bridge.contract.settings import Rate
 from bridge.kit.clock import Clock
+from bridge.kit.dates import Dates
 from bridge.kit.kept import LARGEST, kept
 from bridge.kit.masking import mask, mask_url
 
@@ -222,15 +223,24 @@ def open_session(connections: int = 100) -> aiohttp.ClientSession:
 class Http:
     """What a connector speaks through."""
 
-    def __init__(self, base_url: str, limiter: Limiter, timeout: float, session: aiohttp.ClientSession) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        limiter: Limiter,
+        timeout: float,
+        session: aiohttp.ClientSession,
+        dates: Dates | None = None,
+    ) -> None:
         """Send to ``base_url`` through ``session``, each request at most ``timeout`` seconds.
 
         Half of it is for the connection, so that a target that can't be reached is told from one that doesn't answer.
+        ``dates`` is told of every answer.
         """
         self.base_url = base_url.rstrip("/")
         self._limiter = limiter
         self._timeout = aiohttp.ClientTimeout(total=timeout, connect=timeout / 2)
         self._session = session
+        self._dates = dates
 
     def learn(self, rate: Rate, remaining: int | None = None) -> None:
         """Tell the lane the limit that the target names in its answers, and how many requests are left of it.
@@ -298,6 +308,8 @@ class Http:
             raise
         finally:
             exchange.ms = int((time.monotonic() - started) * 1000)
+        if self._dates is not None:
+            self._dates.note(answer.headers)
         exchange.status = answer.status
         exchange.answer = kept(answer.json if len(answer.body) <= LARGEST else None, answer.body)
         return answer

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bridge.ledger import outbox, registrations, rights
+from bridge.ledger import alerts, outbox, registrations, rights
 from bridge.ledger.claimed import Claimed, Context
 from bridge.ledger.unit import Unit
 
@@ -232,6 +232,8 @@ def settle(unit: Unit, settlements: Sequence[Settlement]) -> list[bool]:
     changed = [item.right_id for item in counted if item.right_id is not None and (item.held or item.result == "dead")]
     derive_after(unit, changed, now)
     unit.wake([*woken, *(row.target for row in valid.values() if row.state == "open")])
+    if any(item.result == "dead" for item in counted):
+        unit.wake([alerts.WAKE])
     return [item.delivery_id in valid for item in settlements]
 
 

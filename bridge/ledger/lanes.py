@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from bridge.ledger.alerts import WAKE
 from bridge.ledger.unit import Unit
 
 
@@ -24,7 +25,7 @@ def pause(unit: Unit, target: str, by: str, why: str, remedy: str, now: int) -> 
         why=why,
         remedy=remedy,
     )
-    unit.wake([wake_name(target)])
+    unit.wake([wake_name(target), WAKE])
 
 
 def resume(unit: Unit, target: str) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bridge.ledger.alerts import WAKE
 from bridge.ledger.unit import Unit
 
 
@@ -61,6 +62,8 @@ def keep(unit: Unit, rows: Sequence[QuarantineRow], now: int) -> None:
         for row in rows
     }
     unit.each(_KEEP, _COLUMNS, list(latest.values()), now=now)
+    if latest:
+        unit.wake([WAKE])
 
 
 def add(unit: Unit, rows: Sequence[QuarantineRow], now: int) -> list[int]:

@@ -18,7 +18,7 @@ from bridge.kit.clock import milliseconds, moment
 from bridge.ledger.migrate import current, newest
 
 _TIMES: Final = frozenset(
-    "received_at occurred_at created_at updated_at due_at expires_at held_at paused_at at since".split()  # noqa: SIM905
+    "received_at occurred_at created_at updated_at due_at expires_at held_at paused_at at since first_seen last_seen told_at recovered_at told_recovery_at tried_at".split()  # noqa: SIM905
 )
 _FLAGS: Final = frozenset({"live", "full_access", "superseded", "wanted", "unknown"})
 _JSON: Final = frozenset(
@@ -201,6 +201,44 @@ def unmapped(connection: Connection) -> list[dict[str, Any]]:
     )
 
 
+def quarantine_causes(connection: Connection, source: str | None) -> list[dict[str, Any]]:
+    """Count what waits in quarantine by source, kind and product, with the times of the first and the newest; most first."""
+    return ask(
+        connection,
+        "SELECT q.source, q.kind, q.remote_product_id, count(*) AS waiting, min(q.created_at) AS since,"
+        " max(q.updated_at) AS last_seen FROM quarantine q WHERE q.state = 'waiting' AND (:every = 1 OR q.source = :source)"
+        " GROUP BY q.source, q.kind, q.remote_product_id ORDER BY count(*) DESC, q.source, q.kind, q.remote_product_id",
+        every=int(source is None),
+        source=source or "",
+    )
+
+
+def alerts(connection: Connection, since: int, limit: int) -> list[dict[str, Any]]:
+    """List the alerts that are open, and those that were there since a time (milliseconds), newest first, with who was told.
+
+    Digests are left out.
+    """
+    found = ask(
+        connection,
+        "SELECT a.id AS alert_id, a.uid, a.kind, a.cause, a.said, a.remedy, a.count, a.first_seen, a.last_seen, a.told_at,"
+        " a.recovered_at, a.told_recovery_at FROM alert a WHERE a.kind <> 'digest'"
+        " AND (a.recovered_at IS NULL OR a.last_seen >= :since)"
+        " ORDER BY (CASE WHEN a.recovered_at IS NULL THEN 0 ELSE 1 END), a.id DESC LIMIT :limit",
+        since=since,
+        limit=limit,
+    )
+    told_to = ask(
+        connection,
+        "SELECT t.alert_id, t.channel, t.told, t.told_at, t.times, t.tries, t.tried_at, t.why FROM alert_telling t"
+        " WHERE t.alert_id IN :ids ORDER BY t.alert_id, t.channel",
+        ids=[row["alert_id"] for row in found],
+    )
+    for row in found:
+        row["channels"] = [one for one in told_to if one["alert_id"] == row["alert_id"]]
+        row["state"] = "open" if row["recovered_at"] is None else "over"
+    return found
+
+
 def pauses(connection: Connection) -> list[dict[str, Any]]:
     """List the lanes that are paused, with who paused them and why."""
     return ask(connection, "SELECT p.target, p.paused_at, p.paused_by, p.why, p.remedy FROM lane p ORDER BY p.target")
@@ -233,7 +271,11 @@ def backlog(connection: Connection, now: int) -> dict[str, Any]:
     asked = connection.execute(
         text("SELECT source, state, count(*) AS n FROM lookup WHERE state IN ('open', 'dead') GROUP BY source, state")
     ).all()
+    alerting = connection.execute(
+        text("SELECT kind, count(*) AS n FROM alert WHERE recovered_at IS NULL AND kind <> 'digest' GROUP BY kind")
+    ).all()
     return {
+        "alerts": {row.kind: row.n for row in alerting},
         "lookups": {(row.source, row.state): row.n for row in asked},
         "deliveries": {(row.target, row.state): row.n for row in unsettled}
         | {(row.target, "waiting"): row.n for row in waiting},

@@ -457,7 +457,8 @@ operator_action = Table(
 )
 
 # Tables of one feature stand in files of their own; whoever has the metadata has them all.
-from bridge.ledger import many_tables as _many  # noqa: E402, F401 - they are made of the words above
+from bridge.ledger import alert_tables as _alerts  # noqa: E402, F401 - they are made of the words above
+from bridge.ledger import many_tables as _many  # noqa: E402, F401
 from bridge.ledger import notice_tables as _notices  # noqa: E402, F401
 from bridge.ledger import scheduled_tables as _scheduled  # noqa: E402, F401
 from bridge.ledger import seat_tables as _seats  # noqa: E402, F401

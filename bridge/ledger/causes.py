@@ -1,0 +1,79 @@
+"""What an operator has to be told of, counted in the ledger. Each question reads a partial index of what is not settled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from sqlalchemy import Connection, text
+
+MOST: Final = 20_000
+"""Rows that are counted of one kind: more than that is told as that many."""
+_GROUPS = 200
+
+
+def dead_letters(connection: Connection) -> Sequence[Any]:
+    """Count dead letters by target and remedy, which goes with one sentence: ``n``, a ``why``, the newest's ``id``."""
+    return _ask(
+        connection,
+        "SELECT c.target, coalesce(c.remedy, '') AS remedy, count(*) AS n, max(c.why) AS why, max(c.id) AS id"
+        " FROM (SELECT id, target, remedy, why FROM delivery WHERE state = 'dead' LIMIT :most) c"
+        " GROUP BY c.target, coalesce(c.remedy, '') ORDER BY c.target, coalesce(c.remedy, '') LIMIT :groups",
+    )
+
+
+def unmapped(connection: Connection) -> Sequence[Any]:
+    """Count the lines that wait for a mapping, by source and product."""
+    return _ask(
+        connection,
+        "SELECT c.source, c.remote_product_id, count(*) AS n FROM (SELECT source, remote_product_id FROM quarantine"
+        " WHERE kind = 'unmapped' AND state = 'waiting' LIMIT :most) c"
+        " GROUP BY c.source, c.remote_product_id ORDER BY count(*) DESC, c.source, c.remote_product_id LIMIT :groups",
+    )
+
+
+def unreadable(connection: Connection) -> Sequence[Any]:
+    """Count the events that nobody could read, by source."""
+    return _others(connection, "unreadable", 2**62)
+
+
+def early(connection: Connection, before: int) -> Sequence[Any]:
+    """Count what has waited for its purchase since before a time (milliseconds), by source."""
+    return _others(connection, "early", before)
+
+
+def _others(connection: Connection, kind: str, before: int) -> Sequence[Any]:
+    return _ask(
+        connection,
+        "SELECT c.source, count(*) AS n FROM (SELECT source FROM quarantine WHERE state = 'waiting' AND kind <> 'unmapped'"
+        " AND kind = :kind AND created_at <= :before LIMIT :most) c GROUP BY c.source ORDER BY c.source LIMIT :groups",
+        kind=kind,
+        before=before,
+    )
+
+
+def dead_lookups(connection: Connection) -> Sequence[Any]:
+    """Count the lookups that were given up, by source and remedy: ``n`` and a ``why``."""
+    return _ask(
+        connection,
+        "SELECT c.source, c.remedy, count(*) AS n, max(c.why) AS why FROM (SELECT source, remedy, why FROM lookup"
+        " WHERE state = 'dead' LIMIT :most) c GROUP BY c.source, c.remedy ORDER BY c.source, c.remedy LIMIT :groups",
+    )
+
+
+def tried_in_vain(connection: Connection, target: str) -> bool:
+    """Say whether something is open at a target that was tried before."""
+    found = connection.execute(
+        text("SELECT 1 FROM delivery WHERE target = :target AND state = 'open' AND attempts > 0 LIMIT 1"),
+        {"target": target},
+    )
+    return found.first() is not None
+
+
+def lanes(connection: Connection) -> Sequence[Any]:
+    """Return the lanes that are paused: target, paused_at (milliseconds), paused_by, why, remedy."""
+    return connection.execute(text("SELECT * FROM lane ORDER BY target")).all()
+
+
+def _ask(connection: Connection, statement: str, **values: Any) -> Sequence[Any]:
+    return connection.execute(text(statement), {"most": MOST, "groups": _GROUPS, **values}).all()
