@@ -90,7 +90,10 @@ def test_no_verb_is_documented_that_does_not_exist() -> None:
 
 def _settings(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
     for name, field in model.model_fields.items():
-        inner = next((kind for kind in _models(field.annotation) if kind.__module__ == "config.settings"), None)
+        inner = next(
+            (kind for kind in _models(field.annotation) if kind.__module__ in ("config.settings", "config.alerts")),
+            None,
+        )
         if inner is None:
             yield prefix + name
         else:

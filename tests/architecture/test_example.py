@@ -12,7 +12,12 @@ from config.load import Loaded, load
 from tests.architecture.source import ROOT
 
 EXAMPLE = ROOT / "bridge.toml.example"
-_OF_A_FORM = {"STANDARD_WEBHOOKS_SOURCE_SIGNING_SECRETS": "whsec_bWFkZS11cC1zZWNyZXQtb2YtMjQtYnl0"}
+_SIGNING = "whsec_bWFkZS11cC1zZWNyZXQtb2YtMjQtYnl0"
+_OF_A_FORM = {
+    "STANDARD_WEBHOOKS_SOURCE_SIGNING_SECRETS": _SIGNING,
+    "ALERTS_SECRET": _SIGNING,
+    "SLACK_WEBHOOK": "https://hooks.example.org/made-up",
+}
 _NAMED = re.compile(r"\$\{([A-Z][A-Z0-9_]*)\}")
 _SWITCHED_OFF = re.compile(r"^#(?=\S)", re.MULTILINE)
 
