@@ -91,7 +91,8 @@ def move_person(
         unit.run(_SETTLE_CONTACT, target=target, former=former, now=now)
     if not moves or unit.rows(_OF_PERSON, target=target, person=person):
         unit.run(_COPY_REFS, **names, now=now)
-        return _move_grants(unit, learner_id, target, former, person, now)
+        pairs = move_grants(unit, learner_id, target, former, person, now)
+        return [right_id for pair in pairs for right_id in pair]
     _move_refs(unit, names, now)
     ids = [{"id": row.id} for row in rights]
     unit.each(_RENAME_WORK, {"id": "int"}, ids, target=target, person=person)
@@ -99,16 +100,20 @@ def move_person(
     return [row.id for row in rights]
 
 
-def _move_grants(unit: Unit, learner_id: int, target: str, former: str, person: str, now: int) -> list[int]:
-    touched: list[int] = []
+def move_grants(unit: Unit, learner_id: int, target: str, former: str, person: str, now: int) -> list[tuple[int, int]]:
+    """Let a learner's grants at one person of a target rest on rights of another; return the rights: (left, taken).
+
+    Only of purchases that stand: one that has ended moves when it is resumed.
+    """
+    pairs: list[tuple[int, int]] = []
     for old in unit.rows(_RESTING, target=target, former=former, learner=learner_id):
         new = _other_right(unit, old, learner_id, person, now)
         unit.run(_COPY_GRANTS, old=old.id, new=new, learner=learner_id)
         unit.run(_SUPERSEDE, old=old.id, learner=learner_id)
         unit.run(_NEXT_LEARNER, old=old.id)
-        touched += [old.id, new]
-    derive_wanted(unit, touched, now)
-    return touched
+        pairs.append((old.id, new))
+    derive_wanted(unit, (right_id for pair in pairs for right_id in pair), now)
+    return pairs
 
 
 def _other_right(unit: Unit, old: Any, learner_id: int, person: str, now: int) -> int:
