@@ -22,6 +22,7 @@ from bridge.ledger.store import Ledger
 from bridge.ledger.unit import Unit
 
 _MOST_EVENTS = 500  # in one transaction
+_LARGEST_ID = 2**63 - 1
 _LOOKS, _BETWEEN_LOOKS = 120, 0.25  # seconds; together as long as a lease lasts
 
 
@@ -95,8 +96,8 @@ class MergeLearners(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    learner: int
-    into: int | None = None
+    learner: int = Field(ge=1, le=_LARGEST_ID)
+    into: int | None = Field(default=None, ge=1, le=_LARGEST_ID)
     undo: bool = False
     dry_run: bool = False
 
@@ -323,8 +324,8 @@ class Actions:
 
 def _record_merge(unit: Unit, done: Merge, operator: str, now: int) -> None:
     one, other = done.learner["learner_id"], done.into["learner_id"]
-    action, how = ("unmerge", "not") if done.became == "undone" else ("merge", "from now on")
-    note = f"learner {one} is {how} the same person as learner {other}"
+    action, how = ("unmerge", "not ") if done.became == "undone" else ("merge", "")
+    note = f"learner {one} is {how}the same person as learner {other}"
     repairs.record(unit, operator, action, f"{one},{other}", note, now)
 
 

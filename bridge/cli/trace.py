@@ -67,6 +67,8 @@ def tell(path: Path, what: str, by: By | None, *, as_json: bool, reveal: bool) -
 def _purchase(purchase: Row) -> Tree:
     tree = Tree(Text(plain(_title(purchase)), style="bold"))
     tree.add(Text(plain(_learner(purchase["learner"]))))
+    for also in purchase["learner"]["merged"]:
+        tree.add(Text(plain(f"also known as {_learner(also)}")))
     happened = tree.add("what happened (UTC)")
     happened.add(_timeline(purchase["story"]))
     held = tree.add("what is held")

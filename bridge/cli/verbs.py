@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from bridge import __version__
-from bridge.cli import act, check, connectors, db, doctor, lists, rehearse, run, trace
+from bridge.cli import act, check, connectors, db, doctor, lists, people, rehearse, run, trace
 from bridge.cli.shown import complain
 from bridge.contract.errors import BridgeError, ConfigError
 
@@ -79,12 +79,14 @@ app.add_typer(lists.registrations, name="registrations")
 app.add_typer(lists.deliveries, name="deliveries")
 app.add_typer(lists.quarantine, name="quarantine")
 app.command("lookups")(lists.lookups)
+app.command("learners")(people.learners)
 app.command("trace")(trace.trace)
 app.command("requeue")(act.requeue)
 app.command("release")(act.release)
 app.command("pause")(act.pause)
 app.command("resume")(act.resume)
 app.command("replay")(act.replay)
+app.command("merge")(people.merge)
 app.command("reload")(act.reload)
 app.add_typer(db.db, name="db")
 app.command("connectors")(connectors.connectors)

@@ -16,6 +16,7 @@ from bridge.contract.catalogue import Catalogue, TargetEntry
 from bridge.contract.command import email_key
 from bridge.intake import people as persons
 from bridge.ledger import learners, merges, outbox, registrations, rights
+from bridge.ledger.addresses import move_grants
 from bridge.ledger.learners import Known
 from bridge.ledger.outbox import DeliveryRow, right_delivery
 from bridge.ledger.unit import Unit
@@ -157,7 +158,7 @@ def _pass_over(unit: Unit, passing: _Passing, catalogue: Catalogue, done: Merge)
             shared += merges.hand_on(unit, passing.ids, target.name, person)
             continue
         merges.rename_contact(unit, passing.ids, passing.after.id, target.name, former, person, passing.now)
-        touched += merges.move_rights(unit, passing.after.id, target.name, former, person, passing.now)
+        touched += move_grants(unit, passing.after.id, target.name, former, person, passing.now)
         if (
             passing.gone
             and not _somebody_else(unit, passing.before, former)

@@ -65,6 +65,7 @@ ON CONFLICT (registration_id, course, coalesce(right_id, 0))
 DO UPDATE SET live = excluded.live, superseded = 0, expires_at = excluded.expires_at, full_access = excluded.full_access
 """
 _SUPERSEDE = f'UPDATE "grant" SET live = 0, superseded = 1 WHERE id IN (SELECT t.id {_ITS_GRANTS})'
+_NEXT_HEIR = 'UPDATE "right" SET heir_id = :taken WHERE heir_id IS NOT NULL AND heir_id = :left AND id <> :taken'
 _NEXT_LEARNER = """
 UPDATE "right" SET learner_id = (SELECT g.learner_id FROM "grant" t JOIN registration g ON g.id = t.registration_id
  WHERE t.right_id = "right".id AND t.live = 1 ORDER BY g.id DESC LIMIT 1)
@@ -103,7 +104,8 @@ def move_person(
 def move_grants(unit: Unit, learner_id: int, target: str, former: str, person: str, now: int) -> list[tuple[int, int]]:
     """Let a learner's grants at one person of a target rest on rights of another; return the rights: (left, taken).
 
-    Only of purchases that stand: one that has ended moves when it is resumed.
+    Only of purchases that stand: one that has ended moves when it is resumed. A right that is left by all is let go of only
+    when the one that takes its place has arrived: both need work, which finds out when that is.
     """
     pairs: list[tuple[int, int]] = []
     for old in unit.rows(_RESTING, target=target, former=former, learner=learner_id):
@@ -113,6 +115,10 @@ def move_grants(unit: Unit, learner_id: int, target: str, former: str, person: s
         unit.run(_NEXT_LEARNER, old=old.id)
         pairs.append((old.id, new))
     derive_wanted(unit, (right_id for pair in pairs for right_id in pair), now)
+    for left, taken in pairs:
+        unit.run(_NEXT_HEIR, left=left, taken=taken)
+        unit.run('UPDATE "right" SET heir_id = NULL WHERE id = :taken', taken=taken)
+        unit.run('UPDATE "right" SET heir_id = :taken WHERE id = :left AND wanted = 0', left=left, taken=taken)
     return pairs
 
 

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from bridge.ledger import registrations
-from bridge.ledger.addresses import move_grants
 from bridge.ledger.learners import Known
 from bridge.ledger.rights import derive_wanted
 from bridge.ledger.tables import LIVE_INTENTS, UNSETTLED
@@ -180,19 +179,6 @@ def bought_as(unit: Unit, found: Sequence[Any], known: Known) -> list[Any]:
 def contact_in_flight(unit: Unit, target: str, person: str) -> bool:
     """Say whether a target is just being told of a contact: what it answers belongs to the person as they were."""
     return bool(unit.rows(_IN_FLIGHT, target=target, person=person))
-
-
-def move_rights(unit: Unit, learner_id: int, target: str, former: str, person: str, now: int) -> list[tuple[int, int]]:
-    """Move a learner's grants from one account at a target to another; return the rights: (left, taken).
-
-    What is left is let go of only when what takes its place has arrived.
-    """
-    pairs = move_grants(unit, learner_id, target, former, person, now)
-    for left, taken in pairs:
-        unit.run('UPDATE "right" SET heir_id = :taken WHERE heir_id = :left AND id <> :taken', left=left, taken=taken)
-        unit.run('UPDATE "right" SET heir_id = NULL WHERE id = :taken', taken=taken)
-        unit.run('UPDATE "right" SET heir_id = :taken WHERE id = :left AND wanted = 0', left=left, taken=taken)
-    return pairs
 
 
 def hand_on(unit: Unit, ids: Sequence[int], target: str, person: str) -> list[int]:
