@@ -81,7 +81,7 @@ def merge(unit: Unit, from_id: int, into_id: int, catalogue: Catalogue, operator
     before, after = _known(one), _known(other)
     if busy := _busy(unit, catalogue, before, after):
         return busy
-    ids = merges.begin(unit, from_id, into_id, operator, now)
+    ids = merges.join(unit, from_id, into_id, operator, now)
     done = Merge("merged", _named(one), _named(other))
     _pass_over(unit, _Passing(ids, before, after, gone=True, now=now), catalogue, done)
     return done

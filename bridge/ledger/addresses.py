@@ -117,7 +117,7 @@ def move_grants(unit: Unit, learner_id: int, target: str, former: str, person: s
     derive_wanted(unit, (right_id for pair in pairs for right_id in pair), now)
     for left, taken in pairs:
         unit.run(_NEXT_HEIR, left=left, taken=taken)
-        unit.run('UPDATE "right" SET heir_id = NULL WHERE id = :taken', taken=taken)
+        unit.run('UPDATE "right" SET heir_id = NULL, awaited = 1 WHERE id = :taken', taken=taken)
         unit.run('UPDATE "right" SET heir_id = :taken WHERE id = :left AND wanted = 0', left=left, taken=taken)
     return pairs
 

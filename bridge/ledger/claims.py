@@ -106,13 +106,11 @@ _UNBLOCK = (
     f"UPDATE delivery SET state = 'open' WHERE id IN ({_QUEUED} AND b.state = 'blocked') RETURNING delivery.target"
 )
 _ARRIVED = """
-UPDATE "right" SET
- former = (CASE WHEN id IN (SELECT r.id FROM {rows}) THEN NULL ELSE former END),
- heir_id = (CASE WHEN heir_id IN (SELECT r.id FROM {rows}) THEN NULL ELSE heir_id END)
-WHERE id IN (
- SELECT w.id FROM {rows} JOIN "right" w ON w.id = r.id AND w.former IS NOT NULL
- UNION ALL SELECT o.id FROM {rows} JOIN "right" o ON o.heir_id = r.id AND o.heir_id IS NOT NULL)
-RETURNING *
+UPDATE "right" SET former = NULL, awaited = NULL FROM {rows}
+WHERE "right".id = r.id AND ("right".former IS NOT NULL OR "right".awaited IS NOT NULL) RETURNING "right".id, "right".target
+"""
+_LEFT = """
+UPDATE "right" SET heir_id = NULL WHERE heir_id IS NOT NULL AND heir_id IN (SELECT r.id FROM {rows}) RETURNING *
 """
 _PERSON = "SELECT d.id, d.person FROM {rows} JOIN delivery d ON d.id = r.id"
 _SETTLE = """
@@ -215,11 +213,11 @@ def _arrived(unit: Unit, counted: Sequence[Settlement], valid: Mapping[int, Any]
     What another right has taken the place of is let go of now.
     """
     done = {item.right_id for item in counted if item.right_id is not None and valid[item.delivery_id].state == "done"}
-    rows = unit.each(_ARRIVED, {"id": "int"}, [{"id": i} for i in sorted(done)])
-    left = [row for row in rows if row.heir_id is None and not row.wanted and row.held != "no"]
-    if left:
-        outbox.open_now(unit, [outbox.right_delivery(row, None, None) for row in left], now)
-    return [row.target for row in rows]
+    arrived = unit.each(_ARRIVED, {"id": "int"}, [{"id": i} for i in sorted(done)])
+    left = unit.each(_LEFT, {"id": "int"}, [{"id": row.id} for row in arrived])
+    if unwanted := [row for row in left if not row.wanted and row.held != "no"]:
+        outbox.open_now(unit, [outbox.right_delivery(row, None, None) for row in unwanted], now)
+    return [row.target for row in arrived]
 
 
 def _refs_learnt(unit: Unit, settlements: Sequence[Settlement]) -> list[tuple[str, str, str, str]]:

@@ -110,7 +110,7 @@ def was_merged(unit: Unit, learner_id: int) -> bool:
     return bool(unit.rows("SELECT 1 FROM learner_merge WHERE from_id = :id LIMIT 1", id=learner_id))
 
 
-def begin(unit: Unit, from_id: int, into_id: int, operator: str, now: int) -> list[int]:
+def join(unit: Unit, from_id: int, into_id: int, operator: str, now: int) -> list[int]:
     """Let one learner be another from now on; return the registrations that pass over, oldest first."""
     merge = int(unit.rows(_BEGIN, from_id=from_id, into_id=into_id, operator=operator, now=now)[0].id)
     unit.run(

@@ -210,6 +210,7 @@ right = Table(
     _time("created_at"),
     _time("updated_at"),
     Column("heir_id", Id, nullable=True),  # the right that takes its place: this one is let go of once that has arrived
+    Column("awaited", Integer, nullable=True),  # 1: it may be somebody's heir, and has not arrived yet
     sqlite_autoincrement=True,
 )
 _LEAVING = text("heir_id IS NOT NULL")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,8 @@ import pytest
 from bridge.actions import ActionRefused, Actions
 from bridge.contract.command import Action, Learner
 from bridge.contract.outbound import Receipt, Refs, Refused, TryLater
-from bridge.kit.clock import moment
+from bridge.jobs.expiry import expire
+from bridge.kit.clock import milliseconds, moment
 from bridge.ledger import claims
 from tests.ledger.rig import (
     ADA,
@@ -21,6 +23,7 @@ from tests.ledger.rig import (
     SCHOOL,
     SHOP,
     World,
+    at,
     buy,
     cancel,
     line,
@@ -575,3 +578,42 @@ async def test_a_purchase_of_the_merged_name_at_the_same_moment_is_not_lost(pair
         merge(here, one, other), *(there.accept(buy(product, who=OTHER), source=SHOP) for product in products)
     )
     assert set((await owners(here)).values()) == {other}
+
+
+async def test_a_line_that_waited_for_its_mapping_is_released_to_the_survivor(world: World):
+    """Bought before the merge, mapped after it; and whose it was is known to the undoing."""
+    await world.accept(buy("NEW", "BOOK", who=OTHER), source=SHOP)
+    await world.ids(buy("WEB", who=ADA), source=AMS)
+    one, other = await learner(world, OTHER, "shop"), await learner(world, ADA, "members")
+    await merge(world, one, other)
+    products = {**world.catalogue.products, ("shop", "NEW"): world.catalogue.products["shop", "WEB"]}
+    world.catalogue = replace(world.catalogue, products=products)
+    [released] = await actions(world).act("release", {"every": True}, "olga")
+    assert (await owners(world))[released["registration_id"]] == other
+    await merge(world, one, undo=True)
+    assert (await owners(world))[released["registration_id"]] == one
+
+
+async def test_a_cancellation_that_overtook_its_purchase_finds_it_after_the_merge(world: World):
+    """What came under the merged name before its purchase did takes it back, whoever has it now."""
+    await world.ids(buy("BOOK", who=OTHER), source=SHOP)
+    await world.ids(buy("BOOK", who=ADA), source=AMS)
+    await merge(world, await learner(world, OTHER, "shop"), await learner(world, ADA, "members"))
+    await world.accept(cancel("WEB", learner=OTHER, business_key="o-9", minute=5), source=SHOP)
+    [late] = await world.ids(buy("WEB", who=OTHER, order="o-9"), source=SHOP)
+    assert await world.state(late) == "cancelled"
+    assert await sent(world) == []
+
+
+async def test_access_that_ends_by_date_ends_for_the_survivor(world: World):
+    """A year from the purchase, in whichever name it was made."""
+    [first] = await world.ids(buy("YEAR", who=BOB), source=SHOP)
+    await world.ids(buy("BOOK", who=ADA), source=AMS)
+    await world.deliver("lms")
+    await merge(world, await learner(world, BOB, "shop"), await learner(world, ADA, "members"))
+    assert await sent(world, "lms") == [("grant", "id:members:ada"), ("revoke", "id:shop:bob")]
+    later = milliseconds(at(366 * 24 * 60))
+    await world.ledger.write(lambda unit: expire(unit, world.catalogue, later))
+    world.now = later
+    assert await sent(world, "lms") == [("revoke", "id:members:ada")]
+    assert await world.state(first) == "expired"

@@ -19,6 +19,7 @@ def upgrade() -> None:
     _partial("ix_learner_merged_into", "learner", ["merged_into"], "merged_into IS NOT NULL")
     _partial("ix_learner_merged_email", "learner", ["namespace", "email_key"], "merged_into IS NOT NULL")
     op.add_column("right", sa.Column("heir_id", _ID, nullable=True))
+    op.add_column("right", sa.Column("awaited", sa.Integer(), nullable=True))
     _partial("ix_right_heir_id", "right", ["heir_id"], "heir_id IS NOT NULL")
     op.create_table(
         "learner_merge",
