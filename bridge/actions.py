@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -13,6 +14,7 @@ from bridge.contract.errors import BridgeError
 from bridge.contract.inbound import InboundAdapter
 from bridge.contract.mail import MAILER
 from bridge.dispatch.lane import Lane
+from bridge.intake.merge import Merge, Refused, merge, undo
 from bridge.intake.release import release
 from bridge.intake.replan import elsewhere
 from bridge.intake.replay import Replayable, prepare, replay
@@ -24,6 +26,8 @@ from bridge.ledger.store import Ledger
 from bridge.ledger.unit import Unit
 
 _MOST_EVENTS = 500  # in one transaction
+_LARGEST_ID = 2**63 - 1
+_LOOKS, _BETWEEN_LOOKS = 120, 0.25  # seconds; together as long as a lease lasts
 
 
 class ActionRefused(BridgeError):
@@ -112,6 +116,23 @@ class ReviseSeats(BaseModel):
     dry_run: bool = False
 
 
+class MergeLearners(BaseModel):
+    """Say that two learners are one person, or, with ``undo``, that they are not.
+
+    Attributes:
+        learner: who becomes somebody else.
+        into: who they are; not needed to undo it.
+        dry_run: only say what would come of it.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    learner: int = Field(ge=1, le=_LARGEST_ID)
+    into: int | None = Field(default=None, ge=1, le=_LARGEST_ID)
+    undo: bool = False
+    dry_run: bool = False
+
+
 class Reload(BaseModel):
     """Read the configuration again."""
 
@@ -154,6 +175,7 @@ class Actions:
             "resume": (LaneSwitch, self.resume),
             "replay": (ReplayEvents, self.replay),
             "seats": (ReviseSeats, self.seats),
+            "merge": (MergeLearners, self.merge),
             "reload": (Reload, self.reload),
         }
 
@@ -318,6 +340,42 @@ class Actions:
             raise ActionRefused(f"registration {line} has no seats")
         return found
 
+    async def merge(self, wanted: MergeLearners, operator: str) -> dict[str, Any]:
+        """Let two learners be one person, or undo it; return what changes hands. Idempotent.
+
+        While a CRM is just being told of the one, it is waited for, up to half a minute.
+        """
+        if wanted.undo is (wanted.into is not None):
+            raise ActionRefused("say whom to merge into whom: two learner ids; or --undo and the one that was merged")
+        done = await self._merge(wanted, operator)
+        for _ in range(_LOOKS):
+            if not (isinstance(done, Refused) and done.passing):
+                break
+            await asyncio.sleep(_BETWEEN_LOOKS)
+            done = await self._merge(wanted, operator)
+        if isinstance(done, Refused):
+            raise ActionRefused(done.why)
+        return asdict(done)
+
+    async def _merge(self, wanted: MergeLearners, operator: str) -> Merge | Refused:
+        now, catalogue = milliseconds(self._clock.now()), self._catalogue()
+
+        def change(unit: Unit) -> Merge | Refused:
+            if wanted.into is None:
+                return undo(unit, wanted.learner, catalogue, operator, now)
+            return merge(unit, wanted.learner, wanted.into, catalogue, operator, now)
+
+        def work(unit: Unit) -> Merge | Refused:
+            if wanted.dry_run:
+                with unit.taken_back():
+                    return change(unit)
+            done = change(unit)
+            if isinstance(done, Merge) and done.became != "unchanged":
+                _record_merge(unit, done, operator, now)
+            return done
+
+        return await self._ledger.write(work)
+
     async def reload(self, _: Reload, operator: str) -> Any:
         """Let the daemon read its configuration again; return what is different."""
         if self._reload is None and self._ledger.shared:
@@ -364,6 +422,13 @@ def _planned_anew(
         else:
             became[delivery_id] = f"requeued for the former course: event {event_id} {one.note or 'gives no other'}"
     return became
+
+
+def _record_merge(unit: Unit, done: Merge, operator: str, now: int) -> None:
+    one, other = done.learner["learner_id"], done.into["learner_id"]
+    action, how = ("unmerge", "not ") if done.became == "undone" else ("merge", "")
+    note = f"learner {one} is {how}the same person as learner {other}"
+    repairs.record(unit, operator, action, f"{one},{other}", note, now)
 
 
 def _person(operator: str) -> str:

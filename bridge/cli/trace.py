@@ -67,6 +67,8 @@ def tell(path: Path, what: str, by: By | None, *, as_json: bool, reveal: bool) -
 def _purchase(purchase: Row) -> Tree:
     tree = Tree(Text(plain(_title(purchase)), style="bold"))
     tree.add(Text(plain(_learner(purchase["learner"]))))
+    for also in purchase["learner"]["merged"]:
+        tree.add(Text(plain(f"also known as {_learner(also)}")))
     for one in purchase["claimed_from"]:
         tree.add(Text(f"claimed: seat {one['number']} of registration {one['registration_id']}"))
     if purchase["seats"]:

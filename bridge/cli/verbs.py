@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from bridge import __version__
-from bridge.cli import act, alerts, check, connectors, db, doctor, lists, rehearse, run, seats, trace
+from bridge.cli import act, alerts, check, connectors, db, doctor, lists, people, rehearse, run, seats, trace
 from bridge.cli.shown import complain
 from bridge.contract.errors import BridgeError, ConfigError
 
@@ -80,6 +80,7 @@ app.add_typer(lists.deliveries, name="deliveries")
 app.add_typer(lists.quarantine, name="quarantine")
 app.add_typer(alerts.alerts, name="alerts")
 app.command("lookups")(lists.lookups)
+app.command("learners")(people.learners)
 app.command("trace")(trace.trace)
 app.add_typer(seats.seats, name="seats")
 app.command("requeue")(act.requeue)
@@ -88,6 +89,7 @@ app.command("release")(act.release)
 app.command("pause")(act.pause)
 app.command("resume")(act.resume)
 app.command("replay")(act.replay)
+app.command("merge")(people.merge)
 app.command("reload")(act.reload)
 app.add_typer(db.db, name="db")
 app.command("connectors")(connectors.connectors)

@@ -77,7 +77,11 @@ def _operation(claimed: Claimed, operations: set[Operation]) -> Operation | Noth
     right = claimed.right
     assert right is not None  # noqa: S101 - the caller asks for rights only
     if not right.wanted:
-        return Nothing("access is not wanted and not held") if right.held == "no" else Operation.REVOKE
+        if right.held == "no":
+            return Nothing("access is not wanted and not held")
+        if right.heir_id is not None:
+            return Nothing("access is taken away here once the learner's other account has it")
+        return Operation.REVOKE
     if right.held != "yes":
         return Operation.GRANT
     if right.held_as == fingerprint_of(claimed):

@@ -14,7 +14,7 @@ from bridge.intake import early, later, learning, notices, seats
 from bridge.intake import people as persons
 from bridge.intake.result import Entry
 from bridge.kit.clock import milliseconds
-from bridge.ledger import events, learners, outbox, purchases, quarantine, registrations, rights
+from bridge.ledger import events, learners, merges, outbox, purchases, quarantine, registrations, rights
 from bridge.ledger import learning as told
 from bridge.ledger.addresses import move_person
 from bridge.ledger.learners import Known
@@ -126,16 +126,16 @@ def _by_order(unit: Unit, entry: Entry) -> list[Any]:
 def _by_learner(unit: Unit, entry: Entry) -> list[Any]:
     command, source = entry.plan.command, entry.member.source
     assert command.learner is not None  # noqa: S101 - checked by the caller
-    row = persons.learner_row(command, command.learner, source)
-    learner_id = learners.find(unit, row)
-    if learner_id is None:
+    known = learners.find(unit, persons.learner_row(command, command.learner, source))
+    if known is None:
         return []
-    return registrations.live_of(unit, source.name, learner_id, {item.remote_product_id for item in command.items})
+    found = registrations.live_of(unit, source.name, known.id, {item.remote_product_id for item in command.items})
+    return merges.bought_as(unit, found, known)
 
 
 def _lines_of(item: Item, found: Sequence[Any], line: str) -> list[Any]:
     """Return the registrations that a line of a command means: by its reference, else by its product."""
-    exactly = [row for row in found if line and row.line == line]
+    exactly = [row for row in found if line and merges.sent_line(row.line) == line]
     return exactly or [row for row in found if row.remote_product_id == item.remote_product_id]
 
 

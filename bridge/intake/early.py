@@ -11,7 +11,7 @@ from bridge.intake import enroll
 from bridge.intake import people as persons
 from bridge.intake.plan import line_of
 from bridge.intake.result import Entry
-from bridge.ledger import learners, registrations
+from bridge.ledger import learners, merges, registrations
 from bridge.ledger.states import Intent
 from bridge.ledger.unit import Unit
 
@@ -37,6 +37,7 @@ def keep(unit: Unit, entry: Entry, items: Sequence[Item]) -> tuple[list[Any], li
     rows = [enroll.registration_row(entry, item, lines.get(item, line_of(command, item)), known) for item in wanted]
     opened = registrations.insert(unit, [replace(row, intent=Intent.CANCELLED.value) for row in rows], now)
     made = {found.id for found in opened if found.created}
+    merges.came_by(unit, [(known, registration_id) for registration_id in made])
     registrations.derive_states(unit, made, now)
     found = registrations.by_ids(unit, {found.id for found in opened})
     return [row for row in found if row.id in made], [row for row in found if row.id not in made]

@@ -14,7 +14,7 @@ from bridge.intake import people as persons
 from bridge.intake.plan import CommandPlan, LinePlan, line_of
 from bridge.intake.result import Entry, Member
 from bridge.kit.clock import milliseconds
-from bridge.ledger import events, learners, outbox, purchases, quarantine, registrations, rights
+from bridge.ledger import events, learners, merges, outbox, purchases, quarantine, registrations, rights
 from bridge.ledger import notices as notes
 from bridge.ledger.learners import Known
 from bridge.ledger.outbox import DeliveryRow, right_delivery
@@ -117,6 +117,7 @@ def _opened(unit: Unit, wave: Sequence[Entry], known: Sequence[Known], now: int)
         opened = line.registration
         moved = opened.learner_id != line.known.id and _takes_over(unit, line)
         line.effect = _effect(line, moved=moved, overtaken=_overtaken(unit, line))
+    merges.came_by(unit, [(line.known, line.registration.id) for line in lines if line.effect in ("created", "moved")])
     return lines
 
 
@@ -140,7 +141,7 @@ def registration_row(
         source=entry.member.source.name,
         learner_id=known.id,
         remote_product_id=item.remote_product_id,
-        line=line,
+        line=merges.line_of(line, known, keyed=command.business_key is not None),
         business_scope=entry.member.source.business_scope if command.business_key is not None else None,
         business_key=command.business_key,
         intent=(Intent.LIVE if command.paid else Intent.SUSPENDED).value,

@@ -88,10 +88,10 @@ def _newer(unit: Unit, row: Any, source: SourceEntry, command: EnrollmentCommand
         return next((one.id for one in found if one.line == row.line and one.occurred_at > row.occurred_at), None)
     if command.learner is None:
         return None
-    learner_id = learners.find(unit, persons.learner_row(command, command.learner, source))
-    if learner_id is None:
+    known = learners.find(unit, persons.learner_row(command, command.learner, source))
+    if known is None:
         return None
-    return registrations.newer_than(unit, row.source, learner_id, row.remote_product_id, row.occurred_at)
+    return registrations.newer_than(unit, row.source, known.id, row.remote_product_id, row.occurred_at)
 
 
 def _with(found: Release, **changes: Any) -> Release:

@@ -65,6 +65,7 @@ ON CONFLICT (registration_id, course, coalesce(right_id, 0))
 DO UPDATE SET live = excluded.live, superseded = 0, expires_at = excluded.expires_at, full_access = excluded.full_access
 """
 _SUPERSEDE = f'UPDATE "grant" SET live = 0, superseded = 1 WHERE id IN (SELECT t.id {_ITS_GRANTS})'
+_NEXT_HEIR = 'UPDATE "right" SET heir_id = :taken WHERE heir_id IS NOT NULL AND heir_id = :left AND id <> :taken'
 _NEXT_LEARNER = """
 UPDATE "right" SET learner_id = (SELECT g.learner_id FROM "grant" t JOIN registration g ON g.id = t.registration_id
  WHERE t.right_id = "right".id AND t.live = 1 ORDER BY g.id DESC LIMIT 1)
@@ -91,7 +92,8 @@ def move_person(
         unit.run(_SETTLE_CONTACT, target=target, former=former, now=now)
     if not moves or unit.rows(_OF_PERSON, target=target, person=person):
         unit.run(_COPY_REFS, **names, now=now)
-        return _move_grants(unit, learner_id, target, former, person, now)
+        pairs = move_grants(unit, learner_id, target, former, person, now)
+        return [right_id for pair in pairs for right_id in pair]
     _move_refs(unit, names, now)
     ids = [{"id": row.id} for row in rights]
     unit.each(_RENAME_WORK, {"id": "int"}, ids, target=target, person=person)
@@ -99,16 +101,25 @@ def move_person(
     return [row.id for row in rights]
 
 
-def _move_grants(unit: Unit, learner_id: int, target: str, former: str, person: str, now: int) -> list[int]:
-    touched: list[int] = []
+def move_grants(unit: Unit, learner_id: int, target: str, former: str, person: str, now: int) -> list[tuple[int, int]]:
+    """Let a learner's grants at one person of a target rest on rights of another; return the rights: (left, taken).
+
+    Only of purchases that stand: one that has ended moves when it is resumed. A right that is left by all is let go of only
+    when the one that takes its place has arrived: both need work, which finds out when that is.
+    """
+    pairs: list[tuple[int, int]] = []
     for old in unit.rows(_RESTING, target=target, former=former, learner=learner_id):
         new = _other_right(unit, old, learner_id, person, now)
         unit.run(_COPY_GRANTS, old=old.id, new=new, learner=learner_id)
         unit.run(_SUPERSEDE, old=old.id, learner=learner_id)
         unit.run(_NEXT_LEARNER, old=old.id)
-        touched += [old.id, new]
-    derive_wanted(unit, touched, now)
-    return touched
+        pairs.append((old.id, new))
+    derive_wanted(unit, (right_id for pair in pairs for right_id in pair), now)
+    for left, taken in pairs:
+        unit.run(_NEXT_HEIR, left=left, taken=taken)
+        unit.run('UPDATE "right" SET heir_id = NULL, awaited = 1 WHERE id = :taken', taken=taken)
+        unit.run('UPDATE "right" SET heir_id = :taken WHERE id = :left AND wanted = 0', left=left, taken=taken)
+    return pairs
 
 
 def _other_right(unit: Unit, old: Any, learner_id: int, person: str, now: int) -> int:

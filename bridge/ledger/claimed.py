@@ -64,7 +64,7 @@ LEFT JOIN course_progress p ON p.registration_id = g.id AND p.course = t.course
 """
 _LEARNERS = "SELECT l.* FROM {rows} JOIN learner l ON l.id = r.id"
 _NAMESAKES = """
-SELECT l.*, r.person FROM {rows} JOIN learner l ON l.email_key = r.email_key WHERE (:by_email = 1 OR l.remote_user_id IS NULL)
+SELECT l.*, r.person FROM {rows} JOIN learner l ON l.email_key = r.email_key WHERE (:by_email = 1 OR l.remote_user_id IS NULL) AND l.merged_into IS NULL
 """
 _REFS = (
     "SELECT f.kind, f.key, f.remote_id FROM {rows} CROSS JOIN remote_ref f WHERE f.target = :target AND f.key = r.key"

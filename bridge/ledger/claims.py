@@ -137,7 +137,11 @@ _UNBLOCK = (
     f"UPDATE delivery SET state = 'open' WHERE id IN ({_QUEUED} AND b.state = 'blocked') RETURNING delivery.target"
 )
 _ARRIVED = """
-UPDATE "right" SET former = NULL FROM {rows} WHERE "right".id = r.id AND "right".former IS NOT NULL RETURNING target
+UPDATE "right" SET former = NULL, awaited = NULL FROM {rows}
+WHERE "right".id = r.id AND ("right".former IS NOT NULL OR "right".awaited IS NOT NULL) RETURNING "right".id, "right".target
+"""
+_LEFT = """
+UPDATE "right" SET heir_id = NULL WHERE heir_id IS NOT NULL AND heir_id IN (SELECT r.id FROM {rows}) RETURNING *
 """
 _PERSON = "SELECT d.id, d.person FROM {rows} JOIN delivery d ON d.id = r.id"
 _SETTLE = """
@@ -228,7 +232,7 @@ def settle(unit: Unit, settlements: Sequence[Settlement]) -> list[bool]:
         [(item.right_id, item.held, item.held_as) for item in counted if item.right_id is not None and item.held],
         now,
     )
-    woken = _unblock(unit, valid.values()) + _arrived(unit, counted, valid)
+    woken = _unblock(unit, valid.values()) + _arrived(unit, counted, valid, now)
     changed = [item.right_id for item in counted if item.right_id is not None and (item.held or item.result == "dead")]
     derive_after(unit, changed, now)
     unit.wake([*woken, *(row.target for row in valid.values() if row.state == "open")])
@@ -237,10 +241,17 @@ def settle(unit: Unit, settlements: Sequence[Settlement]) -> list[bool]:
     return [item.delivery_id in valid for item in settlements]
 
 
-def _arrived(unit: Unit, counted: Sequence[Settlement], valid: Mapping[int, Any]) -> list[str]:
-    """Note that changed addresses have reached their targets; return the targets where somebody may have waited for it."""
+def _arrived(unit: Unit, counted: Sequence[Settlement], valid: Mapping[int, Any], now: int) -> list[str]:
+    """Note that changed addresses have reached their targets; return the targets where somebody may have waited for it.
+
+    What another right has taken the place of is let go of now.
+    """
     done = {item.right_id for item in counted if item.right_id is not None and valid[item.delivery_id].state == "done"}
-    return [row.target for row in unit.each(_ARRIVED, {"id": "int"}, [{"id": i} for i in sorted(done)])]
+    arrived = unit.each(_ARRIVED, {"id": "int"}, [{"id": i} for i in sorted(done)])
+    left = unit.each(_LEFT, {"id": "int"}, [{"id": row.id} for row in arrived])
+    if unwanted := [row for row in left if not row.wanted and row.held != "no"]:
+        outbox.open_now(unit, [outbox.right_delivery(row, None, None) for row in unwanted], now)
+    return [row.target for row in arrived]
 
 
 def _refs_learnt(unit: Unit, settlements: Sequence[Settlement]) -> list[tuple[str, str, str, str]]:

@@ -18,7 +18,7 @@ from bridge.kit.clock import milliseconds, moment
 from bridge.ledger.migrate import current, newest
 
 _TIMES: Final = frozenset(
-    "received_at occurred_at created_at updated_at due_at expires_at held_at paused_at at since first_seen last_seen told_at recovered_at told_recovery_at tried_at".split()  # noqa: SIM905
+    "received_at occurred_at created_at updated_at due_at expires_at held_at paused_at undone_at at since first_seen last_seen told_at recovered_at told_recovery_at tried_at".split()  # noqa: SIM905
 )
 _FLAGS: Final = frozenset({"live", "full_access", "superseded", "wanted", "unknown"})
 _JSON: Final = frozenset(

@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 
 from bridge.contract.command import email_key
 from bridge.ledger import seats
+from bridge.ledger.identities import family, merged
 from bridge.ledger.reports import ATTEMPT, DELIVERY, EVENT, QUARANTINE, REGISTRATION, RIGHT, ask, pauses
 
 By = Literal["registration", "order", "event", "email", "user"]
@@ -107,10 +108,10 @@ def _registrations(connection: Connection, what: str, by: By | None) -> dict[int
     of_learners = "SELECT g.id FROM registration g WHERE g.learner_id IN :learners"
     if by in (None, "email") and "@" in what:
         learners = ask(connection, "SELECT l.id FROM learner l WHERE l.email_key = :key", key=email_key(what))
-        add("email", of_learners, learners=[row["id"] for row in learners])
+        add("email", of_learners, learners=family(connection, [row["id"] for row in learners]))
     if by in (None, "user"):
         learners = ask(connection, _LEARNER_BY_USER_ID, what=what)
-        add("user", of_learners, learners=[row["id"] for row in learners])
+        add("user", of_learners, learners=family(connection, [row["id"] for row in learners]))
     return found
 
 
@@ -136,10 +137,11 @@ def _purchase(connection: Connection, registration_id: int) -> dict[str, Any]:
         f"SELECT {QUARANTINE} FROM quarantine q WHERE q.registration_id = :id ORDER BY q.id",
         id=registration_id,
     )
-    actions = _actions(connection, own, deliveries, lines)
+    also = merged(connection, own["learner_id"])
+    actions = [*_merges(connection, registration_id, own["learner_id"]), *_actions(connection, own, deliveries, lines)]
     return {
         **own,
-        "learner": learner,
+        "learner": {**learner, "merged": also},
         "events": events,
         "grants": grants,
         "deliveries": deliveries,
@@ -229,6 +231,28 @@ def _actions(
         for row in rows
         if row["at"] >= since and set(row["subject"].split(",")) & subjects.get(row["action"], targets)
     ]
+
+
+def _merges(connection: Connection, registration_id: int, learner_id: int) -> list[dict[str, Any]]:
+    """Return by which merges the purchase came to who has it, and by which it went back, as actions."""
+    rows = ask(
+        connection,
+        "SELECT m.from_id, m.into_id, m.operator, m.at, m.undone_by, m.undone_at FROM learner_merge m WHERE m.from_id = :learner"
+        " OR m.into_id = :learner OR m.id IN (SELECT x.merge_id FROM merged_registration x WHERE x.registration_id = :id)"
+        " ORDER BY m.id",
+        id=registration_id,
+        learner=learner_id,
+    )
+    told = []
+    for row in rows:
+        subject = f"{row['from_id']},{row['into_id']}"
+        words = f"the same person as learner {row['into_id']}"
+        done = {"at": row["at"], "operator": row["operator"], "action": "merge", "subject": subject}
+        told.append({**done, "note": f"learner {row['from_id']} is {words}"})
+        if row["undone_at"] is not None:
+            undone = {"at": row["undone_at"], "operator": row["undone_by"], "action": "unmerge", "subject": subject}
+            told.append({**undone, "note": f"learner {row['from_id']} is not {words}"})
+    return told
 
 
 def timeline(

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, MetaData, Table, Text, text
 
+from bridge.ledger.merge_tables import add_merge_tables
+
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -82,7 +84,17 @@ learner = Table(
     _time("occurred_at"),  # of the newest event that told us of the person
     _time("created_at"),
     _time("updated_at"),
+    Column("merged_into", Id, nullable=True),  # the learner who is the same person, as an operator said
     sqlite_autoincrement=True,
+)
+_MERGED = text("merged_into IS NOT NULL")
+Index("ix_learner_merged_into", learner.c.merged_into, sqlite_where=_MERGED, postgresql_where=_MERGED)
+Index(
+    "ix_learner_merged_email",
+    learner.c.namespace,
+    learner.c.email_key,
+    sqlite_where=_MERGED,
+    postgresql_where=_MERGED,
 )
 Index(
     "uq_learner_remote_user_id",
@@ -197,8 +209,12 @@ right = Table(
     _maybe_time("held_at"),
     _time("created_at"),
     _time("updated_at"),
+    Column("heir_id", Id, nullable=True),  # the right that takes its place: this one is let go of once that has arrived
+    Column("awaited", Integer, nullable=True),  # 1: it may be somebody's heir, and has not arrived yet
     sqlite_autoincrement=True,
 )
+_LEAVING = text("heir_id IS NOT NULL")
+Index("ix_right_heir_id", right.c.heir_id, sqlite_where=_LEAVING, postgresql_where=_LEAVING)
 Index(
     "ix_right_former",
     right.c.target,
@@ -455,6 +471,8 @@ operator_action = Table(
     _text("note", ""),
     sqlite_autoincrement=True,
 )
+
+add_merge_tables(metadata, Id)
 
 # Tables of one feature stand in files of their own; whoever has the metadata has them all.
 from bridge.ledger import alert_tables as _alerts  # noqa: E402, F401 - they are made of the words above

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bridge.contract.command import Action, Learner
-from bridge.contract.outbound import Receipt, Refs, TryLater
+from bridge.contract.outbound import Receipt, Refs, Refused, TryLater
 from tests.ledger.rig import ADA, AMS, CRM, LMS, SCHOOL, World, buy, cancel, update, with_targets
 
 MOVED = ADA.model_copy(update={"email": "ada@new.example.org"})
@@ -51,6 +51,20 @@ async def test_an_address_with_an_account_of_its_own_is_joined(world: World):
     assert await wanted(world) == {OLD: 0, NEW: 1}
     await world.accept(cancel(business_key="o-1"), source=AMS)
     assert await wanted(world) == {OLD: 0, NEW: 0}
+
+
+async def test_nobody_is_out_while_they_are_not_in_at_the_new_address(world: World):
+    """The new address has another course: the old account keeps this one until the new one has it, also over a dead letter."""
+    await world.accept(buy("WEB", order="o-1"), source=AMS)
+    await world.accept(buy("BOTH", who=Learner(email="ada@new.example.org"), order="o-2"), source=AMS)
+    await world.deliver("school")
+    await world.accept(update(MOVED), source=AMS)
+    refused = Refused("no such course", "make it")
+    assert [(work.operation.value, work.person) for work in await world.deliver("school", refused)] == [("grant", NEW)]
+    await world.accept(update(MOVED.model_copy(update={"last_name": "King"}), minute=2), source=AMS)
+    works = [(work.operation.value, work.person) for work in await world.deliver("school")]
+    assert works[-1] == ("revoke", OLD)
+    assert ("grant", NEW) in works
 
 
 async def test_somebody_else_of_the_old_address_keeps_the_account(world: World):

@@ -139,6 +139,7 @@ def right(**changes: Any) -> Any:
         "wanted": 1,
         "held": "no",
         "held_as": "",
+        "heir_id": None,
     }
     return SimpleNamespace(**row | changes)
 
@@ -163,6 +164,13 @@ def work(of: Claimed, target: TargetEntry = LMS, operations: frozenset[Operation
     found = compute(of, target, operations, CATALOGUE)
     assert isinstance(found, Work), found
     return found
+
+
+@pytest.mark.parametrize("held", ["yes", "unknown"])
+def test_a_right_with_an_heir_is_not_taken_away(held: str) -> None:
+    """Access ends here once the account that takes its place has it."""
+    assert isinstance(compute(claimed(wanted=0, held=held, heir_id=4), LMS, ALL, CATALOGUE), Nothing)
+    assert work(claimed(wanted=0, held=held)).operation is Operation.REVOKE
 
 
 @pytest.mark.parametrize("wanted", [0, 1])
