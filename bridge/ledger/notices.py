@@ -52,7 +52,8 @@ RETURNING id, registration_id, event_id, kind, cause, recipient
 """
 _LEARNERS = "SELECT g.id, g.learner_id FROM {rows} JOIN registration g ON g.id = r.id"
 _OF_DELIVERIES = """
-SELECT n.id, n.kind, n.recipient, n.data, n.created_at, n.registration_id, g.source, g.order_number, g.state
+SELECT n.id, n.kind, n.recipient, n.data, n.created_at, n.registration_id, g.source, g.order_number, g.state,
+ g.learner_id
 FROM {rows} JOIN notice n ON n.id = r.id JOIN registration g ON g.id = n.registration_id
 """
 _BEHIND = """

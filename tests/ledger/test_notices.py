@@ -17,7 +17,7 @@ from bridge.ledger import claims, notices
 from bridge.ledger.notices import NoticeRow
 from bridge.ledger.unit import Unit
 from bridge.notices.mailer import Mailer
-from tests.ledger.rig import ADA, AMS, LMS, OPERATIONS, SCHOOL, World, buy, cancel, update, with_targets
+from tests.ledger.rig import ADA, AMS, BOB, LMS, OPERATIONS, SCHOOL, World, buy, cancel, update, with_targets
 
 ASKED = Options(send_email=True)
 TEXTS = Options(
@@ -215,3 +215,15 @@ async def test_what_is_forgotten_is_not_sent(world: World):
     [row] = await world.rows("SELECT recipient, data FROM notice")
     assert (row.recipient.startswith("emptied:"), row.data) == (True, "{}")
     assert await works(world) == []
+
+
+@pytest.mark.parametrize("opened", [False, True], ids=["while it waits", "once it is open"])
+async def test_a_purchase_that_passes_to_another_learner_is_confirmed_to_that_one(world: World, opened: bool):
+    """Whoever stood there by a mistyped address is not told of access that is not theirs."""
+    await world.ids(buy("INTRO", order="o-1", options=ASKED))
+    if opened:
+        await world.deliver("lms")
+    await world.ids(buy("INTRO", who=BOB, order="o-1", minute=2, options=ASKED))
+    await world.deliver("lms")
+    found = [work for work in await works(world) if isinstance(work, Work)]
+    assert [(work.notice.recipient, work.learner.first_name) for work in found] == [("bob@example.org", "Bob")]
