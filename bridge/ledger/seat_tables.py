@@ -18,7 +18,7 @@ seat = Table(
     Column("state", Text, nullable=False),  # open | claimed | revoked
     # of a revoked one: order | quantity, which may come back; refund | operator; replaced: another seat stands for it
     Column("why", Text, nullable=False, server_default=""),
-    Column("recipient", Text, nullable=True),  # e-mail address that the links go to
+    Column("recipient", Text, nullable=True),  # e-mail address that the links go to; NULL: the learner's
     Column("told_at", BigInteger, nullable=True),  # when its link was handed out
     Column("claimed_registration_id", Id, ForeignKey("registration.id"), nullable=True),
     Column("claimed_at", BigInteger, nullable=True),

@@ -114,6 +114,14 @@ def tell(unit: Unit, ids: Iterable[int], now: int) -> None:
     )
 
 
+def untell(unit: Unit, registration_id: int) -> None:
+    """Let the open links of an order line that went to its learner be handed out anew: it has another learner now."""
+    unit.run(
+        "UPDATE seat SET told_at = NULL WHERE registration_id = :id AND state = 'open' AND recipient IS NULL",
+        id=registration_id,
+    )
+
+
 def move(unit: Unit, ids: Iterable[int], registration_id: int, now: int) -> None:
     """Let seats belong to another order line from now on; their links stay."""
     unit.each(
