@@ -52,7 +52,8 @@ def apply(unit: Unit, entry: Entry) -> bool:
     made: list[Any] = []
     if intent is Intent.CANCELLED:
         known |= _end_waiting_lines(unit, entry)
-        made, there = early.keep(unit, entry, missing)
+        # How many units of a line stay is told by the purchase alone: what came back of it waits for that.
+        made, there = early.keep(unit, entry, [item for item in missing if item.returned is None])
         found = [*found, *there]
         taken = "refunded" if command.action is Action.REFUND else "cancelled"
         events.record_effects(unit, [(entry.event_id, row.id, taken) for row in made])
@@ -147,6 +148,8 @@ def _without_units(unit: Unit, entry: Entry, found: Sequence[Any]) -> list[Any]:
         if command.action is not Action.REFUND or item.returned is None:
             continue
         for row in _lines_of(item, found, item.line):
+            if seats.all_returned(unit, entry, row, item.returned):
+                continue
             seats.returned(unit, entry, row, item.returned)
             whole = [one for one in whole if one.id != row.id]
             events.record_effects(unit, [(entry.event_id, row.id, "noted")])
