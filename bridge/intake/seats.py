@@ -47,6 +47,8 @@ class _OrderLine:
         return cls(line.registration.id, line.registration.source, line.row.remote_product_id)
 
 
+_KEY = "seat:"
+_BOUGHT_ALL_THE_SAME = frozenset({"operator", "refund", "held"})
 _MAY_COME_BACK = frozenset({"order", "quantity"})
 _AGAIN = frozenset({"changed", "reopened", "revived"})
 
@@ -58,7 +60,12 @@ def new_code() -> str:
 
 def claim_key(code: str) -> str:
     """Return the business key of what is claimed by a code, which tells nothing of the code."""
-    return f"seat:{hashlib.sha256(code.encode()).hexdigest()[:32]}"
+    return f"{_KEY}{hashlib.sha256(code.encode()).hexdigest()[:32]}"
+
+
+def is_claim(row: Any) -> bool:
+    """Say whether a registration came of a claimed seat."""
+    return (row.business_key or "").startswith(_KEY)
 
 
 def keep(unit: Unit, lines: Sequence[Line]) -> None:
@@ -111,7 +118,7 @@ def _count(unit: Unit, line: Line, there: Sequence[Any]) -> None:
         log.warning("seats.too_many", registration_id=opened.id, bought=line.plan.seats, most=MOST)
     active = [seat for seat in there if seat.state != "revoked"]
     # What an operator or a refund took away was bought all the same: a replay must not make it anew.
-    bought = len(active) + sum(seat.why in ("operator", "refund") for seat in there)
+    bought = len(active) + sum(seat.why in _BOUGHT_ALL_THE_SAME for seat in there)
     if wanted > bought:
         back = [seat.id for seat in there if seat.state == "revoked" and seat.why in _MAY_COME_BACK][: wanted - bought]
         seats.set_state(unit, back, "open", "", now)
@@ -250,12 +257,23 @@ def carried(unit: Unit, entry: Entry, lines: Sequence[Any], intent: Intent) -> l
     if intent is Intent.CANCELLED:
         seats.set_state(unit, [seat.id for seat in there if seat.state == "open"], "revoked", "order", now)
     if intent is Intent.LIVE:
-        back = [seat.id for seat in there if seat.state == "revoked" and seat.why == "order"]
+        back = [seat.id for seat in there if seat.state == "revoked" and seat.why in ("order", "held")]
         seats.set_state(unit, back, "open", "", now)
         for line in lines:
             hand_out(unit, entry.member, entry.event_id, line)
     claimed = [seat.claimed_registration_id for seat in there if seat.state == "claimed"]
     return [row for row in registrations.by_ids(unit, claimed) if _follows(Intent(row.intent), intent)]
+
+
+def suspended_late(unit: Unit, entry: Entry, lines: Sequence[Any]) -> list[Any]:
+    """Suspend the seats of order lines whose first learner's own time is over; return the claimed registrations that follow.
+
+    There is nothing left to suspend of the lines themselves, so their open seats keep that nobody can claim them.
+    """
+    follow = carried(unit, entry, lines, Intent.SUSPENDED)
+    waiting = [seat.id for seat in seats.of_lines(unit, [line.id for line in lines]) if seat.state == "open"]
+    seats.set_state(unit, waiting, "revoked", "held", entry.member.now)
+    return follow
 
 
 def _follows(kept: Intent, intent: Intent) -> bool:
@@ -277,12 +295,16 @@ def returned(unit: Unit, entry: Entry, line: Any, units: int) -> None:
     if not there:
         return
     over = Intent(line.intent) is Intent.CANCELLED  # nobody is in by it, and what came back must not come back with it
-    gone = [seat.id for seat in reversed(there) if seat.state == "open" or (over and seat.why == "order")][:units]
+    gone = [seat.id for seat in reversed(there) if _is_spare(seat, over=over)][:units]
     seats.set_state(unit, gone, "revoked", "refund", now)
     if len(gone) < units and not over:
         rest = units - len(gone)
         note = f"{units} came back and only {len(gone)} seats were open: decide about {rest} by bridge seats revoke {line.id}"
         seats.ask_operator(unit, entry.event_id, line, note, now)
+
+
+def _is_spare(seat: Any, *, over: bool) -> bool:
+    return seat.state == "open" or seat.why == "held" or (over and seat.why == "order")
 
 
 def all_returned(unit: Unit, entry: Entry, line: Any, units: int) -> bool:

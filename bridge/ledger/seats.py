@@ -76,7 +76,7 @@ INSERT INTO quarantine (event_id, source, kind, remote_product_id, occurred_at, 
 VALUES (:event_id, :source, 'seats', :product, :now, 'waiting', :registration, :note, :now, :now)
 """
 _LOOK = """
-SELECT s.state, g.source, g.remote_product_id, g.intent, g.options FROM seat s JOIN registration g ON g.id = s.registration_id
+SELECT s.state, s.why, g.source, g.remote_product_id, g.intent, g.options FROM seat s JOIN registration g ON g.id = s.registration_id
 WHERE s.code = :code
 """
 _TOLD = """
