@@ -62,6 +62,7 @@ def resumed(unit: Unit, entry: Entry, rows: Sequence[Any], asked: Collection[int
     member = entry.member
     if member.mailer is None or not asked:
         return
+    notices.wait_again(unit, [row.id for row in rows if row.id in asked], member.now)
     found = _behind(unit, asked, lambda right: right.held != "yes")
     given = []
     for row in rows:
