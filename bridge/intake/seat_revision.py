@@ -75,6 +75,10 @@ def _revised(
             continue
         if seat.state == "claimed":
             _take_back(unit, seat, line, catalogue, now)
+            # A former period may last beyond the begin of this one, or have no end at all.
+            for other in kept.in_other_periods(unit, registration_id, seat.claimed_registration_id):
+                _take_back(unit, other, line, catalogue, now)
+                kept.set_state(unit, [other.id], "revoked", "operator", now)
         kept.set_state(unit, [seat.id], "revoked", "replaced" if renew else "operator", now)
         code = seats.new_code() if renew else None
         if code is not None:

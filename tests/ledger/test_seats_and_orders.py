@@ -6,12 +6,12 @@ from dataclasses import replace
 from datetime import timedelta
 
 from bridge.contract.catalogue import MailerEntry
-from bridge.contract.command import Action, EnrollmentCommand, Options, Progress, ProgressKind
+from bridge.contract.command import Action, EnrollmentCommand, Options, Order, Progress, ProgressKind
 from bridge.jobs.expiry import expire
 from bridge.kit.clock import milliseconds
 from tests.ledger.rig import World, at, buy, cancel, mapping, refund, request
 from tests.ledger.test_notices import TEXTS
-from tests.ledger.test_seats import EVE, EVERYWHERE, JOE, bought, claim, codes, revise, seats_of
+from tests.ledger.test_seats import EVE, EVERYWHERE, JOE, bought, claim, codes, revise, seats_of, several
 
 YEAR = 365 * 24 * 60  # minutes
 
@@ -119,3 +119,22 @@ async def test_the_office_is_told_once_of_an_order_and_each_learner_of_their_own
     ]
     assert [one.cancellation.admin_text for one in options] == ["For you", None, None]
     assert [one.cancellation.learner_text for one in options] == ["For them"] * 3
+
+
+async def test_an_operator_takes_a_seat_back_in_every_period_of_its_subscription(world: World):
+    """Whoever loses it is out at once, and neither the next period nor others who claimed have anything to do with it."""
+
+    def month(n: int) -> EnrollmentCommand:
+        bought_then = buy(several("INTRO", 3), minute=10 * n, order=f"period-{n}")
+        return bought_then.model_copy(update={"order": Order(subscription_id="sub-1")})
+
+    [first] = await world.ids(month(0))
+    for code, who in zip(await codes(world, first), (EVE, JOE), strict=True):
+        await claim(world, code, who)
+    [second] = await world.ids(month(1))
+    await revise(world, second, numbers=[1])
+    left = {"id:shop:ada": 1, EVERYWHERE: 0, "email:joe@example.org": 1}
+    assert await world.wanted() == left
+    assert await seats_of(world, first) == [(1, "revoked", "operator"), (2, "claimed", "")]
+    await world.ids(month(2))
+    assert await world.wanted() == left
