@@ -100,7 +100,7 @@ class Item(Frozen):
         remote_product_id: what the source calls its product.
         amount_paid: in major units (49.90 is forty-nine ninety); None when the sender doesn't say.
         line: the sender's reference of the line, where one order may hold a product twice.
-        returned: of a refund: how many of the line's units came back, where others stay; None is the whole line.
+        returned: of a refund: how many of the line's units came back; None is the whole line, as all that it still had are.
     """
 
     remote_product_id: Key

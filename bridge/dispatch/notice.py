@@ -19,6 +19,8 @@ def notice(claimed: Claimed) -> Work | Nothing:
     assert row is not None  # noqa: S101 - the caller asks for notices only
     if row.kind == NoticeKind.ACCESS and row.state != State.ACTIVE:
         return Nothing(f"no access to confirm: the registration is {row.state}")
+    if not row.recipient and row.learner_id != learner.id:
+        return Nothing("the purchase passed to another learner")
     if learner.email is None and learner.remote_user_id is None:
         return Nothing("nothing is known of the learner any more")
     return Work(

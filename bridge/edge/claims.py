@@ -25,6 +25,7 @@ from bridge.contract.catalogue import Catalogue
 from bridge.contract.command import Learner
 from bridge.contract.errors import LedgerError
 from bridge.edge.telemetry import Telemetry
+from bridge.edge.throttle import Throttle
 from bridge.intake.claim import Claim, Seat, claim_group, seen
 from bridge.kit.clock import Clock, milliseconds
 from bridge.ledger import seats
@@ -36,6 +37,8 @@ _CODE = re.compile(r"[A-Za-z0-9_-]{22,64}")
 _MOST_BYTES: Final = 16 * 1024
 _BODY_SECONDS: Final = 30.0
 _RETRY_AFTER: Final = "30"
+_CLAIMS_A_MINUTE: Final = 20
+"""Of one link. A claim costs a transaction, and what it answers tells whose address holds the seat."""
 _PAGES: Final = Path(__file__).with_name("pages")
 _STYLE: Final = (_PAGES / "claim.css").read_text(encoding="utf-8")
 _HEADERS: Final = {
@@ -88,6 +91,7 @@ _SAYS: Final[Mapping[str, _Said]] = {
     "unavailable": _Said(
         503, "Not possible at the moment", ("The link stays valid. Please try again in a few minutes.",)
     ),
+    "too_often": _Said(429, "Too many tries", ("The link stays valid. Please try again in a minute.",)),
     "too_large": _Said(413, "Claim your place", ("What was sent is too long.",)),
     "method_not_allowed": _Said(405, "Claim your place", ("Open the link in a browser.",)),
 }
@@ -107,6 +111,7 @@ class ClaimPage:
         self._catalogue = catalogue
         self._telemetry = telemetry
         self._clock = clock
+        self._throttle = Throttle(_CLAIMS_A_MINUTE, 60.0, clock)
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Register the address, with and without a trailing slash."""
@@ -137,6 +142,9 @@ class ClaimPage:
         seat = seen(row, self._catalogue(), now)
         if request.method != "POST" or seat.became not in ("open", "used"):
             return seat.became, self._page(seat.became, seat, status=200 if seat.became == "used" else None)
+        # By the link, not by the caller: a whole office claims from one address.
+        if not self._throttle.lets(code):
+            return "too_often", self._page("too_often", seat)
         return await self._claimed(request, code, seat)
 
     def _told(self, became: str) -> tuple[str, web.Response]:
@@ -175,8 +183,8 @@ class ClaimPage:
             product_url=seat.product_url if became in ("claimed", "used", "another") else None,
         )
         headers = dict(_HEADERS)
-        if says.status == 503:
-            headers["Retry-After"] = _RETRY_AFTER
+        if says.status in (429, 503):
+            headers["Retry-After"] = "60" if says.status == 429 else _RETRY_AFTER
         if says.status == 405:
             headers["Allow"] = "GET, HEAD, POST"
         return web.Response(

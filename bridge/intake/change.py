@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import orjson
@@ -52,7 +52,8 @@ def apply(unit: Unit, entry: Entry) -> bool:
     made: list[Any] = []
     if intent is Intent.CANCELLED:
         known |= _end_waiting_lines(unit, entry)
-        made, there = early.keep(unit, entry, missing)
+        # How many units of a line stay is told by the purchase alone: what came back of it waits for that.
+        made, there = early.keep(unit, entry, [item for item in missing if item.returned is None])
         found = [*found, *there]
         taken = "refunded" if command.action is Action.REFUND else "cancelled"
         events.record_effects(unit, [(entry.event_id, row.id, taken) for row in made])
@@ -101,6 +102,8 @@ def _concerned(unit: Unit, entry: Entry) -> tuple[list[Any], list[Item], bool]:
     found = found or _by_order(unit, entry)
     if not found and command.business_key is None and command.learner is not None:
         found = _by_learner(unit, entry)
+        if command.action in _INTENTS:  # its sender knows of no claims: what it says is about what the person bought
+            found = [row for row in found if not seats.is_claim(row)]
     lines = {plan.item: plan.line for plan in entry.plan.lines} if source.joined else {}
     named = {item: _lines_of(item, found, lines.get(item, item.line)) for item in command.items}
     missing = [item for item, rows in named.items() if not rows] if by_key or not found else []
@@ -147,6 +150,8 @@ def _without_units(unit: Unit, entry: Entry, found: Sequence[Any]) -> list[Any]:
         if command.action is not Action.REFUND or item.returned is None:
             continue
         for row in _lines_of(item, found, item.line):
+            if seats.all_returned(unit, entry, row, item.returned):
+                continue
             seats.returned(unit, entry, row, item.returned)
             whole = [one for one in whole if one.id != row.id]
             events.record_effects(unit, [(entry.event_id, row.id, "noted")])
@@ -181,16 +186,17 @@ def _set(unit: Unit, entry: Entry, found: Sequence[Any], intent: Intent) -> None
     ]
     effects = later.put_off(unit, entry, effects, wide=wide)
     changes = [row for row, effect in effects if effect in _EFFECTS.values()]
-    follow = seats.carried(unit, entry, changes, intent) if changes else []
-    known = {row.id for row in found}
-    follow = [row for row in follow if row.id not in known]
+    follow = _following(unit, entry, found, changes, intent)
     changes += follow
     effects += [(row, _EFFECTS[intent]) for row in follow]
     effects = [(row, _taken_by(unit, row, command, effect, wide=wide)) for row, effect in effects]
     # What was cancelled before, and is refunded now: nothing changes at an LMS, and a CRM wants to know.
     ids = {row.id for row in changes}
     explained = [row for row, effect in effects if effect in _TAKEN and row.id not in ids]
-    options = {row.id: _options(row, entry.plan.command) for row in changes}
+    meant = {row.id for row in found}
+    # With a mailer the office is told once of an order: its seats' texts would have a target tell it of each.
+    silent = {row.id for row in follow} if entry.member.mailer is not None else set()
+    options = {row.id: _options(row, command, office=row.id not in silent) for row in changes}
     # A refund that counts although a hold is newer does not make the registration older than that.
     moments = {row.id: at if row.business_key is None else max(at, row.occurred_at) for row in changes}
     registrations.set_intents(unit, [(row.id, intent, moments[row.id], options[row.id]) for row in changes], now)
@@ -198,7 +204,7 @@ def _set(unit: Unit, entry: Entry, found: Sequence[Any], intent: Intent) -> None
     registrations.advance(unit, [(i, at) for i in confirmed])
     if intent is Intent.LIVE and command.undoes == "holds":
         effects = [(row, "confirmed" if row.id in confirmed else effect) for row, effect in effects]
-    _move_rights(unit, entry, changes, intent)
+    _move_rights(unit, entry, changes, intent, meant)
     _tell_contacts(unit, entry, explained)
     outbox.open_waiting(unit, registrations.derive_states(unit, [row.id for row in explained], now), now)
     events.record_effects(unit, [(entry.event_id, row.id, effect) for row, effect in effects])
@@ -209,6 +215,7 @@ def _set(unit: Unit, entry: Entry, found: Sequence[Any], intent: Intent) -> None
 
 def take_effect(unit: Unit, entry: Entry, rows: Sequence[Any], intent: Intent, at: int) -> None:
     """Let an intent that was scheduled stand from now on; ``at`` is when it was said at the sender, in milliseconds."""
+    meant = {row.id for row in rows}
     follow = seats.carried(unit, entry, rows, intent)
     events.record_effects(unit, [(entry.event_id, row.id, _EFFECTS[intent]) for row in follow])
     rows = [*rows, *follow]
@@ -216,7 +223,27 @@ def take_effect(unit: Unit, entry: Entry, rows: Sequence[Any], intent: Intent, a
     registrations.set_intents(
         unit, [(row.id, intent, moments[row.id], str(row.options)) for row in rows], entry.member.now
     )
-    _move_rights(unit, entry, rows, intent)
+    _move_rights(unit, entry, rows, intent, meant)
+
+
+def _following(unit: Unit, entry: Entry, found: Sequence[Any], changes: Sequence[Any], intent: Intent) -> list[Any]:
+    """Return the registrations of claimed seats that a change of their order lines takes along."""
+    follow = seats.carried(unit, entry, changes, intent) if changes else []
+    at_once = entry.plan.command.effective_at is None
+    if at_once and intent is Intent.SUSPENDED and (over := [row for row in found if _may_be_held(unit, entry, row)]):
+        follow += seats.suspended_late(unit, entry, over)
+        at = milliseconds(entry.plan.command.occurred_at)
+        registrations.advance(unit, [(row.id, at) for row in over if row.business_key is not None])
+    known = {row.id for row in found}
+    return [row for row in follow if row.id not in known]
+
+
+def _may_be_held(unit: Unit, entry: Entry, row: Any) -> bool:
+    """Say whether an order line's own time is over, and a suspension is news to the seats that it may have."""
+    at, keyed = milliseconds(entry.plan.command.occurred_at), row.business_key is not None
+    if Intent(row.intent) is not Intent.EXPIRED or (keyed and at <= row.occurred_at):
+        return False
+    return keyed or not entry.member.late or not events.shaped_since(unit, row.id, entry.event_id)
 
 
 def _stays(unit: Unit, row: Any, command: EnrollmentCommand, *, wide: bool) -> bool:
@@ -263,30 +290,33 @@ def _taken_by(unit: Unit, row: Any, command: EnrollmentCommand, effect: str, *, 
     return by if firmer else effect
 
 
-def _options(row: Any, command: EnrollmentCommand) -> str:
-    if command.options.cancellation is None:
+def _options(row: Any, command: EnrollmentCommand, *, office: bool) -> str:
+    texts = command.options.cancellation
+    if texts is None:
         return str(row.options)
+    if not office:
+        texts = texts.model_copy(update={"admin_email": None, "admin_text": None})
     kept = Options.model_validate_json(row.options)
-    return kept.model_copy(update={"cancellation": command.options.cancellation}).model_dump_json(exclude_defaults=True)
+    return kept.model_copy(update={"cancellation": texts}).model_dump_json(exclude_defaults=True)
 
 
-def _move_rights(unit: Unit, entry: Entry, changes: Sequence[Any], intent: Intent) -> None:
+def _move_rights(unit: Unit, entry: Entry, changes: Sequence[Any], intent: Intent, meant: Collection[int]) -> None:
     now = entry.member.now
     ids = [row.id for row in changes]
     touched = _resumed(unit, entry, changes) if intent is Intent.LIVE else rights.end(unit, ids, now)
     outbox.open_now(unit, [right_delivery(right, cause, entry.event_id) for right, cause in touched], now)
     _tell_contacts(unit, entry, changes)
-    _notify(unit, entry, changes, intent)
+    _notify(unit, entry, changes, intent, meant)
     behind = rights.registrations_behind(unit, [right.id for right, _ in touched])
     outbox.open_waiting(unit, registrations.derive_states(unit, [*ids, *behind], now), now)
 
 
-def _notify(unit: Unit, entry: Entry, changes: Sequence[Any], intent: Intent) -> None:
+def _notify(unit: Unit, entry: Entry, changes: Sequence[Any], intent: Intent, meant: Collection[int]) -> None:
     """Plan the mails that go with it; before the states are derived, which opens what waits for them."""
     if entry.member.mailer is None:
         return
     if intent is Intent.CANCELLED:
-        notices.cancelled(unit, entry, changes)
+        notices.cancelled(unit, entry, changes, meant)
     elif intent is Intent.LIVE:
         asked = {row.id for row in changes if Options.model_validate_json(row.options).send_email}
         notices.resumed(unit, entry, changes, asked)

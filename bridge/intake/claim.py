@@ -70,7 +70,7 @@ def seen(row: dict[str, Any] | None, catalogue: Catalogue, now: int) -> Seat:
     """Say what is to be shown to whoever opens the link of a seat (a row of ``ledger.seats.look``)."""
     if row is None:
         return Seat("unknown")
-    closed = _closed(row["state"], Intent(row["intent"]), Options.model_validate(row["options"]), now)
+    closed = _closed(row["state"], row["why"], Intent(row["intent"]), Options.model_validate(row["options"]), now)
     found = "used" if row["state"] == "claimed" and closed is None else closed or "open"
     return _shown(found, catalogue, row["source"], row["remote_product_id"])
 
@@ -84,11 +84,12 @@ def _shown(became: Became | Literal["open"], catalogue: Catalogue, source: str, 
     return Seat(became, tuple(course.title for course in courses), url)
 
 
-def _closed(state: str, intent: Intent, options: Options, now: int) -> Became | None:
+def _closed(state: str, why: str, intent: Intent, options: Options, now: int) -> Became | None:
     """Say why nobody can claim, whoever it is. That the first learner's own time is over closes no seat."""
-    if state == "revoked" or intent is Intent.CANCELLED or seats.is_over(options, moment(now)):
+    dead = state == "revoked" and why != "held"
+    if dead or intent is Intent.CANCELLED or seats.is_over(options, moment(now)):
         return "revoked"
-    return "held" if intent is Intent.SUSPENDED else None
+    return "held" if intent is Intent.SUSPENDED or why == "held" else None
 
 
 def _claim(unit: Unit, claim: Claim) -> Seat:
@@ -126,7 +127,7 @@ def _held(unit: Unit, code: str) -> tuple[Any, Any]:
 
 def _before(unit: Unit, claim: Claim, line: Any, seat: Any) -> Became | None:
     """Say what there is to say before anything is given; None where the seat is the person's to have."""
-    closed = _closed(seat.state, Intent(line.intent), Options.model_validate_json(line.options), claim.now)
+    closed = _closed(seat.state, seat.why, Intent(line.intent), Options.model_validate_json(line.options), claim.now)
     if closed is not None:
         return closed
     person = email_key(claim.learner.email or "")

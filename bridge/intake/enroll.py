@@ -342,6 +342,11 @@ def _contacts(unit: Unit, lines: Sequence[Line], now: int) -> None:
 
 
 def _confirm(unit: Unit, lines: Sequence[Line], given: Given, now: int) -> None:
+    renewed = [
+        line.registration.id for line in lines if line.effect != "created" and line.entry.member.mailer is not None
+    ]
+    if renewed:
+        notes.wait_again(unit, renewed, now)
     planned = [
         notice
         for line in lines

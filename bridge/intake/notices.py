@@ -62,6 +62,7 @@ def resumed(unit: Unit, entry: Entry, rows: Sequence[Any], asked: Collection[int
     member = entry.member
     if member.mailer is None or not asked:
         return
+    notices.wait_again(unit, [row.id for row in rows if row.id in asked], member.now)
     found = _behind(unit, asked, lambda right: right.held != "yes")
     given = []
     for row in rows:
@@ -75,8 +76,15 @@ def resumed(unit: Unit, entry: Entry, rows: Sequence[Any], asked: Collection[int
     notices.plan(unit, given, member.now)
 
 
-def cancelled(unit: Unit, entry: Entry, rows: Sequence[Any]) -> None:
-    """Tell of registrations that were taken back whom the sender wants told, in its own words."""
+def cancelled(unit: Unit, entry: Entry, rows: Sequence[Any], orders: Collection[int]) -> None:
+    """Tell of registrations that were taken back whom the sender wants told, in its own words.
+
+    Args:
+        unit: the transaction.
+        entry: the cancellation.
+        rows: registrations that it took back.
+        orders: those of them that it was about; the others are seats that went with them, of which no office is told.
+    """
     member, texts = entry.member, entry.plan.command.options.cancellation
     if member.mailer is None or texts is None or not rows:
         return
@@ -96,10 +104,11 @@ def cancelled(unit: Unit, entry: Entry, rows: Sequence[Any]) -> None:
     for row in rows:
         courses, targets = found.get(row.id, ([], set()))
         data = {"courses": _courses(member.mailer, courses)}
+        office = row.id in orders
         planned += [
             NoticeRow(kind, row.id, entry.event_id, recipient, {**data, "explanation": text}, f"event:{entry.event_id}")
             for kind, recipient, text in told
-            if not _told_by(entry, targets, kind)
+            if (office or kind is not NoticeKind.CANCELLED_ADMIN) and not _told_by(entry, targets, kind)
         ]
     notices.plan(unit, planned, member.now)
 

@@ -64,7 +64,9 @@ def _revised(
 ) -> list[Revision]:
     there = kept.of_lines(unit, [registration_id])
     line = kept.order_line(unit, registration_id)
-    wanted = [seat for seat in there if (seat.number in numbers if numbers else seat.state == "open")]
+    wanted = [
+        seat for seat in there if (seat.number in numbers if numbers else seat.state == "open" or seat.why == "held")
+    ]
     next_number = max((seat.number for seat in there), default=0) + 1
     done = []
     for seat in wanted:
@@ -73,6 +75,10 @@ def _revised(
             continue
         if seat.state == "claimed":
             _take_back(unit, seat, line, catalogue, now)
+            # A former period may last beyond the begin of this one, or have no end at all.
+            for other in kept.in_other_periods(unit, registration_id, seat.claimed_registration_id):
+                _take_back(unit, other, line, catalogue, now)
+                kept.set_state(unit, [other.id], "revoked", "operator", now)
         kept.set_state(unit, [seat.id], "revoked", "replaced" if renew else "operator", now)
         code = seats.new_code() if renew else None
         if code is not None:
@@ -97,9 +103,11 @@ def _revised(
 def _refused(seat: Any, line: Any, catalogue: Catalogue, *, renew: bool) -> str | None:
     if seat.state == "claimed" and line.source not in catalogue.sources:
         return "its source is not configured any more"
+    if renew and seat.why == "held":
+        return "its order is suspended"
     if renew and Intent(line.intent) in (Intent.CANCELLED, Intent.SUSPENDED):
         return f"its order is {line.intent}"
-    if seat.state != "revoked":
+    if seat.state != "revoked" or seat.why == "held":
         return None
     if not renew:
         return "it is revoked already"

@@ -15,7 +15,7 @@ from typing import Any
 
 import structlog
 
-from bridge.contract.command import EnrollmentCommand, Item, Learner, Options, Order
+from bridge.contract.command import EnrollmentCommand, Item, Learner, Options, Order, email_key
 from bridge.contract.mail import NoticeKind
 from bridge.intake import enroll
 from bridge.intake.enroll import Line
@@ -47,6 +47,8 @@ class _OrderLine:
         return cls(line.registration.id, line.registration.source, line.row.remote_product_id)
 
 
+_KEY = "seat:"
+_BOUGHT_ALL_THE_SAME = frozenset({"operator", "refund", "held"})
 _MAY_COME_BACK = frozenset({"order", "quantity"})
 _AGAIN = frozenset({"changed", "reopened", "revived"})
 
@@ -58,7 +60,12 @@ def new_code() -> str:
 
 def claim_key(code: str) -> str:
     """Return the business key of what is claimed by a code, which tells nothing of the code."""
-    return f"seat:{hashlib.sha256(code.encode()).hexdigest()[:32]}"
+    return f"{_KEY}{hashlib.sha256(code.encode()).hexdigest()[:32]}"
+
+
+def is_claim(row: Any) -> bool:
+    """Say whether a registration came of a claimed seat."""
+    return (row.business_key or "").startswith(_KEY)
 
 
 def keep(unit: Unit, lines: Sequence[Line]) -> None:
@@ -91,12 +98,15 @@ def _keep(unit: Unit, line: Line) -> None:
         for seat in there:
             if seat.state == "claimed":
                 _give_again(unit, line, seat)
-    if line.effect == "repeated":
+    # The second source of an order may know nothing of quantities.
+    if line.effect == "repeated" and (opened.source == line.row.source or line.row.quantity > opened.quantity):
         seats.set_quantity(unit, opened.id, line.row.quantity, now)
     if line.effect == "older":  # taken back before it came: if that is undone one day, the links are there
         made = seats.of_lines(unit, [opened.id])
         seats.set_state(unit, [seat.id for seat in made if seat.state == "open"], "revoked", "order", now)
     elif line.entry.plan.command.paid:
+        if line.effect == "moved":  # the address that was told of them was a wrong one
+            seats.untell(unit, opened.id)
         hand_out(unit, line.entry.member, line.entry.event_id, _OrderLine.of(line))
 
 
@@ -108,13 +118,12 @@ def _count(unit: Unit, line: Line, there: Sequence[Any]) -> None:
         log.warning("seats.too_many", registration_id=opened.id, bought=line.plan.seats, most=MOST)
     active = [seat for seat in there if seat.state != "revoked"]
     # What an operator or a refund took away was bought all the same: a replay must not make it anew.
-    bought = len(active) + sum(seat.why in ("operator", "refund") for seat in there)
+    bought = len(active) + sum(seat.why in _BOUGHT_ALL_THE_SAME for seat in there)
     if wanted > bought:
         back = [seat.id for seat in there if seat.state == "revoked" and seat.why in _MAY_COME_BACK][: wanted - bought]
         seats.set_state(unit, back, "open", "", now)
         first = max((seat.number for seat in there), default=0) + 1
-        buyer = line.entry.plan.command.buyer or line.entry.plan.command.learner
-        recipient = (buyer.email if buyer is not None else None) or line.known.email
+        recipient = _recipient(line, there)
         seats.make(
             unit,
             [SeatRow(opened.id, first + n, new_code(), recipient) for n in range(wanted - bought - len(back))],
@@ -128,6 +137,15 @@ def _count(unit: Unit, line: Line, there: Sequence[Any]) -> None:
             taken = len(active) - wanted - len(spare)
             note = f"{taken} more seats are claimed than are bought by now; bridge seats {opened.id} shows them"
             seats.ask_operator(unit, line.entry.event_id, _OrderLine.of(line), note, now)
+
+
+def _recipient(line: Line, there: Sequence[Any]) -> str | None:
+    """Return who is sent the links: the buyer, whom not every word on an order names; None is the learner of that day."""
+    buyer = line.entry.plan.command.buyer
+    if buyer is None or buyer.email is None:
+        return there[-1].recipient if there else None
+    is_learner = line.known.email is not None and email_key(buyer.email) == email_key(line.known.email)
+    return None if is_learner else buyer.email
 
 
 def _later_period(unit: Unit, line: Line) -> bool:
@@ -209,19 +227,18 @@ def hand_out(unit: Unit, member: Member, event_id: int, line: Any) -> None:
     product = catalogue.products.get((line.source, line.remote_product_id))
     if member.mailer is None or public_url is None or product is None:
         return
-    fresh = [seat for seat in seats.of_lines(unit, [line.id]) if seat.state == "open" and seat.told_at is None]
-    if not fresh:
-        return
-    courses = [catalogue.courses[key] for key in product.courses]
-    data = {
-        "courses": [{"title": course.title, "url": course.product_url} for course in courses],
-        "quantity": len(fresh),
-        "links": [link(public_url, seat.code) for seat in fresh],
-    }
-    recipient = fresh[0].recipient or ""
-    cause = f"seat:{fresh[0].id}"
-    notices.plan(unit, [NoticeRow(NoticeKind.SEATS, line.id, event_id, recipient, data, cause)], member.now)
-    seats.tell(unit, [seat.id for seat in fresh], member.now)
+    fresh: dict[str, list[Any]] = {}
+    for seat in seats.of_lines(unit, [line.id]):
+        if seat.state == "open" and seat.told_at is None:
+            fresh.setdefault(seat.recipient or "", []).append(seat)
+    titles = [catalogue.courses[key] for key in product.courses]
+    courses = [{"title": course.title, "url": course.product_url} for course in titles]
+    for recipient, found in fresh.items():
+        links = [link(public_url, seat.code) for seat in found]
+        data = {"courses": courses, "quantity": len(found), "links": links}
+        cause = f"seat:{found[0].id}:{event_id}"  # what is told at all is decided by when a seat was told of
+        notices.plan(unit, [NoticeRow(NoticeKind.SEATS, line.id, event_id, recipient, data, cause)], member.now)
+        seats.tell(unit, [seat.id for seat in found], member.now)
 
 
 def link(public_url: str, code: str) -> str:
@@ -240,12 +257,23 @@ def carried(unit: Unit, entry: Entry, lines: Sequence[Any], intent: Intent) -> l
     if intent is Intent.CANCELLED:
         seats.set_state(unit, [seat.id for seat in there if seat.state == "open"], "revoked", "order", now)
     if intent is Intent.LIVE:
-        back = [seat.id for seat in there if seat.state == "revoked" and seat.why == "order"]
+        back = [seat.id for seat in there if seat.state == "revoked" and seat.why in ("order", "held")]
         seats.set_state(unit, back, "open", "", now)
         for line in lines:
             hand_out(unit, entry.member, entry.event_id, line)
     claimed = [seat.claimed_registration_id for seat in there if seat.state == "claimed"]
     return [row for row in registrations.by_ids(unit, claimed) if _follows(Intent(row.intent), intent)]
+
+
+def suspended_late(unit: Unit, entry: Entry, lines: Sequence[Any]) -> list[Any]:
+    """Suspend the seats of order lines whose first learner's own time is over; return the claimed registrations that follow.
+
+    There is nothing left to suspend of the lines themselves, so their open seats keep that nobody can claim them.
+    """
+    follow = carried(unit, entry, lines, Intent.SUSPENDED)
+    waiting = [seat.id for seat in seats.of_lines(unit, [line.id for line in lines]) if seat.state == "open"]
+    seats.set_state(unit, waiting, "revoked", "held", entry.member.now)
+    return follow
 
 
 def _follows(kept: Intent, intent: Intent) -> bool:
@@ -262,16 +290,26 @@ def returned(unit: Unit, entry: Entry, line: Any, units: int) -> None:
     now = entry.member.now
     if seats.did_before(unit, entry.event_id, line.id):
         return
+    seats.set_quantity(unit, line.id, max(1, line.quantity - units), now)
     there = seats.of_lines(unit, [line.id])
     if not there:
         return
-    gone = [seat.id for seat in reversed(there) if seat.state == "open"][:units]
+    over = Intent(line.intent) is Intent.CANCELLED  # nobody is in by it, and what came back must not come back with it
+    gone = [seat.id for seat in reversed(there) if _is_spare(seat, over=over)][:units]
     seats.set_state(unit, gone, "revoked", "refund", now)
-    seats.set_quantity(unit, line.id, max(1, line.quantity - units), now)
-    if len(gone) < units:
+    if len(gone) < units and not over:
         rest = units - len(gone)
         note = f"{units} came back and only {len(gone)} seats were open: decide about {rest} by bridge seats revoke {line.id}"
         seats.ask_operator(unit, entry.event_id, line, note, now)
+
+
+def _is_spare(seat: Any, *, over: bool) -> bool:
+    return seat.state == "open" or seat.why == "held" or (over and seat.why == "order")
+
+
+def all_returned(unit: Unit, entry: Entry, line: Any, units: int) -> bool:
+    """Say whether so many units are all that an order line still has: then it is taken back as a whole."""
+    return units >= line.quantity and not seats.did_before(unit, entry.event_id, line.id)
 
 
 def is_over(options: Options, now: datetime) -> bool:

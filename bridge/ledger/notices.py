@@ -52,7 +52,8 @@ RETURNING id, registration_id, event_id, kind, cause, recipient
 """
 _LEARNERS = "SELECT g.id, g.learner_id FROM {rows} JOIN registration g ON g.id = r.id"
 _OF_DELIVERIES = """
-SELECT n.id, n.kind, n.recipient, n.data, n.created_at, n.registration_id, g.source, g.order_number, g.state
+SELECT n.id, n.kind, n.recipient, n.data, n.created_at, n.registration_id, g.source, g.order_number, g.state,
+ g.learner_id
 FROM {rows} JOIN notice n ON n.id = r.id JOIN registration g ON g.id = n.registration_id
 """
 _BEHIND = """
@@ -60,7 +61,17 @@ SELECT DISTINCT t.registration_id, t.course, w.target, w.wanted, w.held
 FROM {rows} JOIN "grant" t ON t.registration_id = r.id LEFT JOIN "right" w ON w.id = t.right_id
 WHERE t.superseded = 0 ORDER BY t.registration_id, t.course
 """
-
+# Not out yet, or given up because there was no access to tell of at that moment; whatever was tried stays as it is.
+_WAIT_AGAIN = """
+UPDATE delivery SET state = 'waiting', why = NULL, updated_at = :now WHERE id IN (
+ SELECT max(d.id) FROM {rows} JOIN notice n ON n.registration_id = r.id AND n.kind = 'access' AND n.data <> '{}'
+  JOIN delivery d ON d.registration_id = n.registration_id AND d.kind = 'notice' AND d.key = 'notice:' || n.id
+ WHERE d.unknown = 0 AND (d.state IN ('open', 'blocked')
+   OR (d.state = 'done' AND (SELECT count(*) FROM attempt a WHERE a.delivery_id = d.id) > 0
+    AND NOT EXISTS (SELECT 1 FROM attempt a WHERE a.delivery_id = d.id AND a.outcome NOT IN ('nothing', 'later'))))
+  AND NOT EXISTS (SELECT 1 FROM delivery w WHERE w.registration_id = r.id AND w.target = d.target AND w.state = 'waiting')
+ GROUP BY r.id)
+"""
 _END = """
 UPDATE delivery SET state = 'done', why = 'what it was about is forgotten', remedy = NULL, updated_at = :now
 WHERE registration_id IN (SELECT r.id FROM {rows}) AND kind = 'notice' AND state IN ('waiting', 'open', 'blocked', 'dead')
@@ -109,6 +120,11 @@ def plan(unit: Unit, rows: Sequence[NoticeRow], now: int) -> list[int]:
     if work[False]:
         outbox.open_now(unit, work[False], now)
     return sorted(row.id for row in kept)
+
+
+def wait_again(unit: Unit, registration_ids: Iterable[int], now: int) -> None:
+    """Let confirmations of access that nobody was sent yet wait for their registrations, whose access begins anew."""
+    unit.each(_WAIT_AGAIN, {"id": "int"}, [{"id": i} for i in sorted(set(registration_ids))], now=now)
 
 
 def behind(unit: Unit, registration_ids: Iterable[int]) -> list[Any]:

@@ -46,7 +46,8 @@ _IN_FLIGHT = """
 SELECT b.id FROM {rows} JOIN delivery b ON b.target = r.target AND b.person = r.person AND b.state = 'leased' ORDER BY b.id"""
 _WAIT = """
 ON CONFLICT (registration_id, target) WHERE state = 'waiting'
-DO UPDATE SET event_id = excluded.event_id, key = excluded.key, person = excluded.person, updated_at = excluded.updated_at
+DO UPDATE SET event_id = excluded.event_id, key = excluded.key, person = excluded.person, learner_id = excluded.learner_id,
+ updated_at = excluded.updated_at
 """
 _WAITING = """
 SELECT d.id, d.target, d.kind, d.key, d.learner_id, d.registration_id, d.event_id

@@ -16,9 +16,9 @@ seat = Table(
     Column("number", Integer, nullable=False),  # within the order line, counted from 1
     Column("code", Text, nullable=False),  # what the link ends with; whoever has it may claim the seat
     Column("state", Text, nullable=False),  # open | claimed | revoked
-    # of a revoked one: order | quantity, which may come back; refund | operator; replaced: another seat stands for it
+    # of a revoked one: order | quantity, which may come back; held: until its order, whose own time is over, is resumed; refund | operator; replaced: another seat stands for it
     Column("why", Text, nullable=False, server_default=""),
-    Column("recipient", Text, nullable=True),  # e-mail address that the links go to
+    Column("recipient", Text, nullable=True),  # e-mail address that the links go to; NULL: the learner's
     Column("told_at", BigInteger, nullable=True),  # when its link was handed out
     Column("claimed_registration_id", Id, ForeignKey("registration.id"), nullable=True),
     Column("claimed_at", BigInteger, nullable=True),

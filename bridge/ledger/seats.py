@@ -71,12 +71,18 @@ SELECT g.id, {_BOUGHT} AS bought_at FROM registration g WHERE g.subscription_id 
  AND g.remote_product_id = :product AND g.id <> :id AND EXISTS (SELECT 1 FROM seat s WHERE s.registration_id = g.id)
 ORDER BY bought_at DESC, g.id DESC LIMIT 1
 """
+_FORMER = """
+SELECT s.registration_id FROM registration g JOIN registration f ON f.subscription_id = g.subscription_id AND f.source = g.source
+  AND f.remote_product_id = g.remote_product_id AND f.id <> g.id
+ JOIN seat s ON s.registration_id = f.id JOIN registration c ON c.id = s.claimed_registration_id
+WHERE g.id = :id AND s.state = 'claimed' AND c.learner_id = (SELECT h.learner_id FROM registration h WHERE h.id = :claimed)
+"""
 _ASK_OPERATOR = """
 INSERT INTO quarantine (event_id, source, kind, remote_product_id, occurred_at, state, registration_id, note, created_at, updated_at)
 VALUES (:event_id, :source, 'seats', :product, :now, 'waiting', :registration, :note, :now, :now)
 """
 _LOOK = """
-SELECT s.state, g.source, g.remote_product_id, g.intent, g.options FROM seat s JOIN registration g ON g.id = s.registration_id
+SELECT s.state, s.why, g.source, g.remote_product_id, g.intent, g.options FROM seat s JOIN registration g ON g.id = s.registration_id
 WHERE s.code = :code
 """
 _TOLD = """
@@ -111,6 +117,14 @@ def tell(unit: Unit, ids: Iterable[int], now: int) -> None:
         {"id": "int"},
         [{"id": i} for i in sorted(set(ids))],
         now=now,
+    )
+
+
+def untell(unit: Unit, registration_id: int) -> None:
+    """Let the open links of an order line that went to its learner be handed out anew: it has another learner now."""
+    unit.run(
+        "UPDATE seat SET told_at = NULL WHERE registration_id = :id AND state = 'open' AND recipient IS NULL",
+        id=registration_id,
     )
 
 
@@ -163,6 +177,16 @@ def before(unit: Unit, row: Any, registration_id: int) -> Any | None:
         id=registration_id,
     )
     return rows[0] if rows else None
+
+
+def in_other_periods(unit: Unit, line_id: int, registration_id: int) -> list[Any]:
+    """Return, held, the seats that who claimed ``registration_id`` has in other periods of an order line's subscription."""
+    lines = unit.rows(_FORMER, id=line_id, claimed=registration_id)
+    person = order_line(unit, registration_id)
+    assert person is not None  # noqa: S101 - the seat's foreign key
+    found = [seat for seat in of_lines(unit, (row.registration_id for row in lines)) if seat.state == "claimed"]
+    holders = {seat.id: order_line(unit, seat.claimed_registration_id) for seat in found}
+    return [seat for seat in found if (one := holders[seat.id]) is not None and one.learner_id == person.learner_id]
 
 
 def set_quantity(unit: Unit, registration_id: int, quantity: int, now: int) -> None:

@@ -64,7 +64,7 @@ _LOG_IN_FIRST: Final = frozenset({530, 535, 538})
 
 
 def judge(stage: Stage, code: int, said: str) -> Outcome:
-    """Return the outcome of an answer that is no yes: nothing was sent, at whatever stage.
+    """Return the outcome of an answer that is no yes: nothing was sent, unless it answers the whole mail and makes no sense.
 
     Args:
         stage: what was asked.
@@ -76,7 +76,8 @@ def judge(stage: Stage, code: int, said: str) -> Outcome:
         down = stage in ("connect", "login") or code == 421
         return TryLater(f"the mail server puts it off ({stage}): {told}", cause="outage" if down else "busy")
     if code < 500 or code > 599:
-        return TryLater(f"the mail server's answer makes no sense ({stage}): {told}", cause="outage")
+        why = f"the mail server's answer makes no sense ({stage}): {told}"
+        return TryLater(why, applied="unknown" if stage == "dot" else "no", cause="outage")
     name, stops = ("credentials", True) if code in _LOG_IN_FIRST else _FOR_GOOD[stage]
     fault = ERRORS[name]
     return fault.needs_operator(told, "lane") if stops else fault.refused(told)

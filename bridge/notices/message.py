@@ -43,11 +43,13 @@ def envelope(address: str) -> tuple[str, bool]:
             domain = idna.encode(domain, uts46=True).decode("ascii")
         except idna.IDNAError:
             raise NoAddress("no mail domain can be called so") from None
-    if not re.fullmatch(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f.:IPv]+\]", domain):
+    if not re.fullmatch(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f.:IPv]+\]", domain):
         raise NoAddress("no mail domain can be called so")
     spoken = not local.isascii()
-    if any(not sign.isprintable() or sign in ' "(),:;<>@[\\]' for sign in local) or not (
-        spoken or _LOCAL.fullmatch(local)
+    if (
+        "=?" in local
+        or any(not sign.isprintable() or sign in ' "(),:;<>@[\\]' for sign in local)
+        or not (spoken or _LOCAL.fullmatch(local))
     ):
         raise NoAddress("no mailbox can be called so")
     return f"{local}@{domain}", spoken
@@ -86,7 +88,7 @@ def compose(
     for header, (name, address) in {"From": sender, "To": recipient}.items():
         local, _, domain = address.rpartition("@")
         mail[header] = Address(_name(name), local, domain)
-    mail["Subject"] = text.subject
+    mail["Subject"] = _literal(text.subject)
     mail["Date"] = now
     mail["Message-ID"] = message_id(notice, host)
     mail["Auto-Submitted"] = "auto-generated"
@@ -103,7 +105,12 @@ def told(text: Text) -> Mapping[str, str]:
 
 def _name(name: str) -> str:
     """Return a name that fits beside an address: one line of printable characters."""
-    return " ".join("".join(sign if sign.isprintable() else " " for sign in name).split())[:_LONGEST_NAME]
+    return _literal(" ".join("".join(sign if sign.isprintable() else " " for sign in name).split())[:_LONGEST_NAME])
+
+
+def _literal(text: str) -> str:
+    """Return a text that means itself in a header: encoded words (RFC 2047) in it would be decoded, line ends and all."""
+    return text.replace("=?", "= ?")
 
 
 def _encoding(text: str) -> str:

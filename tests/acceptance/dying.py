@@ -26,7 +26,8 @@ from config.load import load
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = tuple(
-    str(ROOT / "bridge" / part) for part in ("dispatch", "edge/claims", "edge/webhooks", "intake", "kit/http", "ledger")
+    str(ROOT / "bridge" / part)
+    for part in ("dispatch", "edge/claims", "edge/webhooks", "intake", "kit/http", "ledger", "notices")
 )
 
 

@@ -12,12 +12,13 @@ from bridge.contract.command import Action, Cancellation, Options
 from bridge.contract.mail import NoticeKind
 from bridge.contract.outbound import Work
 from bridge.dispatch.nothing import Nothing
+from bridge.dispatch.settle import nothing
 from bridge.dispatch.work import compute, forbidden
 from bridge.ledger import claims, notices
 from bridge.ledger.notices import NoticeRow
 from bridge.ledger.unit import Unit
 from bridge.notices.mailer import Mailer
-from tests.ledger.rig import ADA, AMS, LMS, OPERATIONS, SCHOOL, World, buy, cancel, update, with_targets
+from tests.ledger.rig import ADA, AMS, BOB, LMS, OPERATIONS, SCHOOL, World, buy, cancel, update, with_targets
 
 ASKED = Options(send_email=True)
 TEXTS = Options(
@@ -215,3 +216,49 @@ async def test_what_is_forgotten_is_not_sent(world: World):
     [row] = await world.rows("SELECT recipient, data FROM notice")
     assert (row.recipient.startswith("emptied:"), row.data) == (True, "{}")
     assert await works(world) == []
+
+
+@pytest.mark.parametrize("opened", [False, True], ids=["while it waits", "once it is open"])
+async def test_a_purchase_that_passes_to_another_learner_is_confirmed_to_that_one(world: World, opened: bool):
+    """Whoever stood there by a mistyped address is not told of access that is not theirs."""
+    await world.ids(buy("INTRO", order="o-1", options=ASKED))
+    if opened:
+        await world.deliver("lms")
+    await world.ids(buy("INTRO", who=BOB, order="o-1", minute=2, options=ASKED))
+    await world.deliver("lms")
+    found = [work for work in await works(world) if isinstance(work, Work)]
+    assert [(work.notice.recipient, work.learner.first_name) for work in found] == [("bob@example.org", "Bob")]
+
+
+@pytest.mark.parametrize("claimed", [False, True], ids=["not looked at", "found without access"])
+@pytest.mark.parametrize("how", ["resumed", "told again"])
+async def test_access_that_begins_anew_before_its_mail_went_out_is_confirmed_once(
+    world: World, how: str, claimed: bool
+):
+    """The mail server was away, and when it came back there was no access for a while: the confirmation waits for it."""
+    [number] = await world.ids(buy("INTRO", order="o-1", options=ASKED))
+    await world.deliver("lms")
+    await world.accept(cancel(action=Action.SUSPEND, business_key="o-1", minute=2))
+    if claimed:
+        assert await given_up(world) == 1
+    if how == "told again":
+        usual = world.catalogue
+        wider = {**usual.products, ("shop", "INTRO"): usual.products["shop", "BUNDLE"]}
+        world.catalogue = replace(usual, products=wider, digest="second")
+        await world.accept(buy("INTRO", order="o-1", minute=3, options=ASKED))
+        assert await works(world) == [], "one of two courses is not open yet"
+    await world.accept(cancel(action=Action.RESUME, business_key="o-1", minute=4))
+    await world.deliver("lms")
+    assert await world.state(number) == "active"
+    found = await works(world)
+    assert [work.notice.recipient for work in found if isinstance(work, Work)] == [ADA.email]
+    assert len(found) == 1
+
+
+async def given_up(world: World) -> int:
+    """Settle what is due at the mailer and comes to nothing; return how many."""
+    found = [(one, compute(one, ENTRY, OPERATIONS, world.catalogue)) for one in await world.claim("mailer")]
+    for one, work in found:
+        assert isinstance(work, Nothing)
+        await world.ledger.submit(claims.settle, nothing(one, work, at=world.now))
+    return len(found)

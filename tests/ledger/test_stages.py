@@ -7,7 +7,7 @@ from dataclasses import replace
 from bridge.contract.outbound import NeedsOperator
 from bridge.contract.settings import Condition
 from bridge.ledger import repairs
-from tests.ledger.rig import ADA, AMS, CRM, LMS, NEWS, SCHOOL, World, buy, cancel, update, with_targets
+from tests.ledger.rig import ADA, AMS, BOB, CRM, LMS, NEWS, SCHOOL, World, buy, cancel, update, with_targets
 
 
 async def test_crm_work_waits_for_the_last_lms_right(world: World):
@@ -141,3 +141,13 @@ async def test_a_learner_without_an_address_reaches_a_crm_that_knows_people_by_i
     [work] = await world.deliver("crm")
     assert work.person.startswith("learner:")
     assert work.learner.email is None
+
+
+async def test_waiting_crm_work_follows_a_purchase_to_its_other_learner(world: World):
+    """A shop that corrects who bought has the CRM told of that person, under that person's own number."""
+    world.catalogue = with_targets(LMS, replace(CRM, known_by="user_id"))
+    await world.accept(buy("INTRO", order="o-1"))
+    await world.accept(buy("INTRO", who=BOB, order="o-1", minute=2))
+    await world.deliver("lms")
+    told = await world.deliver("crm")
+    assert [(work.person, work.learner.email) for work in told] == [("id:shop:bob", "bob@example.org")]

@@ -6,6 +6,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from email import policy
 from email.parser import BytesParser
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,7 +31,7 @@ def mailer(server: MailServer, *, deadline: float = 10.0, timeout: float = 5.0, 
     clock = SetClock(NOW)
     return Mailer(
         given,
-        Templates.read(None),
+        Templates.read(given.templates),
         Windows([Rate(100, 1.0)], clock),
         clock,
         public_url="https://bridge.example.org",
@@ -114,6 +115,15 @@ async def test_a_connection_lost_after_the_mail_leaves_unknown_whether_it_goes_o
     """Once the whole mail is written, a lost answer is an unknown one."""
     async with mail_server() as server:
         server.says = {"DATA": "drop"}
+        outcome = await sent(mailer(server), work())
+    assert isinstance(outcome, TryLater)
+    assert outcome.applied == "unknown"
+
+
+async def test_an_answer_to_the_whole_mail_that_is_neither_yes_nor_no_is_unknown() -> None:
+    """A server that asks for more when it has everything may have taken the mail, which is not sent twice."""
+    async with mail_server() as server:
+        server.says = {"DATA": "354 go on"}
         outcome = await sent(mailer(server), work())
     assert isinstance(outcome, TryLater)
     assert outcome.applied == "unknown"
@@ -225,7 +235,17 @@ async def test_an_international_domain_needs_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["", "nobody", "a b@example.org", "a@ex ample.org", 'a"@example.org', "a@b\r\nRCPT TO:<c@d>"]
+    "address",
+    [
+        "",
+        "nobody",
+        "a b@example.org",
+        "a@ex ample.org",
+        'a"@example.org',
+        "a@b\r\nRCPT TO:<c@d>",
+        "=?utf-8?q?=0AB=3Ax?=@b.org",
+        "a@.b",
+    ],
 )
 async def test_what_is_no_address_is_refused_without_a_connection(address: str) -> None:
     """An address that no mail can go to is the operator's, and no server is troubled with it."""
@@ -245,6 +265,21 @@ async def test_a_name_can_add_no_header() -> None:
     assert envelope.rcpt_tos == ["ada@example.org"]
     assert mail["To"].addresses[0].addr_spec == "ada@example.org"
     assert "\x1b" not in mail.get_content()
+
+
+@pytest.mark.parametrize("hidden", ["=?utf-8?q?=0D=0ABcc=3A_eve=40example.org?=", "=?utf-8?b?DQoNClBheSBoZXJl?="])
+async def test_what_is_encoded_in_a_name_or_a_subject_is_not_decoded(tmp_path: Path, hidden: str) -> None:
+    """Line ends written as an encoded word add neither a header nor a text: whoever claims a seat may call themselves so."""
+    (tmp_path / "access.txt").write_text("Subject: Welcome {{ learner.last_name }}\n\nHello\n")
+    async with mail_server() as server:
+        connector = mailer(server, templates=tmp_path)
+        await sent(connector, work(first_name="Ada", last_name=f"L {hidden}"))
+        (mail,) = server.mails
+    headers = {name.lower() for name in mail}
+    assert "bcc" not in headers
+    assert {"subject", "date", "message-id"} <= headers
+    assert mail.get_content().strip() == "Hello"
+    assert [found.addr_spec for found in mail["To"].addresses] == ["ada@example.org"]
 
 
 async def test_letters_of_any_language_arrive() -> None:

@@ -38,6 +38,13 @@ def test_seats_name_every_link() -> None:
     assert text.subject.startswith("Your 2 seats")
 
 
+def test_a_buyer_is_not_greeted_by_the_learners_name() -> None:
+    """Links that go to somebody else than the learner whom the order names greet nobody by that name."""
+    values = next(samples("seats"))
+    assert "Hello Ada," in Templates.read(None).render("seats", values).plain
+    assert "Ada" not in Templates.read(None).render("seats", {**values, "recipient": "boss@example.org"}).plain
+
+
 def test_a_file_of_ones_own_takes_the_place_of_one(tmp_path: Path) -> None:
     """An operator's file replaces that notice's text, and the others stay."""
     templates = own(tmp_path, access__txt="Subject: Hi {{ learner.first_name }}\n\nWelcome.\n")

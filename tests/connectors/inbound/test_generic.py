@@ -569,3 +569,40 @@ async def test_a_purchase_its_repeat_and_the_refund_of_one_line(tmp_path: Path) 
         }
     finally:
         await ledger.close()
+
+
+RETURNED = """
+[sources.shop]
+adapter = "generic"
+verify = { scheme = "token", header = "X-Token", secret = "s3cr3t-of-the-shop" }
+[sources.shop.fields]
+action = "event"
+event_key = "id"
+business_key = "order"
+learner.email = "email"
+items = { each = "lines", remote_product_id = "sku", quantity = "n", returned = "back" }
+[sources.shop.actions]
+"paid" = "enroll"
+"part" = { action = "refund", fields = { refund = { full = { default = false } } } }
+"""
+
+
+def test_units_that_came_back_are_told_apart_from_a_whole_line(tmp_path: Path) -> None:
+    """`items.returned` of a refund takes as many links; a line without it is taken back; none at all is no number of units."""
+    path = tmp_path / "bridge.toml"
+    path.write_text(RETURNED)
+    found = load(path, Registry(), env={})
+    adapter = ADAPTER(found.settings.sources["shop"])
+
+    def items(event: str, *lines: dict[str, Any]) -> tuple[Item, ...]:
+        body = {"id": event, "event": event, "order": "o1", "email": "ada@example.org", "lines": list(lines)}
+        (command,) = adapter.normalise(request(orjson.dumps(body)))
+        assert isinstance(command, EnrollmentCommand)
+        return command.items
+
+    assert items("paid", {"sku": "INTRO", "n": 3})[0].returned is None
+    whole, some = items("part", {"sku": "ETHICS", "n": 1}, {"sku": "INTRO", "n": 3, "back": "2"})
+    assert (whole.returned, some.returned) == (None, 2)
+    for wrong in (0, -1, "two"):
+        with pytest.raises(PayloadInvalid):
+            items("part", {"sku": "INTRO", "n": 3, "back": wrong})
