@@ -140,6 +140,17 @@ _ARRIVED = """
 UPDATE "right" SET former = NULL, awaited = NULL FROM {rows}
 WHERE "right".id = r.id AND ("right".former IS NOT NULL OR "right".awaited IS NOT NULL) RETURNING "right".id, "right".target
 """
+# Two names may lead to one account at the target (its address was changed there by hand; people are known there by another
+# field). What was given to the one is then held by the other, and taking it away would shut out whoever has just got in.
+_ONE_ACCOUNT = """
+UPDATE "right" SET held = 'no', held_as = '' WHERE wanted = 0 AND id IN (
+ SELECT o.id FROM {rows} JOIN "right" o ON o.heir_id IS NOT NULL AND o.heir_id = r.id
+ JOIN "right" h ON h.id = r.id AND h.wanted = 1 AND h.held = 'yes'
+ JOIN remote_ref a ON a.target = o.target AND a.key IN (o.person, 'right:' || o.id)
+  AND a.kind IN ('user', 'enrollment', 'registration') AND a.remote_id <> ''
+ JOIN remote_ref b ON b.target = a.target AND b.key IN (h.person, 'right:' || h.id) AND b.kind = a.kind
+  AND b.remote_id = a.remote_id)
+"""
 _LEFT = """
 UPDATE "right" SET heir_id = NULL WHERE heir_id IS NOT NULL AND heir_id IN (SELECT r.id FROM {rows}) RETURNING *
 """
@@ -248,7 +259,9 @@ def _arrived(unit: Unit, counted: Sequence[Settlement], valid: Mapping[int, Any]
     """
     done = {item.right_id for item in counted if item.right_id is not None and valid[item.delivery_id].state == "done"}
     arrived = unit.each(_ARRIVED, {"id": "int"}, [{"id": i} for i in sorted(done)])
-    left = unit.each(_LEFT, {"id": "int"}, [{"id": row.id} for row in arrived])
+    heirs = [{"id": row.id} for row in arrived]
+    unit.each(_ONE_ACCOUNT, {"id": "int"}, heirs)
+    left = unit.each(_LEFT, {"id": "int"}, heirs)
     if unwanted := [row for row in left if not row.wanted and row.held != "no"]:
         outbox.open_now(unit, [outbox.right_delivery(row, None, None) for row in unwanted], now)
     return [row.target for row in arrived]

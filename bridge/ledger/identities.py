@@ -33,14 +33,6 @@ SELECT a.id AS learner_id, b.id AS twin_id,
 FROM learner a JOIN learner b ON b.email_key = a.email_key AND b.id <> a.id
 WHERE a.id IN :ids AND a.merged_into IS NULL AND b.merged_into IS NULL ORDER BY a.id, b.id
 """
-_FAMILY: Final = """
-WITH RECURSIVE up(id, next) AS (
- SELECT l.id, l.merged_into FROM learner l WHERE l.id IN :ids
- UNION SELECT l.id, l.merged_into FROM up JOIN learner l ON l.id = up.next
-), down(id) AS (
- SELECT up.id FROM up UNION SELECT l.id FROM down JOIN learner l ON l.merged_into = down.id AND l.merged_into IS NOT NULL)
-SELECT id FROM down ORDER BY id
-"""
 _MERGED: Final = f"""
 WITH RECURSIVE down(id) AS (
  SELECT l.id FROM learner l WHERE l.merged_into = :id AND l.merged_into IS NOT NULL
@@ -84,11 +76,6 @@ def _named(connection: Connection, what: str, limit: int) -> list[dict[str, Any]
     for sign in "!%_":
         pattern = pattern.replace(sign, f"!{sign}")
     return found or ask(connection, _BY_NAME, what=f"%{pattern}%", limit=limit)
-
-
-def family(connection: Connection, ids: list[int]) -> list[int]:
-    """Return everybody who is one person with these learners, themselves among them."""
-    return [row["id"] for row in ask(connection, _FAMILY, ids=ids)]
 
 
 def merged(connection: Connection, learner_id: int) -> list[dict[str, Any]]:

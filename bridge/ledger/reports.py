@@ -48,13 +48,23 @@ QUARANTINE: Final = (
 )
 
 
+_FAMILY: Final = """
+WITH RECURSIVE up(id, next) AS (
+ SELECT l.id, l.merged_into FROM learner l WHERE l.id IN :ids
+ UNION SELECT l.id, l.merged_into FROM up JOIN learner l ON l.id = up.next
+), down(id) AS (
+ SELECT up.id FROM up UNION SELECT l.id FROM down JOIN learner l ON l.merged_into = down.id AND l.merged_into IS NOT NULL)
+SELECT id FROM down ORDER BY id
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Filter:
     """Which rows of a list are wanted; None is no condition. A filter that a list has no column for is not looked at.
 
     Attributes:
         limit: how many, newest first.
-        learner: an e-mail address or a remote user id.
+        learner: an e-mail address or a remote user id, also one under which a learner was known before they were merged.
         since: not older than this: received, created, or last touched, whichever the list is ordered by.
     """
 
@@ -128,15 +138,24 @@ def event(connection: Connection, event_id: int) -> dict[str, Any] | None:
     return {**found[0], "effects": effects, "quarantine": lines, "lookups": asked}
 
 
+def family(connection: Connection, ids: list[int]) -> list[int]:
+    """Return everybody who is one person with these learners, themselves among them."""
+    return [row["id"] for row in ask(connection, _FAMILY, ids=ids)]
+
+
+def _people(connection: Connection, what: str) -> list[int]:
+    column, value = ("email_key", email_key(what)) if "@" in what else ("remote_user_id", what)
+    rows = ask(connection, f"SELECT l.id FROM learner l WHERE l.{column} = :what ORDER BY l.id", what=value)
+    return family(connection, [row["id"] for row in rows])
+
+
 def registrations(connection: Connection, wanted: Filter) -> list[dict[str, Any]]:
     """List registrations by ``source``, ``state``, ``product``, ``learner`` and ``since`` (created), newest first."""
-    by_email = wanted.learner is not None and "@" in wanted.learner
     conditions = {
         "g.source =": wanted.source,
         "g.state =": wanted.state,
         "g.remote_product_id =": wanted.product,
-        "l.email_key =": email_key(wanted.learner or "") if by_email else None,
-        "l.remote_user_id =": None if by_email else wanted.learner,
+        "g.learner_id IN": None if wanted.learner is None else _people(connection, wanted.learner),
         "g.created_at >=": _ms(wanted.since),
     }
     select = (

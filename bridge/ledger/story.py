@@ -15,8 +15,8 @@ from sqlalchemy import Connection
 
 from bridge.contract.command import email_key
 from bridge.ledger import seats
-from bridge.ledger.identities import family, merged
-from bridge.ledger.reports import ATTEMPT, DELIVERY, EVENT, QUARANTINE, REGISTRATION, RIGHT, ask, pauses
+from bridge.ledger.identities import merged
+from bridge.ledger.reports import ATTEMPT, DELIVERY, EVENT, QUARANTINE, REGISTRATION, RIGHT, ask, family, pauses
 
 By = Literal["registration", "order", "event", "email", "user"]
 """What the text is that a story is asked for by."""

@@ -90,6 +90,8 @@ async def test_the_running_bridge_merges_and_takes_it_back(tmp_path) -> None:
             assert first in [purchase["registration_id"] for purchase in told]
             for purchase in told:
                 assert "merge" in [entry.get("action") for entry in purchase["story"]]
+        listed = await asked("registrations", "--learner", THERE, "--json", "--config", config)
+        assert len(listed.json) == 2
         assert "also known as learner" in (await asked("trace", HERE, "--config", config)).out
         assert at_one(targets)
         assert (await merge(config, one, "--undo")).json["became"] == "undone"

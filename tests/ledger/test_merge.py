@@ -168,6 +168,31 @@ async def test_one_address_in_two_namespaces_is_one_account_all_along(world: Wor
     ]
 
 
+@pytest.mark.parametrize(
+    "refs", [Refs(right={"registration": "112"}), Refs(person={"user": "81"})], ids=["enrollment", "account"]
+)
+async def test_two_names_of_one_account_at_the_target_lose_nothing(world: World, refs: Refs):
+    """The target lets the survivor in as what it knows already: there is one enrollment, and it is not taken away."""
+    [first] = await world.ids(buy("WEB", who=OTHER), source=SHOP)
+    await world.ids(buy("BOOK", who=ADA), source=AMS)
+    await world.deliver("school", Receipt(refs))
+    await merge(world, await learner(world, OTHER, "shop"), await learner(world, ADA, "members"))
+    assert await sent(world, outcome=Receipt(refs)) == [("grant", HERE)]
+    assert {person for person, _ in await holds(world)} == {HERE}
+    await world.accept(cancel(registration_id=first), source=SHOP)
+    assert await sent(world) == [("revoke", HERE)]
+
+
+async def test_accounts_of_their_own_are_told_apart(world: World):
+    """Another account and another enrollment: the former one is taken away."""
+    await world.ids(buy("WEB", who=OTHER), source=SHOP)
+    await world.ids(buy("BOOK", who=ADA), source=AMS)
+    await world.deliver("school", Receipt(Refs({"user": "81"}, {"enrollment": "1", "course": "7"})))
+    await merge(world, await learner(world, OTHER, "shop"), await learner(world, ADA, "members"))
+    there = Receipt(Refs({"user": "82"}, {"enrollment": "2", "course": "7"}))
+    assert await sent(world, outcome=there) == [("grant", HERE), ("revoke", THERE)]
+
+
 async def test_somebody_else_of_the_address_keeps_access(world: World):
     """A third learner stands behind the account as well: it is not taken away from them."""
     third = ADA.model_copy(update={"remote_user_id": "third", "email": OTHER.email})
