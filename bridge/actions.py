@@ -47,6 +47,15 @@ class Requeue(BaseModel):
     dry_run: bool = False
 
 
+class RetryNow(BaseModel):
+    """Try deliveries at once that wait for their next try; the count of tries goes on."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    ids: tuple[int, ...]
+    dry_run: bool = False
+
+
 class ReleaseLines(BaseModel):
     """Accept quarantined lines whose product is mapped by now: these, a source's, a product's, or all."""
 
@@ -132,6 +141,7 @@ class Actions:
         self._adapter = adapter
         self._known: dict[str, tuple[type[BaseModel], Callable[[Any, str], Awaitable[Any]]]] = {
             "requeue": (Requeue, self.requeue),
+            "retry": (RetryNow, self.retry),
             "release": (ReleaseLines, self.release),
             "pause": (LaneSwitch, self.pause),
             "resume": (LaneSwitch, self.resume),
@@ -166,15 +176,20 @@ class Actions:
             if not wanted.dry_run and found:
                 repairs.requeue(unit, found, now)
                 repairs.record(unit, operator, "requeue", ",".join(str(row.id) for row in found)[:500], "", now)
-            return [
-                {
-                    "delivery_id": row.id,
-                    "target": row.target,
-                    "registration_id": row.registration_id,
-                    "why": row.why or "",
-                }
-                for row in found
-            ]
+            return [_delivery(row) for row in found]
+
+        return await self._ledger.write(work)
+
+    async def retry(self, wanted: RetryNow, operator: str) -> list[dict[str, Any]]:
+        """Let deliveries be due now; return those that were to wait."""
+        now = milliseconds(self._clock.now())
+
+        def work(unit: Unit) -> list[dict[str, Any]]:
+            found = repairs.waiting_for_a_try(unit, wanted.ids, now)
+            if not wanted.dry_run and found:
+                repairs.hasten(unit, found, now)
+                repairs.record(unit, operator, "retry", ",".join(str(row.id) for row in found)[:500], "", now)
+            return [_delivery(row) for row in found]
 
         return await self._ledger.write(work)
 
@@ -301,6 +316,15 @@ class Actions:
         known: Sequence[str] = sorted([*catalogue.targets, *([MAILER] if catalogue.mailer is not None else [])])
         if name not in known:
             raise ActionRefused(f"no such target; there are {', '.join(known) or 'none'}")
+
+
+def _delivery(row: Any) -> dict[str, Any]:
+    return {
+        "delivery_id": row.id,
+        "target": row.target,
+        "registration_id": row.registration_id,
+        "why": row.why or "",
+    }
 
 
 def _person(operator: str) -> str:
