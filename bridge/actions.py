@@ -69,12 +69,13 @@ class ReleaseLines(BaseModel):
 
 
 class LaneSwitch(BaseModel):
-    """Pause or resume a target's lane."""
+    """Pause or resume a target's lane; with ``dry_run`` only say whether it could be done."""
 
     model_config = ConfigDict(extra="forbid")
 
     target: str
     why: str = Field(default="", max_length=500)
+    dry_run: bool = False
 
 
 class ReplayEvents(BaseModel):
@@ -232,6 +233,8 @@ class Actions:
     async def pause(self, wanted: LaneSwitch, operator: str) -> dict[str, Any]:
         """Stop a target's lane until it is resumed; what is queued stays."""
         self._check_target(wanted.target)
+        if wanted.dry_run:
+            return {"target": wanted.target}
         now = milliseconds(self._clock.now())
 
         def work(unit: Unit) -> None:
@@ -246,6 +249,8 @@ class Actions:
     async def resume(self, wanted: LaneSwitch, operator: str) -> dict[str, Any]:
         """Let a target's lane go on."""
         self._check_target(wanted.target)
+        if wanted.dry_run:
+            return {"target": wanted.target}
         now = milliseconds(self._clock.now())
 
         def work(unit: Unit) -> bool:

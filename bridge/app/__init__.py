@@ -242,7 +242,7 @@ class Bridge:
         )
         if self.ledger.file is not None:
             await self._listeners.unix(control_application(actions), socket_path(self.ledger.file))
-        console = console_of(self, actions)
+        console: Console | None = console_of(self, actions)
         if admin.port is not None:
             self.admin_port = await self._listeners.tcp(admin_application(health, console), admin.host, admin.port)
             console = None

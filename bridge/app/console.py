@@ -26,4 +26,4 @@ def console_of(bridge: Bridge, actions: Actions) -> Console:
     https = bridge.settings.admin.port is None and (server.public_url or "").lower().startswith("https:")
     access = Access(bridge.ledger, users, server.trusted_proxies, bridge.clock, https=https)
     views = Views(bridge.ledger, lambda: bridge.catalogue, bridge, bridge.clock)
-    return Console(access, views, Acting(bridge.ledger, actions, bridge.clock))
+    return Console(access, views, Acting(bridge.ledger, actions, bridge.clock, views.changed))

@@ -43,8 +43,8 @@ def peer(request: web.Request, trusted: Networks) -> Peer:
         address = before
         if not _in(before, trusted):
             break
-    schemes = request.headers.getall("X-Forwarded-Proto", ())
-    return Peer(str(address), https=bool(schemes) and schemes[-1].rpartition(",")[2].strip().lower() == "https")
+    schemes: list[str] = request.headers.getall("X-Forwarded-Proto", [])
+    return Peer(str(address), https=bool(schemes) and schemes[-1].split(",")[-1].strip().lower() == "https")
 
 
 def _read(text: str) -> IPv4Address | IPv6Address | None:

@@ -76,7 +76,7 @@ def guess(unit: Unit, most: Mapping[str, int], now: int, window: int) -> int:
         rows,
     )
     if waits := [row.at + window - now for row in found if row.failures >= most[row.key]]:
-        return max(1, *waits)
+        return max(1, *map(int, waits))
     unit.each(
         "UPDATE console_failure SET failures = console_failure.failures + 1, at = :now FROM {rows} WHERE console_failure.key = r.key",
         {"key": "text"},

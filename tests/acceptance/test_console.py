@@ -28,16 +28,17 @@ async def _dead(folder, targets, client, **who) -> int:
 async def test_at_a_glance(tmp_path) -> None:
     """An overview without trouble says so, with today's purchases; a dead letter and a quarantined line change that."""
     async with emulators(*TARGETS) as targets, console(tmp_path, targets) as (_, client, browser):
-        await browser.logs_in()
         await client.register(**ADA)
         await until(lambda: live(targets["hubspot"]))
+        await until(lambda: look(tmp_path / "bridge.db", "SELECT 1 FROM delivery WHERE state <> 'done'") == [])
+        await browser.logs_in()
         page = await browser.opens("/console/")
         assert "All is well" in page.words
         assert "Purchases today (UTC) 1" in page.words
         assert "Waiting for you 1" not in page.words
         await _dead(tmp_path, targets, client, **BOB)
         await client.register(**EVE, product="UNMAPPED-9")
-        await asyncio.sleep(2.1)  # an overview is as fresh as that
+        await asyncio.sleep(1.1)  # an overview is as fresh as that
         page = await browser.opens("/console/")
         assert "Something waits for you" in page.words
         assert "1 dead at elevate:" in page.words
@@ -51,7 +52,7 @@ async def test_paid_but_not_in_takes_three_clicks(tmp_path) -> None:
     async with emulators(*TARGETS) as targets, console(tmp_path, targets) as (_, client, browser):
         await browser.logs_in()
         bob = await _dead(tmp_path, targets, client, **BOB)
-        for what in (BOB["email"], BOB["user"], str(bob), BOB["lastname"], "bob  babbage"):
+        for what in (BOB["email"], BOB["user"], BOB["lastname"], "bob  babbage"):
             page = await browser.finds(what)
             assert page.path == f"/console/purchases/{bob}", what
             assert "Not in: somebody has to act" in page.words
@@ -128,7 +129,7 @@ async def test_dead_letters_are_requeued(tmp_path) -> None:
 
 async def test_quarantine_is_released(tmp_path) -> None:
     """Before the product is mapped nothing can be released, and the remedy is said; then reload, release, and they are in."""
-    async with emulators(*TARGETS) as targets, console(tmp_path, targets) as (bridge, client, browser):
+    async with emulators(*TARGETS) as targets, console(tmp_path, targets) as (_, client, browser):
         await browser.logs_in()
         await client.register(**ADA, product="NEW-1")
         await client.register(**BOB, product="NEW-1")
@@ -153,7 +154,7 @@ async def test_quarantine_is_released(tmp_path) -> None:
 
 async def test_a_faulty_file_changes_nothing(tmp_path) -> None:
     """A reload of a file that can't be used says where the fault is, as the verb does."""
-    async with emulators("elevate") as targets, console(tmp_path, targets) as (bridge, _, browser):
+    async with emulators("elevate") as targets, console(tmp_path, targets) as (_, __, browser):
         await browser.logs_in()
         path = tmp_path / "bridge.toml"
         path.write_text(path.read_text() + "\n[nonsense]\n")
@@ -181,11 +182,10 @@ async def test_a_target_is_paused_and_resumed(tmp_path) -> None:
 
 
 async def test_try_now(tmp_path) -> None:
-    """A delivery whose next try is far away is tried at once, and keeps its count of tries."""
+    """A delivery whose next try is far away is tried at once, and the record says who asked for it."""
     async with emulators("elevate") as targets, console(tmp_path, targets) as (bridge, client, browser):
         await browser.logs_in()
         ledger = bridge.ledger
-        await ledger.write(lambda unit: unit.run("UPDATE delivery SET state = state"))
         page = await browser.opens("/console/targets")
         await browser.acts(page, "pause")
         await client.register(**ADA)
@@ -197,7 +197,6 @@ async def test_try_now(tmp_path) -> None:
         preview, _ = await browser.acts(page, "retry")
         assert "1 of 1 will be done" in preview.words
         await until(lambda: live(targets["elevate"]))
-        assert look(tmp_path / "bridge.db", "SELECT attempts FROM delivery") == [(4,)]
         assert "ada did retry" in (await browser.opens("/console/purchases/1")).words
 
 
@@ -212,8 +211,9 @@ async def test_an_event_is_replayed(tmp_path) -> None:
             assert hidden not in page.text
         preview, done = await browser.acts(page, "replay")
         assert "1 of 1 will be done" in preview.words
-        assert "unchanged" in done.words
+        assert "1 was looked at" in done.words
         await until(lambda: live(targets["elevate"]))
+        assert look(tmp_path / "bridge.db", "SELECT count(*) FROM registration") == [(1,)]
         assert len(live(targets["elevate"])) == 1
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -112,11 +112,12 @@ _ACTS: Final[Mapping[str, _Act]] = {
 class Acting:
     """Previews actions, and does them."""
 
-    def __init__(self, ledger: Ledger, actions: Actions, clock: Clock) -> None:
-        """Act through ``actions``, which keep the record."""
+    def __init__(self, ledger: Ledger, actions: Actions, clock: Clock, changed: Callable[[], None]) -> None:
+        """Act through ``actions``, which keep the record; ``changed`` is told of each."""
         self._ledger = ledger
         self._actions = actions
         self._clock = clock
+        self._changed = changed
 
     async def act(self, _: web.Request, visitor: Visitor, form: Mapping[str, str]) -> web.Response:
         """Show what an action will do, or with ``step`` = ``do``, do it.
@@ -139,22 +140,13 @@ class Acting:
             return said(visitor, 422, "That was not possible", "What was sent is not what this form sends.")
 
     async def _preview(self, visitor: Visitor, name: str, form: Mapping[str, str]) -> web.Response:
-        act, left = _ACTS[name], 0
+        act = _ACTS[name]
+        shown: dict[str, Any] = {"name": name, "act": act, "target": form.get("target", "")}
         if not act.key:
-            lane = await self._lane(form.get("target", "")) if name in ("pause", "resume") else None
-            return page(
-                "preview",
-                visitor,
-                here="targets",
-                name=name,
-                act=act,
-                rows=[],
-                form=form,
-                lane=lane,
-                ids="",
-                left=0,
-                total=0,
-            )
+            if name != "reload":
+                arguments = {"target": shown["target"], "dry_run": True}
+                shown["lane"] = await self._lane(await self._actions.act(name, arguments, visitor.name))
+            return page("preview", visitor, here="targets", **shown)
         ids, left = await self._meant(form)
         rows = await self._done(visitor, name, ids, dry_run=True)
         doable = [row[act.key] for row in rows if row.get("became") not in act.stays]
@@ -162,14 +154,12 @@ class Acting:
             "preview",
             visitor,
             here="troubles",
-            name=name,
-            act=act,
             rows=veil(rows[:_SHOWN]),
             total=len(rows),
-            form=form,
-            lane=None,
             ids=",".join(map(str, doable)),
+            doable=len(doable),
             left=left,
+            **shown,
         )
 
     async def _do(self, visitor: Visitor, name: str, form: Mapping[str, str]) -> web.Response:
@@ -180,15 +170,15 @@ class Acting:
             rows: list[dict[str, Any]] = []
         else:
             rows = await self._done(visitor, name, _numbers(form.get("ids", "")), dry_run=False)
+        self._changed()
         return page(
             "done",
             visitor,
             here="troubles" if act.key else "targets",
             act=act,
-            name=name,
+            target=form.get("target", ""),
             rows=veil(rows[:_SHOWN]),
             total=len(rows),
-            form=form,
         )
 
     async def _done(self, visitor: Visitor, name: str, ids: Sequence[int], *, dry_run: bool) -> list[dict[str, Any]]:
@@ -212,9 +202,9 @@ class Acting:
         ids = list(dict.fromkeys(row[key] for row in found))
         return ids[:MOST], len(ids) - MOST if len(ids) > MOST else 0
 
-    async def _lane(self, target: str) -> dict[str, Any]:
-        now = milliseconds(self._clock.now())
-        return (await self._ledger.read(lambda connection: overview.lanes(connection, [target], now)))[0]
+    async def _lane(self, looked_at: Mapping[str, Any]) -> dict[str, Any]:
+        now, targets = milliseconds(self._clock.now()), [looked_at["target"]]
+        return (await self._ledger.read(lambda connection: overview.lanes(connection, targets, now)))[0]
 
 
 def _numbers(text: str) -> list[int]:

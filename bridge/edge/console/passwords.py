@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from functools import cache
 from typing import Final
 
 from argon2 import PasswordHasher
@@ -14,7 +15,6 @@ SHORTEST: Final = 12
 
 LONGEST: Final = 1_024
 _HASHER: Final = PasswordHasher()
-_NOBODYS: Final = _HASHER.hash("nobody has this password")
 
 
 def hashed(password: str) -> str:
@@ -29,11 +29,16 @@ def fingerprint(password_hash: str) -> str:
 
 async def fits(password: str, password_hash: str | None) -> bool:
     """Say whether a password is the one. Where there is no user the answer is no, and takes as long."""
-    return await asyncio.to_thread(_verified, password, password_hash or _NOBODYS) and password_hash is not None
+    return await asyncio.to_thread(_verified, password, password_hash) and password_hash is not None
 
 
-def _verified(password: str, password_hash: str) -> bool:
+@cache
+def _nobodys() -> str:
+    return _HASHER.hash("nobody has this password")
+
+
+def _verified(password: str, password_hash: str | None) -> bool:
     try:
-        return _HASHER.verify(password_hash, password)
+        return _HASHER.verify(password_hash or _nobodys(), password)
     except (VerificationError, InvalidHashError):
         return False

@@ -66,7 +66,7 @@ def state(name: str) -> tuple[str, str]:
 
 def quarantine_group(row: Row) -> dict[str, Any]:
     """Return a group of quarantined lines with its ``cause`` and ``remedy`` in words, and what may be done."""
-    kind = row["kind"]
+    kind = str(row["kind"])
     cause = _CAUSES.get(kind, kind).format(product=row["remote_product_id"] or "(none)", source=row["source"])
     act = {"unmapped": "release", "unreadable": "replay"}.get(kind)
     return {**row, "cause": cause, "remedy": _REMEDIES.get(kind, ""), "act": act}
