@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from bridge.kit.clock import moment
 from bridge.ledger.reports import ask
 
 MANY: Final = 10_000
@@ -105,12 +104,12 @@ def troubles(connection: Connection) -> dict[str, dict[str, Any]]:
 
 
 def heard(connection: Connection) -> tuple[dict[str, list[Any]], Any]:
-    """Return when each source's events came, newest first, among the newest events of all; and how far back those reach."""
+    """Return when each source's events came, newest first, among the newest events of all; and how far back those reach; None: there are no others."""
     rows = ask(connection, "SELECT e.source, e.received_at FROM event e ORDER BY e.id DESC LIMIT :most", most=_NEWEST)
     times: dict[str, list[Any]] = {}
     for row in rows:
         times.setdefault(row["source"], []).append(row["received_at"])
-    return times, rows[-1]["received_at"] if len(rows) == _NEWEST else moment(0)
+    return times, rows[-1]["received_at"] if len(rows) == _NEWEST else None
 
 
 def quarantined(connection: Connection) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from markupsafe import Markup
 
-_WIDTH, _HEIGHT = 720, 200
+_WIDTH, _HEIGHT = 960, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 8, 10, 26
 _TICKS: Final = (
     (0.1, "0.1 s"),

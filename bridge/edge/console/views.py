@@ -72,6 +72,7 @@ class Views:
         if told is None:
             return _nothing(visitor, "purchase")
         own = veil(told["purchases"][0])
+        tried = {delivery["delivery_id"] for delivery in own["deliveries"] if delivery["attempts"]}
         return page(
             "purchase",
             visitor,
@@ -79,7 +80,7 @@ class Views:
             own=own,
             state=words.state(own["state"]),
             story=[{**one, "words": words.entry(one)} for one in own["story"]],
-            steps=[words.step(one) for one in own["next"]],
+            steps=[{**words.step(one), "tried": one["delivery_id"] in tried} for one in own["next"]],
             lines=[line for line in own["quarantine"] if line["state"] == "waiting"],
         )
 

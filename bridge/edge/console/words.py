@@ -148,11 +148,12 @@ def step(row: Row) -> dict[str, Any]:
 def quiet(times: Iterable[Any], now: Any, reach: Any) -> dict[str, Any]:
     """Judge a source by its newest events (newest first): ``last``, ``silent`` (seconds), ``longest`` pause before, ``quiet``.
 
-    It is quiet when it has been silent for half as long again as ever before among its newest events, and for an hour.
+    A source that never spoke (``reach`` is None) did not go quiet. One is when it has been silent for half as long again as ever before among its newest events, and for an hour.
     """
     seen = list(times)
     if not seen:
-        return {"last": None, "silent": (now - reach).total_seconds(), "longest": None, "quiet": True}
+        silent = None if reach is None else (now - reach).total_seconds()
+        return {"last": None, "silent": silent, "longest": None, "quiet": silent is not None and silent > 3_600}
     pauses = [(later - earlier).total_seconds() for later, earlier in pairwise(seen)]
     silent, longest = (now - seen[0]).total_seconds(), max(pauses, default=None)
     expected = max(3_600.0, 1.5 * longest) if longest is not None else 86_400.0
