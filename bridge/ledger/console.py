@@ -24,7 +24,7 @@ def digest(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def begin(unit: Unit, token: str, name: str, password: str, now: int, expires_at: int) -> None:
+def keep(unit: Unit, token: str, name: str, password: str, now: int, expires_at: int) -> None:
     """Keep a session under the digest of its token; forget those that have ended. Times in milliseconds."""
     unit.run("DELETE FROM console_session WHERE expires_at <= :now", now=now)
     unit.run(

@@ -16,9 +16,12 @@ MANY: Final = 10_000
 """Where counting ends: whoever reads "10,000 or more" knows enough."""
 
 _SAMPLE: Final = 100  # purchases of each hour whose way to access is looked at
-_NEWEST: Final = 2_000  # events that tell which sources are alive
+_NEWEST: Final = 1_000  # events that tell which sources are alive
 _LATELY: Final = 300  # attempts that are searched for each target's newest trouble
-_TROUBLES: Final = 2_000  # dead letters that are grouped by their cause
+
+GROUPED: Final = 1_000
+"""How many dead letters are looked at to group them by their cause."""
+
 
 _CREATED: Final = (
     "FROM event e JOIN effect f ON f.event_id = e.id WHERE e.received_at >= :since AND e.received_at < :until"
@@ -142,7 +145,7 @@ def dead_letters(connection: Connection) -> list[dict[str, Any]]:
         connection,
         "SELECT d.id AS delivery_id, d.target, d.kind, d.event_id, d.registration_id, d.why, d.remedy, d.updated_at"
         " FROM delivery d WHERE d.state = 'dead' LIMIT :most",
-        most=_TROUBLES,
+        most=GROUPED,
     )
 
 
@@ -152,7 +155,7 @@ def dead_lookups(connection: Connection) -> list[dict[str, Any]]:
         connection,
         "SELECT k.id AS lookup_id, k.source, k.kind, k.event_id, k.why, k.remedy, k.updated_at FROM lookup k"
         " WHERE k.state = 'dead' LIMIT :most",
-        most=_TROUBLES,
+        most=GROUPED,
     )
 
 

@@ -112,7 +112,7 @@ async def test_dead_letters_are_requeued(tmp_path) -> None:
         await _dead(tmp_path, targets, client, **BOB)
         await _dead(tmp_path, targets, client, **EVE)
         page = await browser.opens("/console/troubles")
-        assert "2 right, since" in page.words
+        assert "2 not let in, or not out, since" in page.words
         preview = await browser.sends("/console/act", page.form("requeue"))
         assert "2 of 2 will be done. Nothing has been changed yet." in preview.words
         assert look(tmp_path / "bridge.db", "SELECT count(*) FROM delivery WHERE state = 'dead'") == [(2,)]

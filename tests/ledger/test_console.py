@@ -32,7 +32,7 @@ async def test_failures_lock_out_and_are_forgiven(ledger: Ledger) -> None:
 
 async def test_sessions_end(ledger: Ledger) -> None:
     """A session is known by its token until it ends or is ended; the ledger itself holds no token."""
-    await ledger.write(lambda unit: console.begin(unit, "token", "ada", "print", NOW, NOW + 1_000))
+    await ledger.write(lambda unit: console.keep(unit, "token", "ada", "print", NOW, NOW + 1_000))
     found = await ledger.read(lambda connection: console.session(connection, "token", NOW + 999))
     assert found == console.Session("ada", "print")
     assert await ledger.read(lambda connection: console.session(connection, "token", NOW + 1_000)) is None

@@ -147,7 +147,7 @@ class Access:
         def work(unit: Unit) -> None:
             console.forgive(unit, own)
             console.succeeded(unit, others)
-            console.begin(unit, token, name, passwords.fingerprint(user.password), now, now + _LASTS)
+            console.keep(unit, token, name, passwords.fingerprint(user.password), now, now + _LASTS)
             repairs.record(unit, name, "login", "", f"from {caller.address}", now)
 
         await self._ledger.aside(work)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from aiohttp import web
@@ -23,6 +23,7 @@ from bridge.ledger.store import Ledger
 from bridge.ledger.story import story
 
 _FRESH: Final = 1.0  # seconds: several people who look at once cost as much as one
+_PAST_FRESH: Final = 60.0  # seconds
 _HOURS: Final = 24
 _LONGEST: Final = 300  # characters of what is looked for
 _ROWS: Final = 100
@@ -41,6 +42,7 @@ class Views:
         self._asking = asyncio.Lock()
         self._searching = asyncio.Lock()
         self._known: tuple[float, dict[str, Any]] | None = None
+        self._past: dict[datetime, tuple[float, list[float | None]]] = {}
 
     async def overview(self, _: web.Request, visitor: Visitor) -> web.Response:
         """Show at a glance whether all is well."""
@@ -130,7 +132,8 @@ class Views:
         now = self._clock.now()
         hour = now.replace(minute=0, second=0, microsecond=0)
         edges = [hour - timedelta(hours=n) for n in range(_HOURS - 1, -1, -1)]
-        ways = [overview.ways_in(connection, *_between(at, at + timedelta(hours=1))) for at in edges]
+        ways = [self._ways_in(connection, at, past=at < hour) for at in edges]
+        self._past = {at: kept for at, kept in self._past.items() if at in edges}
         hours = [plots.hour(at, found) for at, found in zip(edges, ways, strict=True)]
         known = sorted(way for found in ways for way in found if way is not None)
         return {
@@ -145,6 +148,15 @@ class Views:
             "sources": _sources(connection, catalogue, now),
             **_troubles(connection),
         }
+
+    def _ways_in(self, connection: Any, at: datetime, *, past: bool) -> list[float | None]:
+        """Return how purchases of an hour got in; what is past changes little, and is looked at once a minute."""
+        now, kept = self._clock.monotonic(), self._past.get(at)
+        if kept is not None and past and now - kept[0] < _PAST_FRESH:
+            return kept[1]
+        found = overview.ways_in(connection, *_between(at, at + timedelta(hours=1)))
+        self._past[at] = (now, found)
+        return found
 
 
 def _between(since: Any, until: Any) -> tuple[int, int]:
@@ -189,10 +201,12 @@ def _sources(connection: Any, catalogue: Catalogue, now: Any) -> list[dict[str, 
 
 
 def _troubles(connection: Any) -> dict[str, Any]:
+    dead, lookups = overview.dead_letters(connection), overview.dead_lookups(connection)
     return {
+        "many": max(len(dead), len(lookups)) >= overview.GROUPED,
         "quarantine": [words.quarantine_group(veil(row)) for row in overview.quarantined(connection)],
-        "dead": words.grouped(veil(overview.dead_letters(connection)), "target", "delivery_id"),
-        "lookups": words.grouped(veil(overview.dead_lookups(connection)), "source", "lookup_id"),
+        "dead": words.grouped(veil(dead), "target", "delivery_id"),
+        "lookups": words.grouped(veil(lookups), "source", "lookup_id"),
     }
 
 
