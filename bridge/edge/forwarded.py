@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from aiohttp import web
+from multidict import MultiMapping
 
 Networks = Sequence[IPv4Network | IPv6Network]
 
@@ -31,11 +32,19 @@ class Peer:
 
 
 def peer(request: web.Request, trusted: Networks) -> Peer:
-    """Return who calls. Of ``X-Forwarded-For`` only what trusted proxies added is believed, read from the right."""
-    nearest = _read(request.remote or "")
+    """Return who calls."""
+    return judged(request.remote or "", request.headers, trusted)
+
+
+def judged(remote: str, headers: MultiMapping[str], trusted: Networks) -> Peer:
+    """Return who calls from the address of the connection and the request's headers.
+
+    Of ``X-Forwarded-For`` only what trusted proxies added is believed, read from the right.
+    """
+    nearest = _read(remote)
     if nearest is None or not _in(nearest, trusted):
         return Peer(str(nearest) if nearest is not None else "-")
-    said = ",".join(request.headers.getall("X-Forwarded-For", ())).split(",")
+    said = ",".join(headers.getall("X-Forwarded-For", ())).split(",")
     address = nearest
     for text in reversed(said):
         if (before := _read(text)) is None:
@@ -43,7 +52,7 @@ def peer(request: web.Request, trusted: Networks) -> Peer:
         address = before
         if not _in(before, trusted):
             break
-    schemes: list[str] = request.headers.getall("X-Forwarded-Proto", [])
+    schemes: list[str] = headers.getall("X-Forwarded-Proto", [])
     return Peer(str(address), https=bool(schemes) and schemes[-1].split(",")[-1].strip().lower() == "https")
 
 

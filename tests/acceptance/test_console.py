@@ -123,7 +123,7 @@ async def test_dead_letters_are_requeued(tmp_path) -> None:
         assert "there is nothing to do here any more" in again.words
         page = await browser.opens("/console/audit")
         assert "ada requeue" in page.words
-        assert "ada login from 127.0.0.1" in page.words
+        assert "ada login - from 127.0.0.1" in page.words
         assert "ada did requeue" in (await browser.opens("/console/purchases/1")).words
 
 
@@ -276,3 +276,42 @@ async def test_a_password_that_is_too_long_is_wrong(tmp_path) -> None:
     assert passwords.LONGEST < 5_000
     async with emulators("elevate") as targets, console(tmp_path, targets, users=USERS) as (_, __, browser):
         assert (await browser.logs_in(password="x" * 5_000)).status == 401
+
+
+async def test_events_that_could_not_be_read_are_replayed_as_a_group(tmp_path) -> None:
+    """What waits because nobody understood it has a card with its remedy, and is understood anew at once."""
+    async with emulators("elevate") as targets, console(tmp_path, targets) as (bridge, client, browser):
+        await browser.logs_in()
+        for n in (1, 2):
+            await client.register(user=f"u{n}")
+            await bridge.ledger.write(
+                lambda unit, n=n: unit.run(
+                    "INSERT INTO quarantine (event_id, source, kind, occurred_at, state, created_at, updated_at)"
+                    " VALUES (:n, 'ams', 'unreadable', 1, 'waiting', 1, 1)",
+                    n=n,
+                )
+            )
+        page = await browser.opens("/console/troubles")
+        assert "Events of ams that could not be read" in page.words
+        preview, _ = await browser.acts(page, "replay")
+        assert "2 of 2 will be done" in preview.words
+        assert "Nothing does." in (await browser.opens("/console/troubles")).words
+
+
+async def test_questions_that_were_given_up_are_asked_again(tmp_path) -> None:
+    """Lookups that senders did not answer are grouped like dead letters, and asked again."""
+    async with emulators("elevate") as targets, console(tmp_path, targets) as (bridge, client, browser):
+        await browser.logs_in()
+        await client.register()
+        await bridge.ledger.write(
+            lambda unit: unit.run(
+                "INSERT INTO lookup (event_id, source, kind, key, state, due_at, why, created_at, updated_at)"
+                " VALUES (1, 'ams', 'order', 'k', 'dead', 1, 'HTTP 500 of ada@example.org', 1, 1)"
+            )
+        )
+        page = await browser.opens("/console/troubles")
+        assert "ams: HTTP 500 of a•••@•••.org" in page.words
+        preview, done = await browser.acts(page, "requeue_lookups")
+        assert "1 of 1 will be done" in preview.words
+        assert "Done: Ask the sender again" in done.words
+        assert look(tmp_path / "bridge.db", "SELECT count(*) FROM lookup WHERE state = 'dead'") == [(0,)]

@@ -23,7 +23,7 @@ from bridge.ledger.store import Ledger
 from bridge.ledger.story import story
 
 _FRESH: Final = 1.0  # seconds: several people who look at once cost as much as one
-_PAST_FRESH: Final = 60.0  # seconds
+_PAST_FRESH: Final = 60.0  # seconds, for each hour that has passed
 _HOURS: Final = 24
 _LONGEST: Final = 300  # characters of what is looked for
 _ROWS: Final = 100
@@ -132,7 +132,7 @@ class Views:
         now = self._clock.now()
         hour = now.replace(minute=0, second=0, microsecond=0)
         edges = [hour - timedelta(hours=n) for n in range(_HOURS - 1, -1, -1)]
-        ways = [self._ways_in(connection, at, past=at < hour) for at in edges]
+        ways = [self._ways_in(connection, at, (hour - at) // timedelta(hours=1)) for at in edges]
         self._past = {at: kept for at, kept in self._past.items() if at in edges}
         hours = [plots.hour(at, found) for at, found in zip(edges, ways, strict=True)]
         known = sorted(way for found in ways for way in found if way is not None)
@@ -149,10 +149,10 @@ class Views:
             **_troubles(connection),
         }
 
-    def _ways_in(self, connection: Any, at: datetime, *, past: bool) -> list[float | None]:
-        """Return how purchases of an hour got in; what is past changes little, and is looked at once a minute."""
+    def _ways_in(self, connection: Any, at: datetime, ago: int) -> list[float | None]:
+        """Return how purchases of an hour got in; what is so many hours past changes less and less, and is looked at as rarely."""
         now, kept = self._clock.monotonic(), self._past.get(at)
-        if kept is not None and past and now - kept[0] < _PAST_FRESH:
+        if kept is not None and now - kept[0] < _PAST_FRESH * ago:
             return kept[1]
         found = overview.ways_in(connection, *_between(at, at + timedelta(hours=1)))
         self._past[at] = (now, found)
@@ -205,8 +205,8 @@ def _troubles(connection: Any) -> dict[str, Any]:
     return {
         "many": max(len(dead), len(lookups)) >= overview.GROUPED,
         "quarantine": [words.quarantine_group(veil(row)) for row in overview.quarantined(connection)],
-        "dead": words.grouped(veil(dead), "target", "delivery_id"),
-        "lookups": words.grouped(veil(lookups), "source", "lookup_id"),
+        "dead": words.grouped(dead, "target", "delivery_id"),
+        "lookups": words.grouped(lookups, "source", "lookup_id"),
     }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Any, Final
 
-from bridge.edge.masked import plain
+from bridge.edge.masked import plain, veil
 from bridge.ledger.overview import MANY
 
 Row = Mapping[str, Any]
@@ -76,14 +76,19 @@ def grouped(rows: Iterable[Row], where: str, key: str) -> list[dict[str, Any]]:
     """Group dead letters by what was told of them, particulars aside; largest first, each with its ``ids``.
 
     Args:
-        rows: with ``why`` and ``remedy``, masked already.
+        rows: with ``why`` and ``remedy``; each different one is masked once, of a thousand that are mostly alike.
         where: the field that names the target or source.
         key: the field that holds the id.
     """
     groups: dict[tuple[Any, ...], dict[str, Any]] = {}
+    told: dict[str, tuple[str, str]] = {"": ("", "")}
     for row in rows:
-        why, remedy = row["why"] or "", row["remedy"] or ""
-        alike = (row[where], row["kind"], _PARTICULAR.sub("…", why), _PARTICULAR.sub("…", remedy))
+        for text in (row["why"], row["remedy"]):
+            if text and text not in told:
+                masked = veil(text)
+                told[text] = (masked, _PARTICULAR.sub("…", masked))
+        (why, why_alike), (remedy, remedy_alike) = told[row["why"] or ""], told[row["remedy"] or ""]
+        alike = (row[where], row["kind"], why_alike, remedy_alike)
         group = groups.setdefault(
             alike, {"where": row[where], "kind": row["kind"], "why": why, "remedy": remedy, "rows": [], "ids": []}
         )
