@@ -67,6 +67,15 @@ class Dismiss(BaseModel):
     dry_run: bool = False
 
 
+class RetryNow(BaseModel):
+    """Try deliveries at once that wait for their next try; the count of tries goes on."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    ids: tuple[int, ...]
+    dry_run: bool = False
+
+
 class ReleaseLines(BaseModel):
     """Accept quarantined lines whose product is mapped by now: these, a source's, a product's, or all."""
 
@@ -80,12 +89,13 @@ class ReleaseLines(BaseModel):
 
 
 class LaneSwitch(BaseModel):
-    """Pause or resume a target's lane."""
+    """Pause or resume a target's lane; with ``dry_run`` only say whether it could be done."""
 
     model_config = ConfigDict(extra="forbid")
 
     target: str
     why: str = Field(default="", max_length=500)
+    dry_run: bool = False
 
 
 class ReplayEvents(BaseModel):
@@ -170,6 +180,7 @@ class Actions:
         self._known: dict[str, tuple[type[BaseModel], Callable[[Any, str], Awaitable[Any]]]] = {
             "requeue": (Requeue, self.requeue),
             "dismiss": (Dismiss, self.dismiss),
+            "retry": (RetryNow, self.retry),
             "release": (ReleaseLines, self.release),
             "pause": (LaneSwitch, self.pause),
             "resume": (LaneSwitch, self.resume),
@@ -217,7 +228,7 @@ class Actions:
             if not wanted.dry_run and found:
                 repairs.requeue(unit, again, now)
                 repairs.record(unit, operator, "requeue", ",".join(str(row.id) for row in found)[:500], "", now)
-            return [{**_letter(row), "became": became.get(row.id, "requeued")} for row in found]
+            return [{**_delivery(row), "became": became.get(row.id, "requeued")} for row in found]
 
         return await self._ledger.write(work)
 
@@ -231,7 +242,20 @@ class Actions:
                 repairs.dismiss(unit, found, wanted.why, now)
                 subject = ",".join(str(row.id) for row in found)[:500]
                 repairs.record(unit, operator, "dismiss", subject, wanted.why, now)
-            return [_letter(row) for row in found]
+            return [_delivery(row) for row in found]
+
+        return await self._ledger.write(work)
+
+    async def retry(self, wanted: RetryNow, operator: str) -> list[dict[str, Any]]:
+        """Let deliveries be due now; return those that were to wait."""
+        now = milliseconds(self._clock.now())
+
+        def work(unit: Unit) -> list[dict[str, Any]]:
+            found = repairs.waiting_for_a_try(unit, wanted.ids, now)
+            if not wanted.dry_run and found:
+                repairs.hasten(unit, found, now)
+                repairs.record(unit, operator, "retry", ",".join(str(row.id) for row in found)[:500], "", now)
+            return [_delivery(row) for row in found]
 
         return await self._ledger.write(work)
 
@@ -274,6 +298,8 @@ class Actions:
     async def pause(self, wanted: LaneSwitch, operator: str) -> dict[str, Any]:
         """Stop a target's lane until it is resumed; what is queued stays."""
         self._check_target(wanted.target)
+        if wanted.dry_run:
+            return {"target": wanted.target}
         now = milliseconds(self._clock.now())
 
         def work(unit: Unit) -> None:
@@ -288,6 +314,8 @@ class Actions:
     async def resume(self, wanted: LaneSwitch, operator: str) -> dict[str, Any]:
         """Let a target's lane go on."""
         self._check_target(wanted.target)
+        if wanted.dry_run:
+            return {"target": wanted.target}
         now = milliseconds(self._clock.now())
 
         def work(unit: Unit) -> bool:
@@ -397,7 +425,7 @@ class Actions:
             raise ActionRefused(f"no such target; there are {', '.join(known) or 'none'}")
 
 
-def _letter(row: Any) -> dict[str, Any]:
+def _delivery(row: Any) -> dict[str, Any]:
     return {
         "delivery_id": row.id,
         "target": row.target,

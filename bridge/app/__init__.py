@@ -18,6 +18,7 @@ from bridge.actions import Actions
 from bridge.app.alerting import Alerting
 from bridge.app.catalogue import catalogue_of
 from bridge.app.company import Company
+from bridge.app.console import console_of
 from bridge.app.lanes import LaneShop
 from bridge.app.mailer import MakesMailer, mailer_of
 from bridge.app.reload import Reloaded, ReloadRefused, refuse_what_needs_a_restart, unfinished
@@ -28,6 +29,7 @@ from bridge.contract.role import Role
 from bridge.dispatch.lane import Lane
 from bridge.dispatch.loop import Dispatcher
 from bridge.edge.claims import ClaimPage
+from bridge.edge.console import Console
 from bridge.edge.control import control_application, socket_path
 from bridge.edge.health import Health, Standing
 from bridge.edge.schedule import Schedule
@@ -84,7 +86,7 @@ class Bridge:
         self.clock = self.company.clock
         self.catalogue = catalogue_of(settings)
         self.telemetry = Telemetry()
-        self.port = 0
+        self.port = self.admin_port = 0
         self.dispatcher: Dispatcher | None = None
         self._reread = reread
         self._reloading = asyncio.Lock()
@@ -252,23 +254,25 @@ class Bridge:
         server, admin = self.settings.server, self.settings.admin
         await self._senders.exchange(self._senders.prepare(self.settings, self.catalogue))
         health = Health(self.ledger, self, self.telemetry, self.clock, lambda: self._intake.refusing)
+        reload = None if self._reread is None or self.ledger.file is None else self.reread
+        actions = Actions(
+            self.ledger, lambda: self.catalogue, self.clock, self._running_lanes, reload, self._senders.adapter
+        )
         if self.ledger.file is not None:
-            reload = None if self._reread is None else self.reread
-            actions = Actions(
-                self.ledger, lambda: self.catalogue, self.clock, self._running_lanes, reload, self._senders.adapter
-            )
             await self._listeners.unix(control_application(actions), socket_path(self.ledger.file))
+        console: Console | None = console_of(self, actions)
         if admin.port is not None:
-            await self._listeners.tcp(admin_application(health), admin.host, admin.port)
-        self.port = await self._listeners.tcp(self._public(health, server.max_body), server.host, server.port)
+            self.admin_port = await self._listeners.tcp(admin_application(health, console), admin.host, admin.port)
+            console = None
+        self.port = await self._listeners.tcp(self._public(health, console, server.max_body), server.host, server.port)
 
-    def _public(self, health: Health, max_body: int) -> web.Application:
+    def _public(self, health: Health, console: Console | None, max_body: int) -> web.Application:
         metrics = self.settings.admin.port is None
         if not self.role.receives:
-            return admin_application(health, metrics=metrics)
+            return admin_application(health, console, metrics=metrics)
         claims = ClaimPage(self.ledger, lambda: self.catalogue, self.telemetry, self.clock)
         webhooks = Webhooks(self._intake, lambda: self._senders.sources, self.telemetry, self.clock, max_body)
-        return application(webhooks, health, claims, lambda: self.catalogue, max_body, metrics=metrics)
+        return application(webhooks, health, claims, lambda: self.catalogue, max_body, console=console, metrics=metrics)
 
     def standing(self) -> Standing:
         """Return what probes and metrics show of this bridge."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import parse_qsl
 
 import orjson
 from rich.console import RenderableType
@@ -13,26 +12,10 @@ from rich.tree import Tree
 
 from bridge.cli.shown import facts, plain
 from bridge.contract.errors import BridgeError
-from bridge.kit.masking import mask, mask_text
-from bridge.ledger.events import body_bytes
 
 
 class NothingFound(BridgeError):
     """The ledger knows nothing of what was asked for."""
-
-
-def body_of(event: Mapping[str, Any], *, reveal: bool) -> Any:
-    """Return an event's body as JSON or as form fields, masked by field name unless it is to be revealed; else as text."""
-    text = body_bytes(event["body"], event["encoding"]).decode("utf-8", "replace")
-    body: Any = text
-    try:
-        body = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        if "form" in str(event["headers"].get("content-type", "")):
-            body = dict(parse_qsl(text, keep_blank_values=True))
-    if reveal:
-        return body
-    return mask_text(body) if isinstance(body, str) else mask(body)
 
 
 def event(found: Mapping[str, Any]) -> list[RenderableType]:

@@ -26,6 +26,7 @@ from bridge.cli.given import (
 from bridge.cli.reading import ask
 from bridge.cli.shown import show, show_json, table, veil
 from bridge.cli.trace import tell
+from bridge.edge.masked import body_of
 from bridge.ledger import reports
 from bridge.ledger.reports import Filter
 from bridge.ledger.states import State
@@ -248,7 +249,7 @@ def show_event(
 ) -> None:
     """Show one event: what was sent (credentials blank), and what it did."""
     found = _one(config or ctx.obj, "event", event_id, reports.event)
-    found = veil({**found, "body": detail.body_of(found, reveal=reveal)}, reveal=reveal)
+    found = veil({**found, "body": body_of(found, reveal=reveal)}, reveal=reveal)
     if as_json:
         show_json(found)
     else:

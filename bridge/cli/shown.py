@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 import orjson
@@ -13,11 +12,12 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bridge.kit.masking import BLANK, mask_text
+from bridge.edge.masked import plain, veil
+
+__all__ = ["complain", "facts", "plain", "show", "show_json", "table", "veil"]
 
 _NARROWEST = 12
 """A column of text narrower than this is a torment to read."""
-_PERSONAL = frozenset({"first_name", "last_name", "phone"})
 
 
 def complain(message: str) -> None:
@@ -36,34 +36,6 @@ def show_json(value: Any) -> None:
     """Print one JSON document on standard output."""
     options = orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
     typer.echo(orjson.dumps(value, default=str, option=options).decode())
-
-
-def veil(value: Any, name: str = "", *, reveal: bool = False) -> Any:
-    """Return a copy of what the ledger told, with learners unreadable unless they are to be revealed.
-
-    An address keeps its first letter and the last part of its domain, so that two can be told apart.
-    """
-    if reveal:
-        return value
-    if isinstance(value, str):
-        return BLANK if name in _PERSONAL and value else mask_text(value)
-    if isinstance(value, Mapping):
-        hidden = name == "attributes"
-        return {key: BLANK if hidden else veil(item, str(key)) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [veil(item, name) for item in value]
-    return value
-
-
-def plain(value: Any) -> str:
-    """Return a value as text for a terminal: times to the second (UTC), nothing for None, no control characters."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, datetime):
-        return value.strftime("%Y-%m-%d %H:%M:%S")
-    return "".join(sign if sign.isprintable() or sign == "\n" else "\N{REPLACEMENT CHARACTER}" for sign in str(value))
 
 
 def table(columns: Mapping[str, str], rows: Iterable[Mapping[str, Any]], *, whole: Sequence[str] = ()) -> Table:

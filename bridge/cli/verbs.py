@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from bridge import __version__
-from bridge.cli import act, alerts, check, connectors, db, doctor, lists, people, rehearse, run, seats, trace
+from bridge.cli import act, alerts, check, connectors, console, db, doctor, lists, people, rehearse, run, seats, trace
 from bridge.cli.shown import complain
 from bridge.contract.errors import BridgeError, ConfigError
 
@@ -92,4 +92,5 @@ app.command("replay")(act.replay)
 app.command("merge")(people.merge)
 app.command("reload")(act.reload)
 app.add_typer(db.db, name="db")
+app.add_typer(console.console, name="console")
 app.command("connectors")(connectors.connectors)

@@ -76,6 +76,32 @@ def requeue(unit: Unit, deliveries: Sequence[Any], now: int) -> None:
     unit.wake(row.target for row in deliveries)
 
 
+def waiting_for_a_try(unit: Unit, ids: Sequence[int], now: int) -> list[Any]:
+    """Return those of these deliveries that are open and not due yet; held, as a lane could claim them meanwhile."""
+    rows = [{"id": one} for one in sorted(set(ids))]
+    return list(
+        unit.each(
+            "SELECT d.id, d.target, d.registration_id, d.why FROM {rows} JOIN delivery d ON d.id = r.id"
+            f" WHERE d.state = 'open' AND d.due_at > :now ORDER BY d.id{unit.holding('d')}",
+            {"id": "int"},
+            rows,
+            now=now,
+        )
+    )
+
+
+def hasten(unit: Unit, deliveries: Sequence[Any], now: int) -> None:
+    """Let open deliveries be due now. Idempotent."""
+    unit.each(
+        "UPDATE delivery SET due_at = :now, updated_at = :now FROM {rows} WHERE delivery.id = r.id"
+        " AND delivery.state = 'open' AND delivery.due_at > :now",
+        {"id": "int"},
+        [{"id": row.id} for row in deliveries],
+        now=now,
+    )
+    unit.wake(row.target for row in deliveries)
+
+
 def record(unit: Unit, operator: str, action: str, subject: str, note: str, now: int) -> None:
     """Keep who did what to what."""
     unit.run(

@@ -69,26 +69,34 @@ def story(connection: Connection, what: str, by: By | None = None) -> dict[str, 
         ``waiting`` (quarantined lines without a registration) and ``events`` (such as led to no registration).
     """
     what = what.strip()
-    if not what:
-        return None
-    found = _registrations(connection, what, by)
+    found, waiting, loose = whereabouts(connection, what, by)
     purchases = [
         {**_purchase(connection, registration_id), "found_by": found[registration_id]}
         for registration_id in sorted(found)
     ]
     told = {event["event_id"] for purchase in purchases for event in purchase["events"]}
-    waiting = _waiting(connection, what, by)
-    loose = [event for event in _events(connection, what, by) if event["event_id"] not in told]
-    if by not in ("registration", "event") and ("@" in what or not purchases):
-        told |= {event["event_id"] for event in loose}
-        loose += [event for event in _refused(connection, what) if event["event_id"] not in told]
+    loose = [event for event in loose if event["event_id"] not in told]
     if not (purchases or waiting or loose):
         return None
     return {"what": what, "purchases": purchases, "waiting": waiting, "events": loose}
 
 
-def _registrations(connection: Connection, what: str, by: By | None) -> dict[int, list[str]]:
-    found: dict[int, list[str]] = {}
+def whereabouts(
+    connection: Connection, what: str, by: By | None = None
+) -> tuple[dict[int, list[By]], list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return where ``what`` stands, without the stories: registrations with what they were found by, lines that wait, events."""
+    if not what:
+        return {}, [], []
+    found = _registrations(connection, what, by)
+    events = _events(connection, what, by)
+    if by not in ("registration", "event") and ("@" in what or not found):
+        known = {event["event_id"] for event in events}
+        events += [event for event in _refused(connection, what) if event["event_id"] not in known]
+    return found, _waiting(connection, what, by), events
+
+
+def _registrations(connection: Connection, what: str, by: By | None) -> dict[int, list[By]]:
+    found: dict[int, list[By]] = {}
 
     def add(kind: By, statement: str, **values: Any) -> None:
         for row in ask(connection, statement, **values):
@@ -220,6 +228,7 @@ def _actions(
     subjects = {
         "requeue": letters,
         "dismiss": letters,
+        "retry": letters,
         "release": {str(row["quarantine_id"]) for row in lines},
         "seats": {str(own["registration_id"])},
     }

@@ -1,0 +1,29 @@
+"""The web console of a running bridge."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bridge.actions import Actions
+from bridge.edge.console import Console
+from bridge.edge.console.access import Access, User
+from bridge.edge.console.acting import Acting
+from bridge.edge.console.views import Views
+
+if TYPE_CHECKING:
+    from bridge.app import Bridge
+
+
+def console_of(bridge: Bridge, actions: Actions) -> Console:
+    """Return the console of ``bridge``; who may log in is read anew each time, so that a reload counts at once."""
+
+    def users() -> dict[str, User]:
+        given = bridge.settings.console.users
+        return {name: User(user.password.get_secret_value(), user.role) for name, user in given.items()}
+
+    server = bridge.settings.server
+    # The public address says nothing of a listener of our own, which may be reached by plain HTTP on loopback.
+    https = bridge.settings.admin.port is None and (server.public_url or "").lower().startswith("https:")
+    access = Access(bridge.ledger, users, server.trusted_proxies, bridge.clock, https=https)
+    views = Views(bridge.ledger, lambda: bridge.catalogue, bridge, bridge.clock)
+    return Console(access, views, Acting(bridge.ledger, actions, bridge.clock, views.changed))

@@ -1,0 +1,208 @@
+"""The operators' web console: ``/console/``. Pages show what the ledger tells; buttons do what :mod:`bridge.actions` can."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import Final
+from urllib.parse import parse_qsl
+
+import structlog
+from aiohttp import web
+
+from bridge.contract.errors import LedgerError
+from bridge.edge.console.access import COOKIE, FORM_COOKIE, PATH, Access, Refused, Visitor, is_ours
+from bridge.edge.console.acting import Acting
+from bridge.edge.console.pages import asset, elsewhere, page, said
+from bridge.edge.console.views import Views
+
+log = structlog.get_logger(__name__)
+
+Form = dict[str, str]
+Shows = Callable[[web.Request, Visitor], Awaitable[web.Response]]
+Takes = Callable[[web.Request, Visitor, Form], Awaitable[web.Response]]
+
+_MOST_BYTES: Final = 64 * 1024
+_BODY_SECONDS: Final = 30.0
+_OURS: Final = re.compile(r"/console/[a-z]{0,20}(/[0-9]{1,19})?")
+_HOME: Final = f"{PATH}/"
+
+
+class Console:
+    """Registers the addresses, and stands between each of them and whoever calls."""
+
+    def __init__(self, access: Access, views: Views, acting: Acting) -> None:
+        """Let ``access`` decide who sees ``views`` and who acts."""
+        self._access = access
+        self._views = views
+        self._acting = acting
+
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        """Register every address below ``/console/``."""
+        views = self._views
+        shown: dict[str, Shows] = {
+            "/": views.overview,
+            "/troubles": views.troubles,
+            "/targets": views.targets,
+            "/audit": views.audit,
+            "/find": self._find_page,
+            r"/purchases/{id:\d{1,19}}": views.purchase,
+            r"/deliveries/{id:\d{1,19}}": views.delivery,
+            r"/events/{id:\d{1,19}}": views.event,
+        }
+        for path, view in shown.items():
+            router.add_get(PATH + path, self._shown(view))
+        taken: dict[str, Takes] = {"/find": views.find, "/act": self._acting.act, "/logout": self._log_out}
+        for path, take in taken.items():
+            router.add_post(PATH + path, self._taken(take))
+        router.add_get(f"{PATH}/login", self._guarded(self._login_page))
+        router.add_post(f"{PATH}/login", self._guarded(self._log_in))
+        router.add_get(PATH, self._guarded(self._home))
+        router.add_get(PATH + "/assets/{name}", self._guarded(self._asset))
+        router.add_route("*", PATH + "/{rest:.*}", self._guarded(self._unknown))
+
+    def _guarded(
+        self, handler: Callable[[web.Request], Awaitable[web.Response]]
+    ) -> Callable[..., Awaitable[web.Response]]:
+        async def guarded(request: web.Request) -> web.Response:
+            try:
+                return await handler(request)
+            except LedgerError as fault:
+                log.warning("console.unavailable", fault=str(fault))
+                return said(
+                    None,
+                    503,
+                    "The ledger can't be reached",
+                    "Try again in a moment. The log tells more.",
+                    Retry_After="10",
+                )
+            except web.HTTPException:
+                raise
+            except Exception as fault:
+                log.exception("console.failed", fault=type(fault).__name__)
+                return said(
+                    None, 500, "That page failed", "It is a defect of the bridge; its log tells more. Deliveries go on."
+                )
+
+        return guarded
+
+    def _shown(self, view: Shows) -> Callable[..., Awaitable[web.Response]]:
+        async def shown(request: web.Request) -> web.Response:
+            visitor = await self._access.visitor(request)
+            return self._to_login(request) if visitor is None else await view(request, visitor)
+
+        return self._guarded(shown)
+
+    def _taken(self, take: Takes) -> Callable[..., Awaitable[web.Response]]:
+        async def taken(request: web.Request) -> web.Response:
+            visitor = await self._access.visitor(request)
+            if visitor is None:
+                return self._to_login(request)
+            form = await _form(request)
+            if form is None:
+                return said(visitor, 413, "That was too much", "What was sent is too long, or came too slowly.")
+            if not is_ours(request, visitor.csrf, form.pop("csrf", "")):
+                return said(
+                    visitor,
+                    403,
+                    "That form is not ours",
+                    "Nothing was done. Go back, load the page again, and try once more.",
+                )
+            return await take(request, visitor, form)
+
+        return self._guarded(taken)
+
+    @staticmethod
+    def _to_login(request: web.Request) -> web.Response:
+        back = request.path if request.method == "GET" and _OURS.fullmatch(request.path) else _HOME
+        address = f"{PATH}/login" if back == _HOME else f"{PATH}/login?next={back}"
+        if "HX-Request" in request.headers:  # a page that renews itself must not put the login into its middle
+            return said(None, 401, "Please log in again", HX_Redirect=address)
+        return elsewhere(address)
+
+    async def _home(self, _: web.Request) -> web.Response:
+        return elsewhere(_HOME)
+
+    async def _asset(self, request: web.Request) -> web.Response:
+        return asset(request.match_info["name"]) or said(None, 404, "There is no such file")
+
+    async def _unknown(self, request: web.Request) -> web.Response:
+        visitor = await self._access.visitor(request)
+        return self._to_login(request) if visitor is None else said(visitor, 404, "There is no such page")
+
+    async def _find_page(self, request: web.Request, visitor: Visitor) -> web.Response:
+        return await self._views.find(request, visitor, {})
+
+    async def _login_page(self, request: web.Request) -> web.Response:
+        if await self._access.visitor(request) is not None:
+            return elsewhere(_HOME)
+        return self._login(request, _next(request.query.get("next", "")))
+
+    def _login(
+        self, request: web.Request, back: str, fault: str = "", status: int = 200, **headers: str
+    ) -> web.Response:
+        token = request.cookies.get(FORM_COOKIE, "")
+        fresh = len(token) < 20
+        token = secrets.token_urlsafe(32) if fresh else token
+        response = page(
+            "login",
+            None,
+            status=status,
+            headers={name.replace("_", "-"): value for name, value in headers.items()},
+            back=back,
+            fault=fault,
+            csrf=token,
+            nobody=self._access.nobody,
+        )
+        if fresh:
+            self._access.set_cookie(request, response, FORM_COOKIE, token)
+        return response
+
+    async def _log_in(self, request: web.Request) -> web.Response:
+        form = await _form(request)
+        if form is None:
+            return said(None, 413, "That was too much", "What was sent is too long, or came too slowly.")
+        back = _next(form.get("next", ""))
+        if not is_ours(request, request.cookies.get(FORM_COOKIE, ""), form.get("csrf", "")):
+            return self._login(request, back, "The page was too old, or cookies are off. Please try once more.", 403)
+        done = await self._access.log_in(request, form.get("name", ""), form.get("password", ""))
+        if isinstance(done, Refused) and done.minutes:
+            fault = f"Too many tries failed. Nobody can log in this way for {done.minutes} min."
+            return self._login(request, back, fault, 429, Retry_After=str(done.minutes * 60))
+        if isinstance(done, Refused):
+            return self._login(request, back, "Name or password is wrong.", 401)
+        response = elsewhere(back)
+        self._access.set_cookie(request, response, COOKIE, done)
+        self._access.set_cookie(request, response, FORM_COOKIE, "")
+        return response
+
+    async def _log_out(self, request: web.Request, _: Visitor, __: Form) -> web.Response:
+        await self._access.log_out(request)
+        response = elsewhere(f"{PATH}/login")
+        self._access.set_cookie(request, response, COOKIE, "")
+        return response
+
+
+def _next(said_: str) -> str:
+    return said_ if _OURS.fullmatch(said_) else _HOME
+
+
+async def _form(request: web.Request) -> Form | None:
+    """Return the fields of a form, or None where it is too long or too slow; of what is no form, none."""
+    if request.content_length is not None and request.content_length > _MOST_BYTES:
+        return None
+    body = b""
+    try:
+        async with asyncio.timeout(_BODY_SECONDS):
+            async for part in request.content.iter_any():
+                body += part
+                if len(body) > _MOST_BYTES:
+                    return None
+    except TimeoutError:
+        return None
+    try:
+        return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=50))
+    except ValueError:
+        return {}

@@ -1,0 +1,212 @@
+"""What the buttons do: first a preview, which changes nothing, then the action itself on just what was shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from aiohttp import web
+from pydantic import ValidationError
+
+from bridge.actions import ActionRefused, Actions
+from bridge.contract.errors import ConfigError
+from bridge.edge.console.access import Visitor
+from bridge.edge.console.pages import page, said
+from bridge.edge.masked import veil
+from bridge.kit.clock import Clock, milliseconds
+from bridge.ledger import overview
+from bridge.ledger.store import Ledger
+
+MOST: Final = 500
+"""How many are done at once; after that the next ones are shown."""
+
+_SHOWN: Final = 50
+
+
+@dataclass(frozen=True, slots=True)
+class _Act:
+    """One kind of action.
+
+    Attributes:
+        heading: of its pages.
+        button: what the last button says.
+        key: the field of a row that names what is acted on; empty where that is a target, or nothing.
+        columns: of the table, key -> heading.
+        stays: what ``became`` says of a row that the action would leave as it is.
+        sentence: what it will do.
+    """
+
+    heading: str
+    button: str
+    sentence: str
+    key: str = ""
+    columns: Mapping[str, str] | None = None
+    stays: frozenset[str] = frozenset()
+
+
+_DELIVERIES: Final = {
+    "delivery_id": "Delivery",
+    "target": "Target",
+    "registration_id": "Purchase",
+    "why": "Why it did not go through",
+}
+_ACTS: Final[Mapping[str, _Act]] = {
+    "requeue": _Act(
+        "Try dead letters again",
+        "Try again",
+        "Each is sent once more, with a fresh count of tries. What the target holds already is not done twice.",
+        "delivery_id",
+        _DELIVERIES,
+    ),
+    "requeue_lookups": _Act(
+        "Ask the sender again",
+        "Ask again",
+        "Each question is put to the sender once more, with a fresh count of tries.",
+        "lookup_id",
+        {"lookup_id": "Lookup", "source": "Source", "event_id": "Event", "kind": "Kind", "why": "Why it was given up"},
+    ),
+    "retry": _Act(
+        "Try now",
+        "Try now",
+        "Each is tried at once instead of at its time; the count of tries goes on.",
+        "delivery_id",
+        _DELIVERIES,
+    ),
+    "release": _Act(
+        "Release from quarantine",
+        "Release",
+        "Each line that is mapped by now is accepted as if it came in now; the others go on waiting.",
+        "quarantine_id",
+        {
+            "quarantine_id": "Line",
+            "source": "Source",
+            "remote_product_id": "Product",
+            "became": "Becomes",
+            "registration_id": "Purchase",
+            "note": "Note",
+        },
+        frozenset({"waiting"}),
+    ),
+    "replay": _Act(
+        "Replay events",
+        "Replay",
+        "Each event is understood anew from what the sender wrote, by today's configuration. What happened already does not happen twice.",
+        "event_id",
+        {"event_id": "Event", "source": "Source", "became": "Becomes", "note": "Note"},
+    ),
+    "pause": _Act(
+        "Pause a target",
+        "Pause",
+        "Nothing is sent to it until somebody resumes it. What is queued stays, and what comes in is kept.",
+    ),
+    "resume": _Act("Resume a target", "Resume", "What is queued for it goes out at once."),
+    "reload": _Act(
+        "Read the configuration again",
+        "Reload",
+        "bridge.toml is read and checked first; a file with a fault changes nothing.",
+    ),
+}
+
+
+class Acting:
+    """Previews actions, and does them."""
+
+    def __init__(self, ledger: Ledger, actions: Actions, clock: Clock, changed: Callable[[], None]) -> None:
+        """Act through ``actions``, which keep the record; ``changed`` is told of each."""
+        self._ledger = ledger
+        self._actions = actions
+        self._clock = clock
+        self._changed = changed
+
+    async def act(self, _: web.Request, visitor: Visitor, form: Mapping[str, str]) -> web.Response:
+        """Show what an action will do, or with ``step`` = ``do``, do it.
+
+        Raises:
+            LedgerError: it could not be looked at, or done.
+        """
+        name, does = form.get("action", ""), form.get("step") == "do"
+        if name not in _ACTS:
+            return said(visitor, 422, "There is no such action")
+        if not visitor.operates:
+            return said(
+                visitor, 403, "Viewers change nothing", "Ask an operator, or have your role changed in bridge.toml."
+            )
+        try:
+            return await (self._do(visitor, name, form) if does else self._preview(visitor, name, form))
+        except (ActionRefused, ConfigError) as fault:
+            return said(visitor, 422, "That was not possible", *str(fault).splitlines())
+        except ValidationError:
+            return said(visitor, 422, "That was not possible", "What was sent is not what this form sends.")
+
+    async def _preview(self, visitor: Visitor, name: str, form: Mapping[str, str]) -> web.Response:
+        act = _ACTS[name]
+        shown: dict[str, Any] = {"name": name, "act": act, "target": form.get("target", "")}
+        if not act.key:
+            if name != "reload":
+                arguments = {"target": shown["target"], "dry_run": True}
+                shown["lane"] = await self._lane(await self._actions.act(name, arguments, visitor.name))
+            return page("preview", visitor, here="targets", **shown)
+        ids, left = await self._meant(form)
+        rows = await self._done(visitor, name, ids, dry_run=True)
+        doable = [row[act.key] for row in rows if row.get("became") not in act.stays]
+        return page(
+            "preview",
+            visitor,
+            here="troubles",
+            rows=veil(rows[:_SHOWN]),
+            total=len(rows),
+            ids=",".join(map(str, doable)),
+            doable=len(doable),
+            left=left,
+            **shown,
+        )
+
+    async def _do(self, visitor: Visitor, name: str, form: Mapping[str, str]) -> web.Response:
+        act = _ACTS[name]
+        if not act.key:
+            arguments = {} if name == "reload" else {"target": form.get("target", ""), "why": form.get("why", "")[:500]}
+            await self._actions.act(name, arguments, visitor.name)
+            rows: list[dict[str, Any]] = []
+        else:
+            rows = await self._done(visitor, name, _numbers(form.get("ids", "")), dry_run=False)
+        self._changed()
+        return page(
+            "done",
+            visitor,
+            here="troubles" if act.key else "targets",
+            act=act,
+            target=form.get("target", ""),
+            rows=veil(rows[:_SHOWN]),
+            total=len(rows),
+        )
+
+    async def _done(self, visitor: Visitor, name: str, ids: Sequence[int], *, dry_run: bool) -> list[dict[str, Any]]:
+        if not ids:
+            return []
+        arguments: dict[str, Any] = {"ids": list(ids), "dry_run": dry_run}
+        if name == "requeue_lookups":
+            arguments["lookups"] = True
+        return list(await self._actions.act(name.partition("_")[0], arguments, visitor.name))
+
+    async def _meant(self, form: Mapping[str, str]) -> tuple[Sequence[int], int]:
+        """Return the ids that are meant, and how many more there are; of a group in quarantine, its oldest."""
+        if "ids" in form:
+            ids = _numbers(form["ids"])
+            return ids[:MOST], max(0, len(ids) - MOST)
+        kind, source, product = (form.get(name, "") for name in ("kind", "source", "product"))
+        found = await self._ledger.read(
+            lambda connection: overview.quarantined_lines(connection, kind, source, product, MOST + 1)
+        )
+        key = "event_id" if form.get("action") == "replay" else "quarantine_id"
+        ids = list(dict.fromkeys(row[key] for row in found))
+        return ids[:MOST], len(ids) - MOST if len(ids) > MOST else 0
+
+    async def _lane(self, looked_at: Mapping[str, Any]) -> dict[str, Any]:
+        now, targets = milliseconds(self._clock.now()), [looked_at["target"]]
+        return (await self._ledger.read(lambda connection: overview.lanes(connection, targets, now)))[0]
+
+
+def _numbers(text: str) -> list[int]:
+    parts = [part.strip() for part in text.split(",")]
+    return [int(part) for part in parts if part.isascii() and part.isdigit() and len(part) < 19]

@@ -1,0 +1,101 @@
+"""Sessions of the web console, and the count of failed logins. Kept here so that a restart, or another bridge on the ledger, knows them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, text
+
+from bridge.ledger.unit import Unit
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Somebody who is logged in. ``password`` is the fingerprint of the hash that they logged in with."""
+
+    name: str
+    password: str
+
+
+def digest(*parts: str) -> str:
+    """Return what the ledger keeps instead of a token, or of whom a failure counts for."""
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def keep(unit: Unit, token: str, name: str, password: str, now: int, expires_at: int) -> None:
+    """Keep a session under the digest of its token; forget those that have ended. Times in milliseconds."""
+    unit.run("DELETE FROM console_session WHERE expires_at <= :now", now=now)
+    unit.run(
+        "INSERT INTO console_session (token, name, password, created_at, expires_at)"
+        " VALUES (:token, :name, :password, :now, :expires_at)",
+        token=digest(token),
+        name=name,
+        password=password,
+        now=now,
+        expires_at=expires_at,
+    )
+
+
+def end(unit: Unit, token: str) -> None:
+    """End a session. Idempotent."""
+    unit.run("DELETE FROM console_session WHERE token = :token", token=digest(token))
+
+
+def session(connection: Connection, token: str, now: int) -> Session | None:
+    """Return whose session it is, or None when there is none, or none any more."""
+    row = connection.execute(
+        text("SELECT s.name, s.password FROM console_session s WHERE s.token = :token AND s.expires_at > :now"),
+        {"token": digest(token), "now": now},
+    ).first()
+    return None if row is None else Session(row.name, row.password)
+
+
+def guess(unit: Unit, most: Mapping[str, int], now: int, window: int) -> int:
+    """Count a try before it is known whether it fails, or say for how long nobody may try (milliseconds; 0: it counts).
+
+    Args:
+        unit: also of guesses made at the same moment one is counted after the other.
+        most: how many may fail, by the digest of whom they count for.
+        now: milliseconds.
+        window: for how long a failure counts, and nobody may try after too many.
+    """
+    unit.run("DELETE FROM console_failure WHERE at <= :before", before=now - window)
+    rows = [{"key": key} for key in sorted(most)]
+    unit.each(
+        "INSERT INTO console_failure (key, failures, at) SELECT r.key, 0, :now FROM {rows} WHERE true"
+        " ON CONFLICT (key) DO NOTHING",
+        {"key": "text"},
+        rows,
+        now=now,
+    )
+    found = unit.each(
+        f"SELECT f.key, f.failures, f.at FROM {{rows}} JOIN console_failure f ON f.key = r.key ORDER BY f.key{unit.holding('f')}",
+        {"key": "text"},
+        rows,
+    )
+    if waits := [row.at + window - now for row in found if row.failures >= most[row.key]]:
+        return max(1, *map(int, waits))
+    unit.each(
+        "UPDATE console_failure SET failures = console_failure.failures + 1, at = :now FROM {rows} WHERE console_failure.key = r.key",
+        {"key": "text"},
+        rows,
+        now=now,
+    )
+    return 0
+
+
+def succeeded(unit: Unit, keys: Sequence[str]) -> None:
+    """Take a try back that did not fail; what else failed for others at this address stays."""
+    unit.each(
+        "UPDATE console_failure SET failures = console_failure.failures - 1 FROM {rows}"
+        " WHERE console_failure.key = r.key AND console_failure.failures > 0",
+        {"key": "text"},
+        [{"key": key} for key in keys],
+    )
+
+
+def forgive(unit: Unit, key: str) -> None:
+    """Forget what failed for one who got in."""
+    unit.run("DELETE FROM console_failure WHERE key = :key", key=key)

@@ -1,0 +1,166 @@
+"""What the console asks of the ledger, on both databases: right, and found by indexes however much lies settled."""
+
+from __future__ import annotations
+
+import pytest
+
+from bridge.ledger import console, lanes, overview, repairs
+from bridge.ledger.find import find
+from bridge.ledger.store import Ledger
+
+NOW = 1_800_000_000_000
+WINDOW = 900_000
+MOST = {"a": 2, "b": 4}
+
+
+async def test_failures_lock_out_and_are_forgiven(ledger: Ledger) -> None:
+    """After so many of one key nobody may try until the window has passed; another key counts on its own."""
+
+    async def tries(now: int, most=MOST) -> int:
+        return await ledger.write(lambda unit: console.guess(unit, most, now, WINDOW))
+
+    assert [await tries(NOW), await tries(NOW + 1)] == [0, 0]
+    assert await tries(NOW + 2) == WINDOW - 1
+    assert await tries(NOW + 2, {"c": 2, "b": 4}) == 0
+    await ledger.write(lambda unit: console.forgive(unit, "a"))
+    assert await tries(NOW + 3) == 0
+    assert await tries(NOW + 4) > 0, "b has four by now"
+    await ledger.write(lambda unit: console.succeeded(unit, ["b"]))
+    assert await tries(NOW + 5) == 0
+    assert await tries(NOW + 6 + WINDOW) == 0, "the window has passed for both"
+
+
+async def test_sessions_end(ledger: Ledger) -> None:
+    """A session is known by its token until it ends or is ended; the ledger itself holds no token."""
+    await ledger.write(lambda unit: console.keep(unit, "token", "ada", "print", NOW, NOW + 1_000))
+    found = await ledger.read(lambda connection: console.session(connection, "token", NOW + 999))
+    assert found == console.Session("ada", "print")
+    assert await ledger.read(lambda connection: console.session(connection, "token", NOW + 1_000)) is None
+    assert await ledger.read(lambda connection: console.session(connection, "other", NOW)) is None
+    await ledger.write(lambda unit: console.end(unit, "token"))
+    assert await ledger.read(lambda connection: console.session(connection, "token", NOW)) is None
+
+
+async def _past(ledger: Ledger) -> None:
+    """Three purchases: one is in after two seconds, one is dead, one waits; a line in quarantine."""
+
+    def work(unit) -> None:
+        for n in (1, 2, 3):
+            unit.run(
+                "INSERT INTO event (source, adapter, received_at, method, path, body, state)"
+                " VALUES ('shop', 'elevate', :at, 'POST', '/', '{}', 'accepted')",
+                at=NOW + n,
+            )
+            unit.run(
+                "INSERT INTO learner (namespace, remote_user_id, email, email_key, first_name, last_name, occurred_at, created_at, updated_at)"
+                " VALUES ('shop', :user, :email, :email, 'Zoë', 'Müller', 1, 1, 1)",
+                user=f"u{n}",
+                email=f"p{n}@example.org",
+            )
+            unit.run(
+                "INSERT INTO registration (source, learner_id, remote_product_id, intent, state, occurred_at, event_id, created_at, updated_at)"
+                " VALUES ('shop', :n, 'INTRO', 'live', 'pending', 1, :n, :at, :at)",
+                n=n,
+                at=NOW + n,
+            )
+            unit.run("INSERT INTO effect (event_id, registration_id, effect) VALUES (:n, :n, 'created')", n=n)
+            state = {1: "done", 2: "dead", 3: "open"}[n]
+            unit.run(
+                "INSERT INTO delivery (target, kind, key, person, learner_id, registration_id, state, due_at, why, created_at, updated_at)"
+                " VALUES ('lms', 'right', :key, :key, :n, :n, :state, :at, 'HTTP 500', :at, :at)",
+                key=f"right:{n}",
+                n=n,
+                state=state,
+                at=NOW + n,
+            )
+            unit.run(
+                "INSERT INTO attempt (delivery_id, at, ms, operation, outcome, why) VALUES (:n, :at, 500, 'grant', :outcome, 'said so')",
+                n=n,
+                at=NOW + n + 1_500,
+                outcome="receipt" if n == 1 else "refused",
+            )
+        unit.run(
+            "INSERT INTO quarantine (event_id, source, kind, remote_product_id, occurred_at, state, created_at, updated_at)"
+            " VALUES (1, 'shop', 'unmapped', 'NEW', 1, 'waiting', 1, 1), (1, 'shop', 'unmapped', 'OLD', 1, 'released', 1, 1)"
+        )
+        unit.run(
+            "INSERT INTO remote_ref (target, key, kind, remote_id, updated_at) VALUES ('crm', 'email:p2@example.org', 'contact', '9001', 1)"
+        )
+        lanes.pause(unit, "crm", "ada", "so", "", NOW)
+        repairs.record(unit, "ada", "pause", "crm", "so", NOW)
+
+    await ledger.write(work)
+
+
+async def test_what_the_overview_asks(ledger: Ledger) -> None:
+    """Counts, ways to access, lanes, newest troubles, quiet sources, causes and the audit come out as they are."""
+    await _past(ledger)
+    until = NOW + 10_000
+
+    def asked(connection) -> dict:
+        return {
+            "purchases": overview.purchases(connection, NOW, until),
+            "none": overview.purchases(connection, until, until + 1),
+            "ways": overview.ways_in(connection, NOW, until),
+            "lanes": overview.lanes(connection, ["lms", "crm"], until),
+            "waiting": overview.waiting(connection),
+            "troubles": overview.troubles(connection),
+            "heard": overview.heard(connection),
+            "quarantine": overview.quarantined(connection),
+            "lines": overview.quarantined_lines(connection, "unmapped", "shop", "NEW", 10),
+            "dead": overview.dead_letters(connection),
+            "lookups": overview.dead_lookups(connection),
+            "audit": overview.audit(connection, None, 10),
+        }
+
+    found = await ledger.read(asked)
+    assert (found["purchases"], found["none"]) == (3, 0)
+    assert sorted(found["ways"], key=str) == [2.0, None, None]
+    lms, crm = found["lanes"]
+    assert lms == {"target": "lms", "queued": 1, "in_flight": 0, "dead": 1, "oldest": 9.997}
+    assert (crm["queued"], crm["oldest"]) == (0, None)
+    assert found["waiting"] == {}
+    assert found["troubles"]["lms"]["why"] == "said so"
+    assert [len(found["heard"][0]["shop"]), found["heard"][1]] == [3, None]
+    assert [(row["remote_product_id"], row["waiting"]) for row in found["quarantine"]] == [("NEW", 1)]
+    assert [row["event_id"] for row in found["lines"]] == [1]
+    assert [row["registration_id"] for row in found["dead"]] == [2]
+    assert found["lookups"] == []
+    assert [row["operator"] for row in found["audit"]] == ["ada"]
+
+
+@pytest.mark.parametrize(
+    ("what", "registrations"),
+    [
+        ("Zoë Müller", {1, 2, 3}),
+        ("MÜLLER", {1, 2, 3}),
+        ("muller", set()),
+        ("9001", {2}),
+        ("u3", {3}),
+        ("P1@Example.org", {1}),
+        ("", set()),
+        ("%", set()),
+        ("9" * 30, set()),
+    ],
+)
+async def test_finding(ledger: Ledger, what: str, registrations: set[int]) -> None:
+    """By name in whatever case, by a target's id, by user id and address; a sign of the database's stands for itself."""
+    await _past(ledger)
+    found = await ledger.read(lambda connection: find(connection, what))
+    assert {row["registration_id"] for row in found["purchases"]} == registrations
+
+
+async def test_only_what_waits_for_a_try_is_hastened(ledger: Ledger) -> None:
+    """What is due already, dead, or done stays as it is; the rest is due now, and keeps its count of tries."""
+    await _past(ledger)
+    await ledger.write(lambda unit: unit.run("UPDATE delivery SET due_at = :at, attempts = 3", at=NOW + 99_000))
+
+    def work(unit) -> list[int]:
+        found = repairs.waiting_for_a_try(unit, [3, 2, 1, 3, 77], NOW)
+        repairs.hasten(unit, found, NOW)
+        return [row.id for row in found]
+
+    assert await ledger.write(work) == [3]
+    assert await ledger.write(work) == []
+    rows = await ledger.write(lambda unit: unit.rows("SELECT due_at, attempts FROM delivery ORDER BY id"))
+    assert [(row.due_at, row.attempts) for row in rows] == [(NOW + 99_000, 3), (NOW + 99_000, 3), (NOW, 3)]
