@@ -128,6 +128,19 @@ async def test_a_person_is_in_one_bridge_s_hands_at_a_time(pair: tuple[World, Wo
     assert len(people) == len(set(people)) == 10
 
 
+async def test_a_claim_does_not_wait_for_what_another_bridge_claims(pair: tuple[World, World], shared_url: str):
+    """Two that each want what the other holds would stand still until the database ends one of them, with all of its group."""
+    one, _ = pair
+    await one.accept(buy("BUNDLE"))
+    with closing(psycopg.connect(shared_url)) as other:
+        other.execute("SELECT 1 FROM delivery WHERE id = (SELECT max(id) FROM delivery) FOR NO KEY UPDATE")
+        (claimed,) = await one.claim("lms")  # it would fail when the lock is not to be had in time
+        other.rollback()
+    assert await one.claim("lms") == []
+    await one.settle(claimed)
+    assert len(await one.claim("lms")) == 1
+
+
 async def test_clocks_that_differ_by_hours_do_no_harm(tmp_path, shared_url: str):
     """What one machine puts off for a moment is due for the other then, and all times in the ledger are the database's."""
     async with emulators("elevate") as targets, company(tmp_path, shared_url, targets) as several:
