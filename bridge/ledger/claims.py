@@ -261,9 +261,13 @@ def return_expired(unit: Unit, now: int) -> int:
     return _return(unit, "lease_until < :now AND lease_owner NOT IN (SELECT owner FROM heartbeat)", now)
 
 
-def return_dead(unit: Unit, before: int, now: int) -> int:
-    """Give back leases whose owner's heart last beat before ``before``, by the database's clock."""
-    return _return(unit, "lease_owner IN (SELECT owner FROM heartbeat WHERE beat_at < :before)", now, before=before)
+DEAD = -1
+"""When the heart of an owner last beat who is being buried."""
+
+
+def return_dead(unit: Unit, now: int) -> int:
+    """Give back the leases of owners who are being buried in this transaction."""
+    return _return(unit, f"lease_owner IN (SELECT owner FROM heartbeat WHERE beat_at = {DEAD})", now)
 
 
 def _return(unit: Unit, which: str, now: int, **values: Any) -> int:
