@@ -9,6 +9,7 @@ from typing import Any
 
 from bridge.ledger import alerts, outbox, registrations, rights
 from bridge.ledger.claimed import Claimed, Context
+from bridge.ledger.queues import CLAIMS, NEXT_DUE
 from bridge.ledger.unit import Unit
 
 
@@ -76,55 +77,6 @@ class Settlement:
     refs: tuple[tuple[str, str, str], ...] = field(default=())
 
 
-# Every source has two queues at a target: what was never tried, and what is tried again. They are served in turn, so that
-# one source's flood doesn't starve another, and an outage's backlog doesn't keep waiting whoever buys now. Whoever tries
-# again has a turn too, or steady business would leave them waiting for ever.
-_TURNS_OF_FRESH = 4  # for one of what is tried again
-_QUEUES = """
-RECURSIVE queue(source) AS (
- SELECT min(source) FROM delivery WHERE target = :target AND state = 'open'
- UNION ALL
- SELECT (SELECT min(e.source) FROM delivery e WHERE e.target = :target AND e.state = 'open' AND e.source > q.source)
- FROM queue q WHERE q.source IS NOT NULL
-)"""
-_FIRST_OF_QUEUE = """
- SELECT f.{columns} FROM delivery f WHERE f.target = :target AND f.state = 'open' AND f.source = q.source
-  AND (f.attempts > 0) = a.again AND f.due_at <= :now ORDER BY f.due_at LIMIT :reach"""
-_FIRST_OF_QUEUES = {
-    "sqlite": f"CROSS JOIN delivery d WHERE d.id IN ({_FIRST_OF_QUEUE.format(columns='id')})",
-    "postgresql": "CROSS JOIN LATERAL ("
-    + _FIRST_OF_QUEUE.format(columns="*")
-    + " FOR NO KEY UPDATE SKIP LOCKED) d WHERE true",
-}
-# Whoever gets an address that another account at the target still carries has to wait until that account's change has
-# arrived there: looked up by the address, the target would give the one person's course to the other. Accounts that are
-# themselves on the move do not wait, or two people who swap addresses would wait for each other.
-_CLAIM = f"""
-WITH {_QUEUES}, due AS MATERIALIZED (
- SELECT d.id, d.person, d.due_at, d.right_id,
-  row_number() OVER (PARTITION BY d.source, d.attempts > 0 ORDER BY d.due_at, d.id)
-   * (CASE WHEN d.attempts > 0 THEN {_TURNS_OF_FRESH} ELSE 1 END) AS turn
- FROM queue q CROSS JOIN (SELECT false AS again UNION ALL SELECT true) a {{first_of_queues}} AND q.source IS NOT NULL
-), first AS MATERIALIZED (
- SELECT c.id FROM (
-  SELECT u.id, u.due_at, u.turn, row_number() OVER (PARTITION BY u.person ORDER BY u.turn, u.due_at, u.id) AS place
-  FROM due u
-  WHERE NOT EXISTS (SELECT 1 FROM delivery b WHERE b.target = :target AND b.person = u.person AND b.state = 'leased')
-   AND (NOT EXISTS (SELECT 1 FROM "right" w WHERE w.target = :target AND w.former = u.person AND w.person <> u.person)
-    OR EXISTS (SELECT 1 FROM "right" o WHERE o.id = u.right_id AND o.former IS NOT NULL))
- ) c WHERE c.place = 1 ORDER BY c.turn, c.due_at, c.id LIMIT :limit
-)
-UPDATE delivery SET state = 'leased', lease = :lease, lease_owner = :owner, lease_until = :until, updated_at = :now
-WHERE id IN (SELECT id FROM first)
-RETURNING *
-"""
-_CLAIMS = {name: _CLAIM.format(first_of_queues=first) for name, first in _FIRST_OF_QUEUES.items()}
-_NEXT_DUE = f"""
-WITH {_QUEUES}
-SELECT min((SELECT min(f.due_at) FROM delivery f
- WHERE f.target = :target AND f.state = 'open' AND f.source = q.source AND (f.attempts > 0) = a.again)) AS due_at
-FROM queue q CROSS JOIN (SELECT false AS again UNION ALL SELECT true) a WHERE q.source IS NOT NULL
-"""
 _FEW = 16
 # SQLite takes a partial index only where the index's own condition stands in the statement word for word, and looks people
 # up one by one only where a CROSS JOIN fixes the order; anything else walks the whole backlog.
@@ -132,7 +84,8 @@ _QUEUED = """
 SELECT b.id FROM {rows} CROSS JOIN delivery b
 WHERE b.target = r.target AND b.person = r.person AND b.state IN ('open', 'blocked')
 """
-_BLOCK = f"UPDATE delivery SET state = 'blocked' WHERE id IN ({_QUEUED} AND b.state = 'open')"
+# What another bridge's claim holds at this moment stays open: waited for, the two would wait for each other. Nobody claims it.
+_BLOCK = f"UPDATE delivery SET state = 'blocked' WHERE id IN ({_QUEUED} AND b.state = 'open'{{passing}})"
 _UNBLOCK = (
     f"UPDATE delivery SET state = 'open' WHERE id IN ({_QUEUED} AND b.state = 'blocked') RETURNING delivery.target"
 )
@@ -204,10 +157,10 @@ def claim(unit: Unit, requests: Sequence[ClaimRequest]) -> list[Claim]:
 
 def _claim(unit: Unit, request: ClaimRequest) -> list[Claimed]:
     leased: list[Any] = []
-    # Where people have many deliveries each, or wait for others, one has to look further for as many different people.
+    # Where people have many deliveries each, one has to look further for as many different people.
     for reach in [request.limit * 4] if request.limit <= _FEW else [request.limit, request.limit * 4]:
         leased += unit.rows(
-            _CLAIMS[unit.dialect.name],
+            CLAIMS[unit.dialect.name],
             lease=request.lease,
             owner=request.owner,
             until=request.now + request.lease_ms,
@@ -220,8 +173,11 @@ def _claim(unit: Unit, request: ClaimRequest) -> list[Claimed]:
             break
     if not leased:
         return []
+    passing = f"{held} SKIP LOCKED" if (held := unit.holding("b")) else ""
     unit.each(
-        _BLOCK, {"target": "text", "person": "text"}, [{"target": row.target, "person": row.person} for row in leased]
+        _BLOCK.replace("{passing}", passing),
+        {"target": "text", "person": "text"},
+        [{"target": row.target, "person": row.person} for row in leased],
     )
     found = Context(unit, request.target, leased, by_email=request.by_email)
     return [found.of(row) for row in sorted(leased, key=lambda row: (row.due_at, row.id))]
@@ -331,9 +287,13 @@ def return_expired(unit: Unit, now: int) -> int:
     return _return(unit, "lease_until < :now AND lease_owner NOT IN (SELECT owner FROM heartbeat)", now)
 
 
-def return_dead(unit: Unit, before: int, now: int) -> int:
-    """Give back leases whose owner's heart last beat before ``before``, by the database's clock."""
-    return _return(unit, "lease_owner IN (SELECT owner FROM heartbeat WHERE beat_at < :before)", now, before=before)
+DEAD = -1
+"""When the heart of an owner last beat who is being buried."""
+
+
+def return_dead(unit: Unit, now: int) -> int:
+    """Give back the leases of owners who are being buried in this transaction."""
+    return _return(unit, f"lease_owner IN (SELECT owner FROM heartbeat WHERE beat_at = {DEAD})", now)
 
 
 def _return(unit: Unit, which: str, now: int, **values: Any) -> int:
@@ -408,7 +368,7 @@ def renew_leases(unit: Unit, owner: str, until: int) -> int:
 
 def next_due(unit: Unit, target: str) -> int | None:
     """Return when the lane's next open delivery is due, in milliseconds, or None when nothing is open."""
-    row = unit.rows(_NEXT_DUE, target=target)
+    row = unit.rows(NEXT_DUE, target=target)
     return int(row[0].due_at) if row and row[0].due_at is not None else None
 
 

@@ -51,12 +51,14 @@ def beat(unit: Unit, owners: Mapping[str, str], dead: int) -> Beat:
 
 
 def _bury(unit: Unit, before: int, now: int) -> int:
-    # Held, so that one who comes back at this moment waits, and then learns that he was taken for dead.
-    skip = "FOR UPDATE SKIP LOCKED" if unit.dialect.many_writers else ""
-    if not unit.rows(f"SELECT owner FROM heartbeat WHERE beat_at < :before {skip}", before=before):
+    # Held, so that one who comes back at this moment waits, and then learns that he was taken for dead. Who is just coming
+    # back is passed over, with his leases: he would not learn it, and we would wait for each other.
+    passing = "FOR UPDATE SKIP LOCKED" if unit.dialect.many_writers else ""
+    dead = f"SELECT h.owner FROM heartbeat h WHERE h.beat_at < :before {passing}"
+    if not unit.run(f"UPDATE heartbeat SET beat_at = {claims.DEAD} WHERE owner IN ({dead})", before=before):
         return 0
-    returned = claims.return_dead(unit, before, now)
-    unit.run("DELETE FROM heartbeat WHERE beat_at < :before", before=before)
+    returned = claims.return_dead(unit, now)
+    unit.run(f"DELETE FROM heartbeat WHERE beat_at = {claims.DEAD}")
     return returned
 
 

@@ -15,7 +15,9 @@ from bridge.ledger.engine import CHANNEL
 AT_ONCE = 200
 """Rows that are held in memory: one of them may carry a body of a megabyte."""
 
-_ONE_COPY = 7_265_444  # any number, as long as every copy takes the same one
+_ONE_COPY = (
+    7_265_445  # any number, as long as every copy takes the same one, and leads and upgrades of the schema others
+)
 
 
 def takes_no_nul(connection: Connection) -> bool:

@@ -280,7 +280,7 @@ delivery = Table(
     Column("learner_id", Id, ForeignKey("learner.id"), nullable=False),
     Column("registration_id", Id, ForeignKey("registration.id"), nullable=True),  # what gave the latest cause
     Column("event_id", Id, ForeignKey("event.id"), nullable=True),
-    _text("source", ""),  # of the registration: each source has queues of its own, see claims.py
+    _text("source", ""),  # of the registration: each source has queues of its own, see queues.py
     _text("state"),  # waiting | open | blocked | leased | dead | done
     Column("revision", Integer, nullable=False, server_default="1"),  # goes up when the cause changes
     _time("due_at"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import sqlite3
@@ -21,6 +22,7 @@ from bridge.contract.errors import LedgerError, LedgerHeld, LedgerUnfinished
 from bridge.ledger import migrate
 from bridge.ledger.copies import Copied, Copy
 from bridge.ledger.engine import ledger_url
+from bridge.ledger.lead import Lead
 from bridge.ledger.store import Ledger
 from bridge.ledger.tables import metadata
 from bridge.registry import Registry
@@ -287,6 +289,17 @@ def test_two_copies_into_one_destination_do_not_mix(lived: Past, source: str, em
     Copy(source, empty).run(watch=meanwhile)
     assert refused
     assert everything(empty) == everything(source)
+
+
+async def test_a_bridge_that_leads_is_taken_for_no_copy(source: str, shared_url: str):
+    """Who does the jobs is one question, which copy is under way another: nobody is told of a copy that there is not."""
+    lead = Lead(ledger_url(shared_url))
+    lead.start()
+    try:
+        await until(lambda: lead.held)
+        await asyncio.to_thread(Copy(source, shared_url).run)
+    finally:
+        await asyncio.to_thread(lead.stop)
 
 
 def test_schemas_must_be_the_same(source: str, empty: str, shared_url: str):

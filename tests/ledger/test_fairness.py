@@ -6,7 +6,7 @@ from collections import Counter
 
 from bridge.contract.command import Learner
 from bridge.contract.outbound import TryLater
-from tests.ledger.rig import AMS, BOB, SHOP, World, buy
+from tests.ledger.rig import AMS, BOB, SHOP, World, buy, update
 
 
 def somebody(number: int) -> Learner:
@@ -71,3 +71,21 @@ async def test_the_lane_is_told_when_the_next_of_any_queue_is_due(world: World):
     assert await world.next_due("lms") > world.now
     await flood(world, 1)
     assert await world.next_due("lms") <= world.now
+
+
+async def test_who_waits_for_an_address_keeps_nobody_else_waiting(world: World):
+    """Many may wait for addresses that others still carry at the target, for long: whoever buys behind them is let in."""
+    for number in range(6):
+        await world.accept(buy("WEB", who=somebody(number)))
+    await world.deliver("school")
+    for number in range(6):
+        await world.accept(update(somebody(number).model_copy(update={"email": f"new{number}@example.org"})))
+    for claimed in await world.claim("school"):
+        await world.settle(claimed, TryLater("down", applied="no", cause="outage"))
+    for number in range(6):
+        heir = somebody(number).model_copy(update={"remote_user_id": f"heir{number}"})
+        await world.accept(buy("WEB", who=heir, minute=2))
+    world.now += 1
+    await world.accept(buy("WEB", who=BOB, minute=3))
+    assert [claimed.delivery.person for claimed in await world.claim("school", limit=1)] == ["email:bob@example.org"]
+    assert await world.claim("school") == []

@@ -103,6 +103,22 @@ async def test_who_is_taken_for_dead_takes_nothing_back(world: World):
     assert await world.ledger.write(lambda unit: claims.give_back(unit, back, world.now)) == 0
 
 
+async def test_who_is_just_coming_back_is_not_buried_unawares(pair: tuple[World, World], shared_url: str):
+    """His beat is not committed yet when another who is dead is buried: nobody waits for him, and his lease stays his."""
+    one, _ = pair
+    await one.ids(buy("INTRO"))
+    await _beat(one, "back")
+    await _beat(one, "gone")
+    (mine,) = await _claim(one, "back")
+    await asyncio.sleep(0.05)
+    with closing(psycopg.connect(shared_url)) as connection:
+        connection.execute("UPDATE heartbeat SET beat_at = beat_at + 60000 WHERE owner = 'back'")
+        assert (await _beat(one, "here", dead=20)).returned == 0
+        connection.commit()
+    assert await one.rows("SELECT owner FROM heartbeat ORDER BY owner") == [("back",), ("here",)]
+    assert await one.one("SELECT lease FROM delivery WHERE id = :id", id=mine.delivery.id) == mine.delivery.lease
+
+
 async def test_an_owner_who_leaves_is_nobody(world: World):
     """A bridge that ended in good order is not waited for."""
     await _beat(world, "here")
@@ -126,6 +142,19 @@ async def test_a_person_is_in_one_bridge_s_hands_at_a_time(pair: tuple[World, Wo
     claimed = await asyncio.gather(*(_claim(world, owner, 4) for world, owner in ((one, "a"), (other, "b")) * 6))
     people = [item.delivery.person for group in claimed for item in group]
     assert len(people) == len(set(people)) == 10
+
+
+async def test_a_claim_does_not_wait_for_what_another_bridge_claims(pair: tuple[World, World], shared_url: str):
+    """Two that each want what the other holds would stand still until the database ends one of them, with all of its group."""
+    one, _ = pair
+    await one.accept(buy("BUNDLE"))
+    with closing(psycopg.connect(shared_url)) as other:
+        other.execute("SELECT 1 FROM delivery WHERE id = (SELECT max(id) FROM delivery) FOR NO KEY UPDATE")
+        (claimed,) = await one.claim("lms")  # it would fail when the lock is not to be had in time
+        other.rollback()
+    assert await one.claim("lms") == []
+    await one.settle(claimed)
+    assert len(await one.claim("lms")) == 1
 
 
 async def test_clocks_that_differ_by_hours_do_no_harm(tmp_path, shared_url: str):
