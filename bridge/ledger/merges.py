@@ -171,9 +171,20 @@ def bought_as(unit: Unit, found: Sequence[Any], known: Known) -> list[Any]:
     """Of one person's purchases return those that were made as the learner whom an event names, where there are any."""
     if len(found) < 2:  # nothing to choose from
         return list(found)
+    return only_as(unit, found, known) or list(found)
+
+
+def only_as(unit: Unit, found: Sequence[Any], known: Known) -> list[Any]:
+    """Of one person's purchases return those that were made as the learner whom an event names, and no others."""
     as_whom = {row.id: row.learner_id for row in unit.each(_BOUGHT_AS, {"id": "int"}, [{"id": g.id} for g in found])}
     named = known.id if known.via is None else known.via
-    return [row for row in found if (as_whom[row.id] or known.id) == named] or list(found)
+    return [row for row in found if (as_whom[row.id] or known.id) == named]
+
+
+def made_by(unit: Unit, registration: Any) -> int:
+    """Return the learner as whom a registration was made: whoever has it now, or one who was merged into them."""
+    (row,) = unit.each(_BOUGHT_AS, {"id": "int"}, [{"id": registration.id}])
+    return int(row.learner_id or registration.learner_id)
 
 
 def contact_in_flight(unit: Unit, target: str, person: str) -> bool:
