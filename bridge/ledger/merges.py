@@ -40,6 +40,7 @@ _GIVEN_BACK = """
 UPDATE merged_registration SET given_back = 1
 WHERE merge_id >= :merge AND registration_id IN (SELECT r.id FROM {rows})
 """
+_PASSED_ON = "UPDATE merged_registration SET given_back = 1 WHERE registration_id IN (SELECT r.id FROM {rows})"
 # Where no business key tells purchases apart, the place of one is its learner, product and line: each of the names that a
 # person is known by keeps places of its own, so that a repeat or a cancellation in one of them finds what was bought in it.
 _HAND_OVER = """
@@ -159,6 +160,11 @@ def beside(unit: Unit, ids: Sequence[int], learner_id: int) -> set[int]:
     """Return those of these purchases that their new owner has made as well; both stand."""
     rows = unit.each(_BESIDE, {"id": "int"}, [{"id": i} for i in ids], learner=learner_id)
     return {row.id for row in rows}
+
+
+def passed_on(unit: Unit, ids: Sequence[int]) -> None:
+    """Note that these registrations are somebody else's by their sender's word: no undoing gives them to whom they were."""
+    unit.each(_PASSED_ON, {"id": "int"}, [{"id": i} for i in sorted(set(ids))])
 
 
 def came_by(unit: Unit, bought: Iterable[tuple[Known, int]]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bridge.contract.command import Learner, Order
-from tests.ledger.rig import ADA, AMS, World, buy, cancel
+from tests.ledger.rig import ADA, AMS, BOB, World, buy, cancel
 from tests.ledger.test_merge import OTHER, actions, learner, merge, owners
 from tests.ledger.test_seats import EVE, bought, claim, codes, several
 
@@ -88,3 +88,19 @@ async def test_a_line_in_quarantine_is_released_beside_what_the_other_name_bough
     assert released["became"] == "released"
     await merge(world, one, undo=True)
     assert (await owners(world))[released["registration_id"]] == one
+
+
+async def test_an_order_that_passed_to_somebody_else_is_not_given_back_to_whom_it_was_merged_from(world: World):
+    """The shop corrected whose it is after the merge; that both turned out to be one person later changes nothing of it."""
+    [order] = await world.ids(buy("WEB", who=OTHER, order="o-1"))
+    await world.ids(buy("BOTH", who=ADA), source=AMS)
+    one, other = await learner(world, OTHER, "shop"), await learner(world, ADA, "members")
+    await merge(world, one, other)
+    await world.accept(buy("WEB", who=BOB, order="o-1", minute=5))
+    third = await learner(world, BOB, "shop")
+    assert (await owners(world))[order] == third
+    await merge(world, third, other)
+    await merge(world, one, undo=True)
+    assert (await owners(world))[order] == other
+    await merge(world, third, undo=True)
+    assert (await owners(world))[order] == third
