@@ -76,6 +76,10 @@ _RENAME_WAITING = """
 UPDATE delivery SET key = :person, person = :person, learner_id = :learner
 WHERE registration_id IN (SELECT r.id FROM {rows}) AND target = :target AND key = :former AND state = 'waiting'
 """
+_ADDRESS_NOTICES = """
+UPDATE delivery SET learner_id = :learner
+WHERE registration_id IN (SELECT r.id FROM {rows}) AND kind = 'notice' AND state <> 'done'
+"""
 _END_CONTACT = f"""
 UPDATE delivery SET state = 'done', why = 'the learner is one with another', updated_at = :now
 WHERE target = :target AND kind = 'contact' AND key = :former AND {UNSETTLED} AND state <> 'leased' RETURNING unknown
@@ -202,6 +206,11 @@ def hand_on(unit: Unit, ids: Sequence[int], target: str, person: str) -> list[in
     """Where both learners are one account, let its rights stand for whoever has the purchases now; return the rights."""
     rows = [{"id": i} for i in ids]
     return [row.id for row in unit.each(_NEXT_LEARNERS, {"id": "int"}, rows, target=target, person=person)]
+
+
+def address_notices(unit: Unit, ids: Sequence[int], learner_id: int) -> None:
+    """Let mails about these registrations that are not out yet go to whoever has the registrations now."""
+    unit.each(_ADDRESS_NOTICES, {"id": "int"}, [{"id": i} for i in ids], learner=learner_id)
 
 
 def rename_contact(

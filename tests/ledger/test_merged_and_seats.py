@@ -7,7 +7,8 @@ from dataclasses import replace
 from bridge.contract.command import Learner, Order
 from tests.ledger.rig import ADA, AMS, BOB, World, buy, cancel
 from tests.ledger.test_merge import OTHER, actions, learner, merge, owners
-from tests.ledger.test_seats import EVE, bought, claim, codes, several
+from tests.ledger.test_seat_mails import addressed
+from tests.ledger.test_seats import EVE, bought, claim, codes, mailing, several
 
 OLGA = Learner(remote_user_id="77", email="olga@example.org", first_name="Eve", last_name="Ning")
 STRANGER = Learner(remote_user_id="77", email="kim@example.org", first_name="Kim", last_name="Li")
@@ -104,3 +105,24 @@ async def test_an_order_that_passed_to_somebody_else_is_not_given_back_to_whom_i
     assert (await owners(world))[order] == other
     await merge(world, third, undo=True)
     assert (await owners(world))[order] == third
+
+
+async def test_links_that_were_not_mailed_yet_go_to_whoever_the_buyer_is_now(world: World):
+    """Merged or undone while the mail waits: nobody who paid is left without their links."""
+    world.catalogue = mailing()
+    await world.ids(buy(several("INTRO", 3), who=OTHER, order="o-1"))
+    await world.ids(buy("BOTH", who=ADA), source=AMS)
+    one, other = await learner(world, OTHER, "shop"), await learner(world, ADA, "members")
+    await merge(world, one, other)
+    assert await addressed(world) == [("ada@example.org", 2)]
+
+
+async def test_links_that_wait_while_a_merge_is_undone_go_to_whom_the_order_passes_back(world: World):
+    """The mail is addressed to the person of the day, both ways."""
+    world.catalogue = mailing()
+    await world.ids(buy(several("INTRO", 3), who=OTHER, order="o-1"))
+    await world.ids(buy("BOTH", who=ADA), source=AMS)
+    one, other = await learner(world, OTHER, "shop"), await learner(world, ADA, "members")
+    await merge(world, one, other)
+    await merge(world, one, undo=True)
+    assert await addressed(world) == [("ada@other.example.org", 2)]
