@@ -132,7 +132,7 @@ def _before(unit: Unit, claim: Claim, line: Any, seat: Any) -> Became | None:
         return closed
     person = email_key(claim.learner.email or "")
     if seat.state == "claimed":
-        return "claimed" if kept.holder(unit, seat.claimed_registration_id) == person else "used"
+        return "claimed" if kept.is_of(unit, seat.claimed_registration_id, person) else "used"
     return "another" if kept.holds_one(unit, line.id, person) else None
 
 

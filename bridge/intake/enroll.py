@@ -117,6 +117,7 @@ def _opened(unit: Unit, wave: Sequence[Entry], known: Sequence[Known], now: int)
         opened = line.registration
         moved = opened.learner_id != line.known.id and _takes_over(unit, line)
         line.effect = _effect(line, moved=moved, overtaken=_overtaken(unit, line))
+    merges.passed_on(unit, [line.registration.id for line in lines if line.effect == "moved"])
     merges.came_by(unit, [(line.known, line.registration.id) for line in lines if line.effect in ("created", "moved")])
     return lines
 

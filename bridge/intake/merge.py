@@ -167,6 +167,7 @@ def _pass_over(unit: Unit, passing: _Passing, catalogue: Catalogue, done: Merge)
             doubtful.append((target.name, person))
         if ids := merges.known_ids(unit, target.name, former) if passing.gone else {}:
             done.left.append({"target": target.name, "person": former, "remote_ids": ids})
+    merges.address_notices(unit, passing.ids, passing.after.id)
     _open_rights(unit, passing, touched, shared, done)
     states = _states(unit, passing, [i for pair in touched for i in pair])
     _tell_contacts(unit, passing, catalogue, states, done)

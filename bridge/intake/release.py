@@ -11,7 +11,7 @@ from bridge.intake import enroll, parked, seats
 from bridge.intake import people as persons
 from bridge.intake.plan import plan
 from bridge.intake.result import Entry, Result, of_kept
-from bridge.ledger import learners, quarantine, registrations
+from bridge.ledger import learners, merges, quarantine, registrations
 from bridge.ledger.unit import Unit
 
 
@@ -91,7 +91,9 @@ def _newer(unit: Unit, row: Any, source: SourceEntry, command: EnrollmentCommand
     known = learners.find(unit, persons.learner_row(command, command.learner, source))
     if known is None:
         return None
-    return registrations.newer_than(unit, row.source, known.id, row.remote_product_id, row.occurred_at)
+    found = registrations.newer_than(unit, row.source, known.id, row.remote_product_id, row.occurred_at)
+    # What the person bought by another name stands beside it, and passes back if the merge is undone.
+    return next((int(one.id) for one in merges.only_as(unit, found, known)), None)
 
 
 def _with(found: Release, **changes: Any) -> Release:

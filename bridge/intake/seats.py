@@ -22,7 +22,7 @@ from bridge.intake.enroll import Line
 from bridge.intake.plan import CommandPlan, plan
 from bridge.intake.result import Entry, Member, Result
 from bridge.kit.clock import moment
-from bridge.ledger import learners, notices, registrations, seats
+from bridge.ledger import learners, merges, notices, registrations, seats
 from bridge.ledger.notices import NoticeRow
 from bridge.ledger.seats import SeatRow
 from bridge.ledger.states import Intent
@@ -190,7 +190,8 @@ def _given(unit: Unit, line: Line, registration_id: int, key: str, begins: datet
     """Enroll the learner of a registration once more, with what an order line says; None where the product leads nowhere."""
     holder = seats.order_line(unit, registration_id)
     assert holder is not None  # noqa: S101 - the seat's foreign key
-    _, remote_user_id, email = learners.identity(unit, holder.learner_id)
+    # A merged learner's by the name that they have at this source: the other's may be a stranger's here.
+    _, remote_user_id, email = learners.identity(unit, merges.made_by(unit, holder))
     member, bought = line.entry.member, line.entry.plan.command
     learner = Learner(remote_user_id=remote_user_id, email=email)
     command = bought.model_copy(

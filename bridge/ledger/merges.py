@@ -40,6 +40,7 @@ _GIVEN_BACK = """
 UPDATE merged_registration SET given_back = 1
 WHERE merge_id >= :merge AND registration_id IN (SELECT r.id FROM {rows})
 """
+_PASSED_ON = "UPDATE merged_registration SET given_back = 1 WHERE registration_id IN (SELECT r.id FROM {rows})"
 # Where no business key tells purchases apart, the place of one is its learner, product and line: each of the names that a
 # person is known by keeps places of its own, so that a repeat or a cancellation in one of them finds what was bought in it.
 _HAND_OVER = """
@@ -74,6 +75,10 @@ WHERE target = :target AND person = :person AND wanted = 1
 _RENAME_WAITING = """
 UPDATE delivery SET key = :person, person = :person, learner_id = :learner
 WHERE registration_id IN (SELECT r.id FROM {rows}) AND target = :target AND key = :former AND state = 'waiting'
+"""
+_ADDRESS_NOTICES = """
+UPDATE delivery SET learner_id = :learner
+WHERE registration_id IN (SELECT r.id FROM {rows}) AND kind = 'notice' AND state <> 'done'
 """
 _END_CONTACT = f"""
 UPDATE delivery SET state = 'done', why = 'the learner is one with another', updated_at = :now
@@ -161,6 +166,11 @@ def beside(unit: Unit, ids: Sequence[int], learner_id: int) -> set[int]:
     return {row.id for row in rows}
 
 
+def passed_on(unit: Unit, ids: Sequence[int]) -> None:
+    """Note that these registrations are somebody else's by their sender's word: no undoing gives them to whom they were."""
+    unit.each(_PASSED_ON, {"id": "int"}, [{"id": i} for i in sorted(set(ids))])
+
+
 def came_by(unit: Unit, bought: Iterable[tuple[Known, int]]) -> None:
     """Note the registrations that came under the name of a merged learner: they pass back with the others."""
     rows = [{"via": known.via, "registration_id": i} for known, i in bought if known.via is not None]
@@ -171,9 +181,20 @@ def bought_as(unit: Unit, found: Sequence[Any], known: Known) -> list[Any]:
     """Of one person's purchases return those that were made as the learner whom an event names, where there are any."""
     if len(found) < 2:  # nothing to choose from
         return list(found)
+    return only_as(unit, found, known) or list(found)
+
+
+def only_as(unit: Unit, found: Sequence[Any], known: Known) -> list[Any]:
+    """Of one person's purchases return those that were made as the learner whom an event names, and no others."""
     as_whom = {row.id: row.learner_id for row in unit.each(_BOUGHT_AS, {"id": "int"}, [{"id": g.id} for g in found])}
     named = known.id if known.via is None else known.via
-    return [row for row in found if (as_whom[row.id] or known.id) == named] or list(found)
+    return [row for row in found if (as_whom[row.id] or known.id) == named]
+
+
+def made_by(unit: Unit, registration: Any) -> int:
+    """Return the learner as whom a registration was made: whoever has it now, or one who was merged into them."""
+    (row,) = unit.each(_BOUGHT_AS, {"id": "int"}, [{"id": registration.id}])
+    return int(row.learner_id or registration.learner_id)
 
 
 def contact_in_flight(unit: Unit, target: str, person: str) -> bool:
@@ -185,6 +206,11 @@ def hand_on(unit: Unit, ids: Sequence[int], target: str, person: str) -> list[in
     """Where both learners are one account, let its rights stand for whoever has the purchases now; return the rights."""
     rows = [{"id": i} for i in ids]
     return [row.id for row in unit.each(_NEXT_LEARNERS, {"id": "int"}, rows, target=target, person=person)]
+
+
+def address_notices(unit: Unit, ids: Sequence[int], learner_id: int) -> None:
+    """Let mails about these registrations that are not out yet go to whoever has the registrations now."""
+    unit.each(_ADDRESS_NOTICES, {"id": "int"}, [{"id": i} for i in ids], learner=learner_id)
 
 
 def rename_contact(

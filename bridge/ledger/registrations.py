@@ -310,17 +310,18 @@ def followed(unit: Unit, learner_id: int) -> list[Any]:
     )
 
 
-def newer_than(unit: Unit, source: str, learner_id: int, product: str, occurred_at: int) -> int | None:
-    """Return the newest registration of a learner and product that a later event shaped, live or ended, or None."""
-    rows = unit.rows(
-        "SELECT id FROM registration WHERE source = :source AND learner_id = :learner AND remote_product_id = :product"
-        " AND occurred_at > :at ORDER BY occurred_at DESC LIMIT 1",
-        source=source,
-        learner=learner_id,
-        product=product,
-        at=occurred_at,
+def newer_than(unit: Unit, source: str, learner_id: int, product: str, occurred_at: int) -> list[Any]:
+    """Return the registrations of a learner and product that a later event shaped, live or ended, the newest first."""
+    return list(
+        unit.rows(
+            "SELECT id FROM registration WHERE source = :source AND learner_id = :learner AND remote_product_id = :product"
+            " AND occurred_at > :at ORDER BY occurred_at DESC",
+            source=source,
+            learner=learner_id,
+            product=product,
+            at=occurred_at,
+        )
     )
-    return int(rows[0].id) if rows else None
 
 
 def set_intents(unit: Unit, changes: Iterable[tuple[int, Intent, int, str]], now: int) -> None:

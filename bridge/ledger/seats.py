@@ -54,16 +54,20 @@ _TAKE = """
 UPDATE seat SET state = 'claimed', claimed_registration_id = :registration, claimed_at = :now, updated_at = :now
 WHERE id = :id AND state = 'open'
 """
-_HOLDS_ONE = """
-SELECT 1 FROM seat s JOIN registration g ON g.id = s.claimed_registration_id JOIN learner l ON l.id = g.learner_id
-WHERE s.registration_id = :id AND s.state = 'claimed' AND l.email_key = :key
-UNION ALL SELECT 1 FROM registration g JOIN learner l ON l.id = g.learner_id
-WHERE g.id = :id AND l.email_key = :key
+# Whoever is known by an address, with those whom they are since they were merged.
+_PEOPLE = """
+WITH RECURSIVE person(id, next) AS (
+ SELECT l.id, l.merged_into FROM learner l WHERE l.email_key = :key
+ UNION SELECT l.id, l.merged_into FROM person JOIN learner l ON l.id = person.next)
+"""
+_HOLDS_ONE = f"""{_PEOPLE}
+SELECT 1 FROM seat s JOIN registration g ON g.id = s.claimed_registration_id
+WHERE s.registration_id = :id AND s.state = 'claimed' AND g.learner_id IN (SELECT id FROM person)
+UNION ALL SELECT 1 FROM registration g
+WHERE g.id = :id AND g.learner_id IN (SELECT id FROM person)
  AND EXISTS (SELECT 1 FROM "grant" t WHERE t.registration_id = g.id AND t.live = 1)
 """
-_HOLDER = """
-SELECT l.email_key FROM registration g JOIN learner l ON l.id = g.learner_id WHERE g.id = :id
-"""
+_IS_OF = f"{_PEOPLE} SELECT 1 FROM registration g WHERE g.id = :id AND g.learner_id IN (SELECT id FROM person)"
 # When it was bought: what shaped it afterwards carries a later time, and was told of later, too.
 _BOUGHT = "(CASE WHEN g.occurred_at < g.created_at THEN g.occurred_at ELSE g.created_at END)"
 _BEFORE = f"""
@@ -161,10 +165,9 @@ def holds_one(unit: Unit, registration_id: int, email_key: str) -> bool:
     return bool(unit.rows(_HOLDS_ONE, id=registration_id, key=email_key))
 
 
-def holder(unit: Unit, registration_id: int) -> str | None:
-    """Return the address, as it compares, of a registration's learner."""
-    rows = unit.rows(_HOLDER, id=registration_id)
-    return rows[0].email_key if rows else None
+def is_of(unit: Unit, registration_id: int, email_key: str) -> bool:
+    """Say whether a registration is that of the person with this address, or of whom they were merged into."""
+    return bool(unit.rows(_IS_OF, id=registration_id, key=email_key))
 
 
 def before(unit: Unit, row: Any, registration_id: int) -> Any | None:
