@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import signal
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -60,6 +61,9 @@ def run(
     with asyncio.Runner(loop_factory=None if no_uvloop else _fast_loop()) as runner:
         bridge = Bridge(found.settings, reread=lambda: _reread(config), role=role)
         runner.run(_serve(bridge, upgrade=not no_upgrade))
+    if bridge.ledger.waits:  # Python would wait for the thread, and the thread waits for a database that is silent
+        sys.stdout.flush()
+        os._exit(0)
 
 
 def _reread(config: Path) -> Settings:

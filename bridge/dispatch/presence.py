@@ -113,6 +113,8 @@ class Presence:
         for task in [*([self._task] if self._task else []), *self._tells]:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+        if self.fenced:  # the ledger is away, and others find out by themselves
+            return
         with suppress(LedgerError):
             await self._ledger.aside(lambda unit: heartbeat.leave(unit, sorted(self._known)))
 

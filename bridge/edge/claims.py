@@ -33,6 +33,7 @@ from bridge.ledger.store import Ledger
 
 log = structlog.get_logger(__name__)
 
+_PATIENCE = 10.0  # seconds for a look at the ledger
 _CODE = re.compile(r"[A-Za-z0-9_-]{22,64}")
 _MOST_BYTES: Final = 16 * 1024
 _BODY_SECONDS: Final = 30.0
@@ -138,7 +139,7 @@ class ClaimPage:
         if _CODE.fullmatch(code) is None:
             return self._told("unknown")
         now = milliseconds(self._clock.now())
-        row = await self._ledger.read(lambda connection: seats.look(connection, code))
+        row = await self._ledger.read(lambda connection: seats.look(connection, code), _PATIENCE)
         seat = seen(row, self._catalogue(), now)
         if request.method != "POST" or seat.became not in ("open", "used"):
             return seat.became, self._page(seat.became, seat, status=200 if seat.became == "used" else None)

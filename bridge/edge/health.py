@@ -122,7 +122,8 @@ class Health:
     async def _metrics(self, _: web.Request) -> web.Response:
         now = milliseconds(self._clock.now())
         with suppress(LedgerError):  # the process's own counters are worth showing all the more when the ledger is away
-            self._telemetry.show_ledger(await self._ledger.read(lambda connection: reports.backlog(connection, now)))
+            found = await self._ledger.read(lambda connection: reports.backlog(connection, now), _PATIENCE)
+            self._telemetry.show_ledger(found)
         stands = self._bridge.standing()
         for name, status in stands.lanes.items():
             self._telemetry.lane_up.labels(name).set(1 if status == "running" else 0)

@@ -22,6 +22,7 @@ _LOCK = 7_265_444  # any number, as long as every bridge takes the same one, and
 _LOOK = 1.0  # seconds between two looks, at the lock or for it
 _TRUSTED = 5.0  # seconds after a look for which a lock that was ours then is taken to be ours
 _IDLE = "12s"  # a holder that stands still is cut off by the server; longer than it is trusted for
+_LEAVE = 3.0  # seconds to let go in; the server gives back what a process that ends has held
 _HAS_IDLE = 140_000  # PostgreSQL 14
 
 
@@ -47,10 +48,10 @@ class Lead:
             self._thread.start()
 
     def stop(self) -> None:
-        """Let go of the lead."""
+        """Let go of the lead. A database that is silent is not waited for."""
         self._stopping.set()
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(_LEAVE)
         self._seen = float("-inf")
         self._engine.dispose()
 

@@ -17,6 +17,7 @@ from bridge.ledger.engine import CHANNEL, CLIENT_OPTIONS
 log = structlog.get_logger(__name__)
 
 _LOOK_UP = 1.0
+_LEAVE = 3.0  # seconds
 
 
 class Listener:
@@ -38,12 +39,13 @@ class Listener:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop at once, whatever the thread waits for."""
+        """Stop at once, whatever the thread waits for. A database that is silent is not waited for."""
         self._stopping.set()
         self._stop.close()
         if self._thread.is_alive():
-            self._thread.join()
-        self._stopped.close()
+            self._thread.join(_LEAVE)
+        if not self._thread.is_alive():
+            self._stopped.close()
 
     def _serve(self) -> None:
         again = Retrying(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,6 +23,7 @@ from bridge.ledger.rates import Ask, Lent
 from bridge.ledger.unit import Unit
 from bridge.ledger.writer import Writer
 
+_READERS = 8  # fewer than the connections that there may be
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -46,6 +48,14 @@ class Ledger:
         self._writer = Writer(self._writing, self._committed)
         self._aside = Writer(self._writing, self._committed)
         self._listener: Listener | None = None
+        # Threads of their own: those that a silent database keeps are not missed where the ledger is not read.
+        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="ledger-reader")
+        self._reads: set[Future[Any]] = set()
+
+    @property
+    def waits(self) -> bool:
+        """Whether a thread still waits for the database, as one that is silent keeps it waiting after :meth:`close`."""
+        return bool(self._reads) or self._writer.waits or self._aside.waits
 
     @property
     def shared(self) -> bool:
@@ -89,8 +99,7 @@ class Ledger:
         """Write what waits, then let go of it."""
         if self._listener is not None:
             await asyncio.to_thread(self._listener.stop)
-        await self._writer.stop()
-        await self._aside.stop()
+        await asyncio.gather(self._writer.stop(), self._aside.stop())
         self._writing.dispose()
         self._reading.dispose()
         self._hold.release()
@@ -143,13 +152,21 @@ class Ledger:
         """Return what says whether this bridge does the timed jobs; it is to be started and stopped."""
         return Lead(self._url)
 
-    async def read(self, question: Callable[[Connection], Result]) -> Result:
-        """Answer a question on a reading connection, in a thread of its own.
+    async def read(self, question: Callable[[Connection], Result], within: float | None = None) -> Result:
+        """Answer a question on a reading connection, in a thread of its own; ``within`` seconds where somebody waits.
 
         Raises:
             LedgerError: the ledger can't be read now.
         """
-        return await asyncio.to_thread(self._read, question)
+        reading = self._readers.submit(self._read, question)
+        self._reads.add(reading)
+        reading.add_done_callback(self._reads.discard)
+        try:
+            async with asyncio.timeout(within):
+                answer: Result = await asyncio.wrap_future(reading)
+        except TimeoutError:
+            raise LedgerError(f"the database has not answered for {within:g} s") from None
+        return answer
 
     def _read(self, question: Callable[[Connection], Any]) -> Any:
         try:

@@ -43,9 +43,14 @@ class Watch:
         """It has ended."""
         self._since = float("inf")
 
+    @property
+    def silent(self) -> bool:
+        """Whether the transaction that is under way takes too long."""
+        return time.monotonic() - self._since >= PATIENCE
+
     def give_up(self, waiting: queue.SimpleQueue[Job | None]) -> int:
         """On the event loop: where the transaction takes too long, fail it and what waits behind; return how many waited."""
-        if time.monotonic() - self._since < PATIENCE:
+        if not self.silent:
             return 0
         error = LedgerError(f"the database has not answered for {PATIENCE:g} s")
         _fail(self._under_way, error)

@@ -13,6 +13,7 @@ import os
 import queue
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -73,6 +74,7 @@ class Writer:
         self._thread: threading.Thread | None = None
         self._connection: Connection | None = None
         self._watch = Watch()
+        self._left: threading.Thread | None = None
         self._file = database_file(engine.url)
         self._identity: tuple[int, int] | None = None  # device and inode
         self._log_identity: tuple[int, int] | None = None
@@ -92,12 +94,23 @@ class Writer:
         self._waiting -= self._watch.give_up(self._jobs)
 
     async def stop(self) -> None:
-        """Write what waits, then stop; whatever comes from now on is refused."""
+        """Write what waits, then stop; whatever comes from now on is refused. A database that is silent is not waited for."""
         thread, self._thread = self._thread, None
         if thread is None:
             return
         self._jobs.put(None)
-        await asyncio.get_running_loop().run_in_executor(None, thread.join)
+        while thread.is_alive():
+            await asyncio.get_running_loop().run_in_executor(None, thread.join, LOOK)
+            if self._dialect.many_writers and self._watch.silent:
+                self._waiting -= self._watch.give_up(self._jobs)
+                self._left = thread
+                log.warning("ledger.left_silent")
+                return
+
+    @property
+    def waits(self) -> bool:
+        """Whether it was stopped and its thread still waits for a database that is silent."""
+        return self._left is not None and self._left.is_alive()
 
     async def submit(self, work: Callable[[Unit, list[Item]], Sequence[Result]], item: Item) -> Result:
         """Have ``work`` done on ``item`` in a shared transaction; return when it is committed.
@@ -134,7 +147,8 @@ class Writer:
                 woken = self._write(jobs)
                 self._watch.end()
                 assert self._loop is not None  # noqa: S101 - start() set it
-                self._loop.call_soon_threadsafe(self._resolve, jobs, woken)
+                with suppress(RuntimeError):  # the loop is closed: whoever waited was told that the database is silent
+                    self._loop.call_soon_threadsafe(self._resolve, jobs, woken)
         self._disconnect()
 
     def _write(self, jobs: list[_Job]) -> frozenset[str]:

@@ -28,10 +28,11 @@ from bridge.ledger.rates import Ask, Over
 from bridge.ledger.store import Ledger
 from bridge.registry import Registry
 from config.load import load
-from tests.acceptance.rig import AMS_KEY, Client, configuration, emulators, free_port, live, until
+from tests.acceptance.rig import AMS_KEY, Client, Daemon, configuration, emulators, free_port, live, until
 from tests.ledger.rig import World
 
 MINUTE = 60_000
+PIDS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 
 
 @pytest.fixture
@@ -120,12 +121,11 @@ async def test_a_database_that_stands_still_is_not_waited_for(tmp_path, shared_u
     monkeypatch.setattr(watch, "PATIENCE", 1.0)
     bridge = Bridge(load(_configured(tmp_path, shared_url, lms), Registry(), env={}).settings)
     await bridge.start()
-    pids = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
     async with aiohttp.ClientSession() as session:
         client = Client(f"http://127.0.0.1:{bridge.port}", session)
         assert (await client.register("before"))[0] == 200
         with closing(psycopg.connect(shared_url, autocommit=True)) as other:
-            backends = [row[0] for row in other.execute(pids).fetchall()]
+            backends = [row[0] for row in other.execute(PIDS).fetchall()]
         for pid in backends:
             os.kill(pid, signal.SIGSTOP)
         try:
@@ -139,6 +139,34 @@ async def test_a_database_that_stands_still_is_not_waited_for(tmp_path, shared_u
         assert (await client.register("after"))[0] == 200
         await until(lambda: {"before@example.org", "after@example.org"} <= {who for who, _ in live(lms["elevate"])}, 20)
     await bridge.stop()
+
+
+async def test_a_bridge_stops_though_the_database_stands_still(tmp_path, shared_url: str):
+    """Who restarts it because of that is not kept waiting, nor is a scrape; what it held goes on to others by its heartbeat."""
+    path, port = _configured(tmp_path, shared_url, {}), free_port()
+    path.write_text(path.read_text().replace("port = 0", f"port = {port}", 1))
+    daemon = Daemon(path, port)
+    await daemon.start()
+    async with aiohttp.ClientSession(daemon.base_url) as session:
+        await _scraped(session)
+        with closing(psycopg.connect(shared_url, autocommit=True)) as other:
+            backends = [row[0] for row in other.execute(PIDS).fetchall()]
+        for pid in backends:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            await _scraped(session)
+            daemon.process.terminate()
+            assert await asyncio.wait_for(daemon.process.wait(), 45) == 0
+        finally:
+            if daemon.process.returncode is None:
+                await daemon.kill()
+            for pid in backends:
+                os.kill(pid, signal.SIGCONT)
+
+
+async def _scraped(session: aiohttp.ClientSession) -> None:
+    async with session.get("/metrics") as answer:
+        assert "bridge_fenced" in await answer.text()
 
 
 async def _ask(world: World, want: int, *over: Over, owner: str = "a", limit: int = 5):
