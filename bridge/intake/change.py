@@ -215,8 +215,17 @@ def _set(unit: Unit, entry: Entry, found: Sequence[Any], intent: Intent) -> None
 
 def take_effect(unit: Unit, entry: Entry, rows: Sequence[Any], intent: Intent, at: int) -> None:
     """Let an intent that was scheduled stand from now on; ``at`` is when it was said at the sender, in milliseconds."""
+    _carry(unit, entry, rows, seats.carried(unit, entry, rows, intent), intent, at)
+
+
+def hold_seats(unit: Unit, entry: Entry, line: Any, at: int) -> None:
+    """Let a suspension that was scheduled reach the seats of an order line whose own time is over meanwhile."""
+    if follow := seats.suspended_late(unit, entry, [line]):
+        _carry(unit, entry, [], follow, Intent.SUSPENDED, at)
+
+
+def _carry(unit: Unit, entry: Entry, rows: Sequence[Any], follow: Sequence[Any], intent: Intent, at: int) -> None:
     meant = {row.id for row in rows}
-    follow = seats.carried(unit, entry, rows, intent)
     events.record_effects(unit, [(entry.event_id, row.id, _EFFECTS[intent]) for row in follow])
     rows = [*rows, *follow]
     moments = {row.id: at if row.business_key is None else max(at, row.occurred_at) for row in rows}

@@ -39,6 +39,8 @@ def _take_effect(unit: Unit, catalogue: Catalogue, one: Any, row: Any, now: int)
     counts = registrations.wins(kept, row.occurred_at, intent, one.occurred_at, dated=dated)
     # The end of a dispute says nothing of what was to come: a payment that does has taken it away already.
     counts = counts or outlasts_hold(kept, events.shaped_last(unit, row.id))
+    if counts and kept is Intent.EXPIRED and intent is Intent.SUSPENDED:
+        change.hold_seats(unit, _entry(catalogue, one, row, now), row, one.occurred_at)
     if not kept.alive or kept is intent or not counts:
         events.record_effects(unit, [(one.event_id, row.id, "older")])
         return
