@@ -79,6 +79,11 @@ def _toml(row: Mapping[str, Any], settings: Settings) -> str | None:
 def _lines(row: Mapping[str, Any], settings: Settings) -> Iterator[str]:
     courses = sorted(settings.courses)
     yield "[[products]]"
-    yield f"source = {json.dumps(row['source'])}"
-    yield f"remote_product_id = {json.dumps(row['remote_product_id'])}"  # a JSON string is a TOML string, too
+    yield f"source = {quoted(row['source'])}"
+    yield f"remote_product_id = {quoted(row['remote_product_id'])}"
     yield f'courses = ["{courses[0] if len(courses) == 1 else "COURSE"}"]'
+
+
+def quoted(text: str) -> str:
+    """Return a text as a TOML string of ASCII signs: JSON's, but TOML knows no pairs of surrogates."""
+    return "".join(json.dumps(sign)[1:-1] if ord(sign) < 0x10000 else f"\\U{ord(sign):08x}" for sign in text).join('""')

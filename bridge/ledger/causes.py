@@ -9,7 +9,8 @@ from sqlalchemy import Connection, text
 
 MOST: Final = 20_000
 """Rows that are counted of one kind: more than that is told as that many."""
-_GROUPS = 200
+GROUPS: Final = 200
+"""Causes that are told of one kind."""
 
 
 def dead_letters(connection: Connection) -> Sequence[Any]:
@@ -76,4 +77,4 @@ def lanes(connection: Connection) -> Sequence[Any]:
 
 
 def _ask(connection: Connection, statement: str, **values: Any) -> Sequence[Any]:
-    return connection.execute(text(statement), {"most": MOST, "groups": _GROUPS, **values}).all()
+    return connection.execute(text(statement), {"most": MOST, "groups": GROUPS, **values}).all()

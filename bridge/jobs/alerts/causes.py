@@ -79,6 +79,7 @@ class Watch:
         lanes = dict(self._lanes())
         known = {name: tuple(lane.connector.errors.values()) for name, lane in lanes.items()}
         seen.there.extend(await self._ledger.read(lambda connection: list(_counted(connection, policy, known, now))))
+        seen.doubtful.extend(cut_off(seen.there, open_alerts))
         await self._look_at_lanes(seen, policy, lanes, open_alerts)
         await self._look_at_sources(seen, policy, open_alerts, now)
         await self._look_at_disk(seen, policy)
@@ -142,6 +143,17 @@ class Watch:
         least = min(offsets.values(), key=abs)  # where one target agrees with us, it is another's clock that is wrong
         if abs(least) >= policy.clock_off.total_seconds():
             seen.there.append(words.clock_off(least, offsets))
+
+
+def cut_off(there: Collection[Sighting], open_alerts: Collection[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return the open alerts that were not counted because too much of their kind is there: they may well go on."""
+    found = {(one.kind, one.cause) for one in there}
+    full = set()
+    for kind in {one.kind for one in there}:
+        counts = [one.count for one in there if one.kind == kind]
+        if len(counts) >= causes.GROUPS or sum(counts) >= causes.MOST:
+            full.add(kind)
+    return [pair for pair in open_alerts if pair[0] in full and pair not in found]
 
 
 def _free(file: Path) -> int:
