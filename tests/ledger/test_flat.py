@@ -138,12 +138,15 @@ async def a_day_in_the_life(world: World) -> None:
     await world.ledger.write(lambda unit: claims.expedite(unit, "lms", world.now))
 
 
-async def test_nothing_on_the_hot_path_walks_through_settled_rows(world: World, ledger: Ledger, plans: Plans):
+async def test_nothing_on_the_hot_path_walks_through_settled_rows(
+    world: World, ledger: Ledger, plans: Plans, monkeypatch: pytest.MonkeyPatch
+):
     """Under a mountain of settled rows every statement of accept, claim and settle still goes through an index."""
     world.catalogue = with_targets(LMS, CRM)
     await world.accept(buy("INTRO", order="first"))
     await world.claim("lms")
     before = plans.of("WITH RECURSIVE queue")
+    monkeypatch.setattr("bridge.ledger.watch.PATIENCE", 120.0)  # so many rows in one transaction
     await ledger.write(bury_in_settled_rows)
     plans.found.clear()
     await a_day_in_the_life(world)

@@ -31,10 +31,12 @@ def previous(tmp_path: Path) -> Path:
     (added,) = scripts.glob(f"{newest()}_*.py")
     if shutil.which("git") is None or not (ROOT / ".git").exists():
         pytest.skip("there is no history here to take the previous version from")
-    commit = _git("log", "-1", "--format=%H", "--diff-filter=A", "--", str(added.relative_to(ROOT)))
-    if not commit or not _git("rev-parse", "--verify", "--quiet", f"{commit}^"):
+    # Along the main line: what branches numbered otherwise was never anybody's version.
+    along = ("log", "-1", "--first-parent", "-m", "--format=%H", "--diff-filter=A")
+    commit = _git(*along, "--", str(added.relative_to(ROOT)))
+    if not commit or not _git("rev-parse", "--verify", "--quiet", f"{commit}^1"):
         pytest.skip("the history does not reach back to before the newest migration")
-    _git("archive", f"--output={packed}", f"{commit}^", "bridge", "config", "connectors")
+    _git("archive", f"--output={packed}", f"{commit}^1", "bridge", "config", "connectors")
     shutil.unpack_archive(packed, folder)
     return folder
 
