@@ -67,6 +67,8 @@ def expire(unit: Unit, catalogue: Catalogue, now: int) -> int:
     over = ageing.ended_grants(unit, now, _AT_ONCE)
     if not over:
         return 0
+    # Held, with their learners: somebody may be renewing one of them through another bridge.
+    registrations.by_ids(unit, {row.registration_id for row in over})
     touched = ageing.end_grants(unit, [row.id for row in over], now)
     cause = {row.right_id: row.registration_id for row in over}
     outbox.open_now(unit, [right_delivery(right, cause.get(right.id), None) for right in touched], now)

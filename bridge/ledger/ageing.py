@@ -12,6 +12,9 @@ _ENDED = """
 SELECT t.id, t.registration_id, t.right_id FROM "grant" t
 WHERE t.live = 1 AND t.expires_at IS NOT NULL AND t.expires_at <= :now ORDER BY t.expires_at LIMIT :limit
 """
+_END = """
+UPDATE "grant" SET live = 0 WHERE id IN (SELECT r.id FROM {rows}) AND live = 1 AND expires_at <= :now RETURNING right_id
+"""
 _WITHOUT = """
 SELECT g.* FROM {rows} JOIN registration g ON g.id = r.id AND g.intent = 'live'
 WHERE NOT EXISTS (SELECT 1 FROM "grant" t WHERE t.registration_id = g.id AND t.live = 1)
@@ -31,12 +34,8 @@ def ended_grants(unit: Unit, now: int, limit: int) -> list[Any]:
 
 
 def end_grants(unit: Unit, grant_ids: Iterable[int], now: int) -> list[Any]:
-    """End grants; return the rights they stood behind, as they are wanted after it."""
-    ended = unit.each(
-        'UPDATE "grant" SET live = 0 WHERE id IN (SELECT r.id FROM {rows}) RETURNING right_id',
-        {"id": "int"},
-        [{"id": i} for i in grant_ids],
-    )
+    """End grants, but for those that another bridge has renewed or ended meanwhile; return the rights they stood behind, as they are wanted after it."""
+    ended = unit.each(_END, {"id": "int"}, [{"id": i} for i in grant_ids], now=now)
     return rights.derive_wanted(unit, {row.right_id for row in ended if row.right_id is not None}, now)
 
 
@@ -48,7 +47,7 @@ def without_grants(unit: Unit, registration_ids: Iterable[int]) -> list[Any]:
 _END_EARLY = """
 UPDATE quarantine SET state = 'superseded', note = :note, updated_at = :now WHERE id IN (
  SELECT id FROM quarantine WHERE kind = 'early' AND state = 'waiting' AND created_at < :before ORDER BY id LIMIT :limit)
-RETURNING id
+ AND state = 'waiting' RETURNING id
 """
 
 

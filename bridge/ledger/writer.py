@@ -42,7 +42,8 @@ _TRIES_ALONE = 4
 # What fails the ledger as a whole, and not one write: by SQLite's primary code and by PostgreSQL's class or state.
 _SQLITE_TROUBLE = {"BUSY", "LOCKED", "FULL", "IOERR", "READONLY", "CANTOPEN", "CORRUPT", "NOTADB", "PERM", "PROTOCOL"}
 _POSTGRES_CLASSES = {"08", "53", "57", "58"}  # connection, resources, operator intervention, system error
-_POSTGRES_STATES = {"25006", "55P03"}  # read-only (a standby), lock not available in time
+_READ_ONLY = "25006"  # a standby
+_POSTGRES_STATES = {_READ_ONLY, "55P03"}  # lock not available in time
 
 
 @dataclass(slots=True)
@@ -212,7 +213,8 @@ class Writer:
             transaction.rollback()
         except SQLAlchemyError:
             self._disconnect()
-        if isinstance(fault, DBAPIError) and fault.connection_invalidated:
+        # A server that has become a standby stays one: the next connection is made to the one that has taken its place.
+        if isinstance(fault, DBAPIError) and (fault.connection_invalidated or _code(fault) == _READ_ONLY):
             self._disconnect()
 
     def _connected(self) -> Connection:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -19,7 +20,9 @@ from sqlalchemy import create_engine, make_url, select, text
 
 from bridge.app import Bridge
 from bridge.contract.errors import LedgerError, LedgerHeld, LedgerUnfinished
-from bridge.ledger import migrate
+from bridge.dispatch.loop import Dispatcher
+from bridge.kit.clock import SystemClock
+from bridge.ledger import lanes, migrate
 from bridge.ledger.copies import Copied, Copy
 from bridge.ledger.engine import ledger_url
 from bridge.ledger.lead import Lead
@@ -289,6 +292,21 @@ def test_two_copies_into_one_destination_do_not_mix(lived: Past, source: str, em
     Copy(source, empty).run(watch=meanwhile)
     assert refused
     assert everything(empty) == everything(source)
+
+
+async def test_a_lane_that_another_bridge_asked_for_is_not_paused_for_ever_on_sqlite(
+    tmp_path: Path, sqlite_template: Path
+):
+    """Copied from a ledger that bridges shared: nobody is left to ask the target, so the lane begins anew."""
+    shutil.copy(sqlite_template, tmp_path / "bridge.db")
+    ledger = Ledger(f"sqlite:///{tmp_path}/bridge.db")
+    await ledger.open()
+    await ledger.write(lambda unit: lanes.pause(unit, "lms", "bridge", "the key is refused", "renew it", 1))
+    await ledger.write(lambda unit: lanes.troubled(unit, "lms", "a bridge of then"))
+    dispatcher = Dispatcher(ledger, {}, SystemClock(), 30.0)
+    await dispatcher.start()
+    assert await ledger.write(lanes.paused) == []
+    await ledger.close()
 
 
 async def test_a_bridge_that_leads_is_taken_for_no_copy(source: str, shared_url: str):

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import closing
 
 import aiohttp
+import psycopg
 import pytest
 
 from bridge.actions import ActionRefused, Actions
 from bridge.app import Bridge
-from bridge.kit.clock import SetClock
+from bridge.jobs.expiry import expire
+from bridge.kit.clock import SetClock, milliseconds
 from bridge.registry import Registry
 from config.load import load
 from tests.acceptance.rig import Client, configuration, emulators, live, until
-from tests.ledger.rig import at
+from tests.ledger.rig import World, at, buy
 
 PEOPLE = 30
 
@@ -43,3 +46,23 @@ async def test_a_reload_is_asked_of_each_bridge(pair):
     actions = Actions(pair[0].ledger, lambda: pair[0].catalogue, SetClock(at(0)))
     with pytest.raises(ActionRefused, match="SIGHUP"):
         await actions.act("reload", {}, "ada")
+
+
+async def test_access_that_is_renewed_while_its_end_is_kept_stays(pair: tuple[World, World], shared_url: str):
+    """The job has found the old end and another bridge keeps the new one: who paid again is not taken out."""
+    world, _ = pair
+    await world.accept(buy("YEAR"))
+    over = milliseconds(at(366 * 24 * 60))
+    waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    with (
+        closing(psycopg.connect(shared_url)) as other,
+        closing(psycopg.connect(shared_url, autocommit=True)) as looking,
+    ):
+        other.execute('UPDATE "grant" SET expires_at = expires_at + %s', [over])
+        ending = asyncio.create_task(world.ledger.write(lambda unit: expire(unit, world.catalogue, over)))
+        await until(lambda: looking.execute(waiting).fetchone() is not None)
+        other.commit()
+        await ending
+    assert await world.one('SELECT live FROM "grant"') == 1
+    assert await world.wanted() == {"id:shop:ada": 1}
+    assert await world.one("SELECT intent FROM registration") == "live"
