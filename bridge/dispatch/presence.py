@@ -126,6 +126,7 @@ class Presence:
         """
         begun, lapsed = self._clock.monotonic(), self.fenced and self._beaten > 0
         by_target = dict(self._by_target())
+        paused_by = {name: lane.paused_by for name, lane in by_target.items()}
         owners = {self._owner: self._role, **{lane.owner: heartbeat.LANE for lane in by_target.values()}}
 
         def work(unit: Unit) -> tuple[Beat, Sequence[Any], Sequence[Any]]:
@@ -140,7 +141,9 @@ class Presence:
         self._known, self.alive, self._beaten = set(owners), beaten.alive, begun
         if beaten.returned:
             log.warning("dispatch.leases_returned", deliveries=beaten.returned)
-        self._take_over_pauses(by_target, pauses)
+        # Where somebody acted here meanwhile, what was read is older than that.
+        untouched = {name: lane for name, lane in by_target.items() if lane.paused_by == paused_by[name]}
+        self._take_over_pauses(untouched, pauses)
         await self._take_over_troubles(by_target, troubles, {row.target for row in pauses if row.paused_by == "bridge"})
         if lapsed or lost or beaten.returned:
             for lane in by_target.values():

@@ -267,6 +267,25 @@ def _lanes(bridges: list[Bridge]):
     return [bridge.dispatcher.lanes["elevate"] for bridge in bridges]
 
 
+async def test_a_pause_that_comes_while_the_heart_beats_holds(tmp_path, shared_url: str):
+    """The beat has read that there is none: it must not let the lane go on that an operator has just paused."""
+    async with emulators("hubspot") as targets, company(tmp_path, shared_url, targets) as several:
+        bridge = await several.join()
+        lane = bridge.dispatcher.lanes["hubspot"]
+        waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        with (
+            closing(psycopg.connect(shared_url)) as other,
+            closing(psycopg.connect(shared_url, autocommit=True)) as look,
+        ):
+            other.execute("LOCK TABLE lane_trouble IN ACCESS EXCLUSIVE MODE")  # read after the pauses
+            beat = asyncio.create_task(bridge.company.presence.beat())
+            await until(lambda: look.execute(waiting).fetchone() is not None)
+            lane.pause("ada")
+            other.commit()
+            await beat
+        assert lane.paused_by == "ada"
+
+
 async def test_of_a_target_that_is_down_one_bridge_asks(tmp_path, shared_url: str):
     """The breaker that opens in one bridge is open in all; the one that asks finds the target well, and all go on."""
     async with emulators("hubspot") as targets, company(tmp_path, shared_url, targets) as several:
