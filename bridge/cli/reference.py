@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -204,9 +205,14 @@ def _target(name: str, kind: type[OutboundConnector]) -> Iterator[str]:
 
 
 def _exchanges() -> Iterator[str]:
+    yield from _table(("target", "what happens", "what it is told"), _recorded())
+
+
+@cache
+def _recorded() -> tuple[tuple[str, str, str], ...]:
+    """Run every connector against its emulator; once, because that takes seconds."""
     names = example.ours(Registry().connectors(), connector_class)
-    rows = [(f"`{name}`", happens, told) for name, happens, told in exchanges(names)]
-    yield from _table(("target", "what happens", "what it is told"), rows)
+    return tuple((f"`{name}`", happens, told) for name, happens, told in exchanges(names))
 
 
 def _course_table(kind: type[OutboundConnector]) -> str:
