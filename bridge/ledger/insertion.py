@@ -9,14 +9,16 @@ away for each of them.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
 from typing import Any
 
-from bridge.ledger.rowset import LENGTHS, MOST_VALUES, getter, without_nuls
+from bridge.ledger.rowset import MOST_VALUES, getter, without_nuls
 
 _WORD = re.compile(r"\br\.(\w+)|(?<![:\w]):(\w+)")
+_LENGTHS = (*range(1, 17), 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112, 128)
 Computed = tuple[tuple[str, str], ...]
 """Further columns and what they are, as SQL over ``r`` and named values."""
 
@@ -37,11 +39,10 @@ def as_chunks(
     take = getter(columns, mapping=isinstance(rows[0], Mapping))
     flat = without_nuls(list(chain.from_iterable(map(take, rows))))
     width = len(columns)
-    longest = max(size for size in LENGTHS if size * width <= MOST_VALUES)
+    most = MOST_VALUES // width
     start = 0
     while start < len(rows):
-        left = len(rows) - start
-        length = max(size for size in LENGTHS if size <= min(left, longest))
+        length = _LENGTHS[bisect_right(_LENGTHS, min(len(rows) - start, most)) - 1]
         statement, named = _statement(table, columns, computed, conflict, length, numbered=first is not None)
         own = [values[name] for name in named]
         if first is not None:
