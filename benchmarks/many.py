@@ -333,7 +333,9 @@ class Sender:
 
 async def _load(addresses: list[str]) -> None:
     stopping = asyncio.Event()
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=4)) as session:
+    # Longer than any bridge stands still: a call that is given up and waits in a stopped bridge would be taken after the
+    # cancellation that followed its repeat, and this API has no ids by which that could be told from buying again.
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as session:
         senders = [Sender(f"s{number}", addresses, session) for number in range(_SENDERS)]
         running = [asyncio.create_task(sender.run(stopping)) for sender in senders]
         await asyncio.to_thread(sys.stdin.read)
