@@ -6,7 +6,6 @@ caches and search engines.
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import hashlib
 import re
@@ -24,6 +23,7 @@ from pydantic import ValidationError
 from bridge.contract.catalogue import Catalogue
 from bridge.contract.command import Learner
 from bridge.contract.errors import LedgerError
+from bridge.edge.bounded import bounded_body
 from bridge.edge.telemetry import Telemetry
 from bridge.edge.throttle import Throttle
 from bridge.intake.claim import Claim, Seat, claim_group, seen
@@ -152,7 +152,7 @@ class ClaimPage:
         return became, self._page(became, Seat("unknown"))
 
     async def _claimed(self, request: web.Request, code: str, seat: Seat) -> tuple[str, web.Response]:
-        body = await _body(request)
+        body = await bounded_body(request, _MOST_BYTES, _BODY_SECONDS)
         if body is None:
             return "too_large", self._page("too_large", seat)
         said = _form(body)
@@ -206,22 +206,6 @@ def _fields(said: Mapping[str, str], faults: Mapping[str, str]) -> list[dict[str
         }
         for name, label, kind, autocomplete, most in _FIELDS
     ]
-
-
-async def _body(request: web.Request) -> bytes | None:
-    """Return the body, or None where it is too long, or slower than anybody's line."""
-    if request.content_length is not None and request.content_length > _MOST_BYTES:
-        return None
-    body = b""
-    try:
-        async with asyncio.timeout(_BODY_SECONDS):
-            async for part in request.content.iter_any():
-                body += part
-                if len(body) > _MOST_BYTES:
-                    return None
-    except TimeoutError:
-        return None
-    return body
 
 
 def _form(body: bytes) -> dict[str, str]:

@@ -67,9 +67,9 @@ class Unit:
             return []
         if self._driver is not None and (bound := as_values(statement, columns, rows, values)) is not None:
             return _rows(self._asked(*bound))
-        return self.rows_of(statement.replace("{rows}", self.dialect.recordset(columns)), rows, values)
+        return self._from_json(statement.replace("{rows}", self.dialect.recordset(columns)), rows, values)
 
-    def rows_of(self, statement: str, rows: Sequence[Any], values: Mapping[str, Any]) -> Sequence[Any]:
+    def _from_json(self, statement: str, rows: Sequence[Any], values: Mapping[str, Any]) -> Sequence[Any]:
         """Run a statement whose parameter ``:rows`` is JSON; return its rows, if it has any."""
         bound = {"rows": as_json(rows), **values}
         if self._driver is not None:
@@ -100,7 +100,7 @@ class Unit:
         if self._driver is None:
             source = self.dialect.recordset(columns)
             statement = as_set(table, names, more, "ON CONFLICT DO NOTHING", source, numbered=True)
-            drawn = {row.n: row.id for row in self.rows_of(statement, rows, values)}
+            drawn = {row.n: row.id for row in self._from_json(statement, rows, values)}
             return [drawn.get(place) for place in range(1, len(rows) + 1)]
         last = self._asked("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)).fetchone()
         first = last[0] + 1 if last else 1
@@ -128,7 +128,7 @@ class Unit:
         names, more = tuple(columns), tuple(computed.items())
         if self._driver is None:
             source = self.dialect.recordset(columns)
-            self.rows_of(as_set(table, names, more, conflict, source, numbered=False), rows, values)
+            self._from_json(as_set(table, names, more, conflict, source, numbered=False), rows, values)
             return
         for statement, bound in as_chunks(table, names, more, conflict, rows, values, None):
             self._asked(statement, bound)

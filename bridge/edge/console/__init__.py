@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import secrets
 from collections.abc import Awaitable, Callable
@@ -13,6 +12,7 @@ import structlog
 from aiohttp import web
 
 from bridge.contract.errors import LedgerError
+from bridge.edge.bounded import bounded_body
 from bridge.edge.console.access import COOKIE, FORM_COOKIE, PATH, Access, Refused, Visitor, is_ours
 from bridge.edge.console.acting import Acting
 from bridge.edge.console.pages import asset, elsewhere, page, said
@@ -191,16 +191,8 @@ def _next(said_: str) -> str:
 
 async def _form(request: web.Request) -> Form | None:
     """Return the fields of a form, or None where it is too long or too slow; of what is no form, none."""
-    if request.content_length is not None and request.content_length > _MOST_BYTES:
-        return None
-    body = b""
-    try:
-        async with asyncio.timeout(_BODY_SECONDS):
-            async for part in request.content.iter_any():
-                body += part
-                if len(body) > _MOST_BYTES:
-                    return None
-    except TimeoutError:
+    body = await bounded_body(request, _MOST_BYTES, _BODY_SECONDS)
+    if body is None:
         return None
     try:
         return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=50))
