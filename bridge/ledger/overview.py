@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from bridge.ledger.reports import ask
+from bridge.ledger.reports import ask, quarantine_causes
 
 MANY: Final = 10_000
 """Where counting ends: whoever reads "10,000 or more" knows enough."""
@@ -116,14 +116,8 @@ def heard(connection: Connection) -> tuple[dict[str, list[Any]], Any]:
 
 
 def quarantined(connection: Connection) -> list[dict[str, Any]]:
-    """Group what waits in quarantine by kind, source and product: ``waiting``, ``since``, ``note``, the first ``quarantine_id``."""
-    return ask(
-        connection,
-        "SELECT kind, source, remote_product_id, count(*) AS waiting, min(created_at) AS since, min(note) AS note,"
-        " min(id) AS quarantine_id FROM (SELECT * FROM quarantine WHERE state = 'waiting' LIMIT :most) q"
-        " GROUP BY kind, source, remote_product_id ORDER BY count(*) DESC, source, remote_product_id LIMIT 200",
-        most=MANY,
-    )
+    """Group what waits in quarantine by source, kind and product, as ``bridge quarantine --causes`` does, up to :data:`MANY`."""
+    return quarantine_causes(connection, None, most=MANY, groups=200)
 
 
 def quarantined_lines(connection: Connection, kind: str, source: str, product: str, most: int) -> list[dict[str, Any]]:

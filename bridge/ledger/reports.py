@@ -212,23 +212,30 @@ def quarantined(connection: Connection, quarantine_id: int) -> dict[str, Any] | 
 
 def unmapped(connection: Connection) -> list[dict[str, Any]]:
     """Count the lines that wait for a mapping by source and product, with the time of the first; most first."""
-    return ask(
-        connection,
-        "SELECT q.source, q.remote_product_id, count(*) AS waiting, min(q.created_at) AS since FROM quarantine q"
-        " WHERE q.kind = 'unmapped' AND q.state = 'waiting' GROUP BY q.source, q.remote_product_id"
-        " ORDER BY count(*) DESC, q.source, q.remote_product_id",
-    )
+    named = ("source", "remote_product_id", "waiting", "since")
+    return [
+        {name: row[name] for name in named} for row in quarantine_causes(connection, None) if row["kind"] == "unmapped"
+    ]
 
 
-def quarantine_causes(connection: Connection, source: str | None) -> list[dict[str, Any]]:
-    """Count what waits in quarantine by source, kind and product, with the times of the first and the newest; most first."""
+def quarantine_causes(
+    connection: Connection, source: str | None, most: int = 2**62, groups: int = 2**62
+) -> list[dict[str, Any]]:
+    """Count what waits in quarantine by source, kind and product; most first.
+
+    With the times of the first and the newest, a ``note``, and the first ``quarantine_id``. Counting ends at ``most`` lines.
+    """
     return ask(
         connection,
         "SELECT q.source, q.kind, q.remote_product_id, count(*) AS waiting, min(q.created_at) AS since,"
-        " max(q.updated_at) AS last_seen FROM quarantine q WHERE q.state = 'waiting' AND (:every = 1 OR q.source = :source)"
-        " GROUP BY q.source, q.kind, q.remote_product_id ORDER BY count(*) DESC, q.source, q.kind, q.remote_product_id",
+        " max(q.updated_at) AS last_seen, min(q.note) AS note, min(q.id) AS quarantine_id FROM"
+        " (SELECT * FROM quarantine WHERE state = 'waiting' AND (:every = 1 OR source = :source) LIMIT :most) q"
+        " GROUP BY q.source, q.kind, q.remote_product_id"
+        " ORDER BY count(*) DESC, q.source, q.kind, q.remote_product_id LIMIT :groups",
         every=int(source is None),
         source=source or "",
+        most=most,
+        groups=groups,
     )
 
 
