@@ -8,36 +8,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import aiohttp
 
+from benchmarks.setting import configuration
 from benchmarks.size import ready
 from bridge.registry import emulator_class
 
 _PAUSE = 0.03  # seconds between purchases: nothing is under way when the next one comes
-_CONFIG = """
-[server]
-port = {port}
-[ledger]
-url = "sqlite:///{folder}/idle.db"
-[log]
-level = "error"
-[sources.ams]
-adapter = "elevate"
-api_key = "bench-key"
-[targets.lms]
-connector = "elevate"
-base_url = "http://127.0.0.1:{target}"
-api_key = "{key}"
-[courses.intro-ce]
-lms = {{}}
-[[products]]
-source = "ams"
-remote_product_id = "ABCD1234"
-courses = ["intro-ce"]
-"""
 
 
 def measure(purchases: int, advance: Callable[[str], None]) -> dict[str, float]:
@@ -53,9 +32,8 @@ async def _measured(folder: str, purchases: int) -> dict[str, float]:
     )
     assert emulator.stdout is not None
     target, port = int(await emulator.stdout.readline()), 18_474
-    config = Path(folder, "bridge.toml")
     key = emulator_class("elevate").credentials["api_key"]
-    config.write_text(_CONFIG.format(port=port, folder=folder, target=target, key=key))  # noqa: ASYNC240 - nobody else is on this loop
+    config = configuration(folder, port, target, key)
     command = (sys.executable, "-m", "bridge", "run", "--config", str(config))
     daemon = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.DEVNULL)
     try:

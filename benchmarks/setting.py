@@ -3,10 +3,41 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from bridge.contract.catalogue import Catalogue, CourseEntry, ProductEntry, SourceEntry, TargetEntry
 from bridge.registry import adapter_class, connector_class
+
+_CONFIG = """
+[server]
+port = {port}
+[ledger]
+url = "sqlite:///{folder}/bench.db"
+[log]
+level = "error"
+[sources.ams]
+adapter = "elevate"
+api_key = "bench-key"
+namespace = "members"
+[targets.lms]
+connector = "elevate"
+base_url = "http://127.0.0.1:{target}"
+api_key = "{key}"
+[courses.intro-ce]
+lms = {{}}
+[[products]]
+source = "ams"
+remote_product_id = "ABCD1234"
+courses = ["intro-ce"]
+"""
+
+
+def configuration(folder: str, port: int, target: int, key: str) -> Path:
+    """Write what a daemon is run with: one source, and one target on a port of this machine; return the file."""
+    config = Path(folder, "bridge.toml")
+    config.write_text(_CONFIG.format(folder=folder, port=port, target=target, key=key))
+    return config
 
 
 def target(name: str, connector: str) -> TargetEntry:

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.load import request
-from benchmarks.setting import adapter, catalogue, source
+from benchmarks.setting import adapter, catalogue, configuration, source
 from bridge.contract.inbound import InboundEvent
 from bridge.edge import logs
 from bridge.intake.intake import Intake
@@ -42,28 +42,6 @@ INSERT INTO "grant" (registration_id, course, right_id, live) SELECT n, 'intro-c
 INSERT INTO effect (event_id, registration_id, effect) SELECT n, n, 'created' FROM {series};
 INSERT INTO delivery (target, kind, key, right_id, person, learner_id, registration_id, event_id, state, due_at, created_at, updated_at)
  SELECT 'lms', 'right', 'right:' || n, n, 'id:members:old-' || n, n, n, n, '{delivery}', n, 0, 0 FROM {series}
-"""
-_CONFIG = """
-[server]
-port = {port}
-[ledger]
-url = "sqlite:///{folder}/bench.db"
-[log]
-level = "error"
-[sources.ams]
-adapter = "elevate"
-api_key = "bench-key"
-namespace = "members"
-[targets.lms]
-connector = "elevate"
-base_url = "http://127.0.0.1:9"
-api_key = "bench-key"
-[courses.intro-ce]
-lms = {{}}
-[[products]]
-source = "ams"
-remote_product_id = "ABCD1234"
-courses = ["intro-ce"]
 """
 
 
@@ -115,8 +93,7 @@ def _fill(folder: str, rows: int, *, open_work: bool) -> None:
 async def _daemon(folder: str) -> dict[str, float]:
     """Start the daemon; return seconds until it is ready, and its memory some seconds later (megabytes)."""
     port = 18_473
-    config = Path(folder, "bridge.toml")
-    config.write_text(_CONFIG.format(port=port, folder=folder))  # noqa: ASYNC240 - nobody else is on this loop
+    config = configuration(folder, port, 9, "bench-key")  # where nobody listens
     begun = time.perf_counter()
     command = (sys.executable, "-m", "bridge", "run", "--config", str(config))
     daemon = await asyncio.create_subprocess_exec(*command, stderr=subprocess.DEVNULL)
