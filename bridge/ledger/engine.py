@@ -10,7 +10,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, 
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import NullPool
 
-_BUSY_MS = 2_000
+BUSY_MS = 2_000
 _PREPARED = 1_024  # statements that the driver keeps: each of ours in the few lengths that lists are padded to
 # A database that is cut off, or that hears nothing of us any more, is noticed by either side within some ten seconds: or it
 # would keep the rows that we held, and we would wait for its answer.
@@ -118,12 +118,12 @@ def database_file(url: URL) -> Path | None:
 def writing_engine(url: URL) -> Engine:
     """Return an engine for the writer: durable commits, write lock taken at BEGIN."""
     if database_file(url) is None:
-        options = f"-c synchronous_commit=on -c lock_timeout={_BUSY_MS} {_SERVER_OPTIONS}"
+        options = f"-c synchronous_commit=on -c lock_timeout={BUSY_MS} {_SERVER_OPTIONS}"
         return create_engine(url, poolclass=NullPool, connect_args={**CLIENT_OPTIONS, "options": options})
     engine = create_engine(
         url,
         poolclass=NullPool,
-        connect_args={"timeout": _BUSY_MS / 1000, "check_same_thread": False, "cached_statements": _PREPARED},
+        connect_args={"timeout": BUSY_MS / 1000, "check_same_thread": False, "cached_statements": _PREPARED},
     )
     event.listen(engine, "connect", _durable_sqlite)
     event.listen(engine, "begin", _begin_immediate)
@@ -137,7 +137,7 @@ def reading_engine(url: URL) -> Engine:
         return create_engine(url, pool_size=2, pool_pre_ping=True, connect_args={**CLIENT_OPTIONS, "options": options})
     read_only = url.set(database=f"file:{_quoted(file)}", query={"mode": "ro", "uri": "true"})
     engine = create_engine(
-        read_only, poolclass=NullPool, connect_args={"timeout": _BUSY_MS / 1000, "check_same_thread": False}
+        read_only, poolclass=NullPool, connect_args={"timeout": BUSY_MS / 1000, "check_same_thread": False}
     )
     event.listen(engine, "connect", _read_only_sqlite)
     return engine

@@ -21,7 +21,7 @@ from bridge.ledger.listen import Listener
 from bridge.ledger.migrate import upgrade
 from bridge.ledger.rates import Ask, Lent
 from bridge.ledger.unit import Unit
-from bridge.ledger.writer import Writer
+from bridge.ledger.writer import LoopWriter, ThreadWriter, Writer
 
 _READERS = 8  # fewer than the connections that there may be
 Item = TypeVar("Item")
@@ -45,8 +45,8 @@ class Ledger:
         self._writing = writing_engine(self._url)
         self._reading = reading_engine(self._url)
         self._listeners: list[Callable[[frozenset[str]], None]] = []
-        self._writer = Writer(self._writing, self._committed)
-        self._aside = Writer(self._writing, self._committed)
+        self._writer: Writer = (ThreadWriter if self.shared else LoopWriter)(self._writing, self._committed)
+        self._aside = ThreadWriter(self._writing, self._committed) if self.shared else self._writer
         self._listener: Listener | None = None
         # Threads of their own: those that a silent database keeps are not missed where the ledger is not read.
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="ledger-reader")
@@ -109,7 +109,7 @@ class Ledger:
         self._listeners.append(listener)
 
     def measure_groups(self, observe: Callable[[int], None]) -> None:
-        """Have ``observe`` called, in the writer's thread, with the size of each group."""
+        """Have ``observe`` called, where it is written, with the size of each group."""
         self._writer.group_sizes = observe
 
     async def submit(self, work: Callable[[Unit, Sequence[Item]], Sequence[Result]], item: Item) -> Result:
@@ -121,12 +121,12 @@ class Ledger:
         return await self._writer.submit(work, item)
 
     async def write(self, work: Callable[[Unit], Result]) -> Result:
-        """Have one piece of work of its own kind done; it shares the transaction but no statement with others."""
+        """Have one piece of work of its own kind done, which may be long; it shares no statement with others.
 
-        def alone(unit: Unit, items: Sequence[Callable[[Unit], Result]]) -> list[Result]:
-            return [item(unit) for item in items]
-
-        return await self.submit(alone, work)
+        Raises:
+            LedgerError: it is not on disk.
+        """
+        return await self._writer.submit(_alone, work, long=True)
 
     async def aside(self, work: Callable[[Unit], Result]) -> Result:
         """Have something small done on a connection of its own, where one is shared: it neither waits for events nor delays them.
@@ -134,11 +134,7 @@ class Ledger:
         Raises:
             LedgerError: it is not on disk.
         """
-
-        def alone(unit: Unit, items: Sequence[Callable[[Unit], Result]]) -> list[Result]:
-            return [item(unit) for item in items]
-
-        return await (self._aside if self.shared else self._writer).submit(alone, work)
+        return await self._aside.submit(_alone, work)
 
     async def lend(self, ask: Ask) -> Lent:
         """Lend rate tokens, aside.
@@ -146,7 +142,7 @@ class Ledger:
         Raises:
             LedgerError: they are not lent.
         """
-        return await (self._aside if self.shared else self._writer).submit(rates.lend, ask)
+        return await self._aside.submit(rates.lend, ask)
 
     def lead(self) -> Lead:
         """Return what says whether this bridge does the timed jobs; it is to be started and stopped."""
@@ -178,6 +174,10 @@ class Ledger:
     def _committed(self, targets: frozenset[str]) -> None:
         for listener in self._listeners:
             listener(targets)
+
+
+def _alone(unit: Unit, works: Sequence[Callable[[Unit], Result]]) -> list[Result]:
+    return [work(unit) for work in works]
 
 
 def _short(fault: SQLAlchemyError) -> str:

@@ -111,7 +111,7 @@ def _table(name: str, statement: str) -> str:
 def plans(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plans]:
     found = Plans()
     if ledger._writing.dialect.name == "sqlite":
-        monkeypatch.setattr("bridge.ledger.writer.Unit", found.watching())
+        monkeypatch.setattr("bridge.ledger.transactions.Unit", found.watching())
         yield found
         return
     event.listen(ledger._writing, "before_cursor_execute", found.explain)

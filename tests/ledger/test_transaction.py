@@ -53,7 +53,7 @@ def failing(monkeypatch: pytest.MonkeyPatch):
 
     def after(statements: int) -> None:
         FailingUnit.left = statements
-        monkeypatch.setattr("bridge.ledger.writer.Unit", FailingUnit)
+        monkeypatch.setattr("bridge.ledger.transactions.Unit", FailingUnit)
 
     yield after
     FailingUnit.left = 1_000

@@ -1,0 +1,71 @@
+"""What a write failed of: the ledger as a whole, or this one write; and what may fare better alone."""
+
+from __future__ import annotations
+
+import structlog
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+
+from bridge.contract.errors import LedgerError
+from bridge.kit.masking import mask_text
+
+log = structlog.get_logger(__name__)
+
+# PostgreSQL: serialisation failure, deadlock, and a unique row that another process put there at this moment.
+_RETRIED_ALONE = {"40001", "40P01", "23505"}
+# What fails the ledger as a whole, and not one write: by SQLite's primary code and by PostgreSQL's class or state.
+_SQLITE_TROUBLE = {"BUSY", "LOCKED", "FULL", "IOERR", "READONLY", "CANTOPEN", "CORRUPT", "NOTADB", "PERM", "PROTOCOL"}
+_POSTGRES_CLASSES = {"08", "53", "57", "58"}  # connection, resources, operator intervention, system error
+_READ_ONLY = "25006"  # a standby
+_POSTGRES_STATES = {_READ_ONLY, "55P03"}  # lock not available in time
+
+
+class Away(LedgerError):
+    """The ledger's file is not where it was."""
+
+
+def retriable(fault: BaseException) -> bool:
+    """Say whether the same write may succeed in a transaction of its own."""
+    return isinstance(fault, DBAPIError) and _code(fault) in _RETRIED_ALONE
+
+
+def busy(fault: BaseException) -> bool:
+    """Say whether another program holds an SQLite ledger at this moment."""
+    return isinstance(fault, DBAPIError) and _code(fault).startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
+
+
+def ends_connection(fault: BaseException) -> bool:
+    """Say whether the next write needs a new connection."""
+    # A server that has become a standby stays one: the next connection is made to the one that has taken its place.
+    return isinstance(fault, DBAPIError) and (fault.connection_invalidated or _code(fault) == _READ_ONLY)
+
+
+def of_the_ledger(fault: BaseException) -> bool:
+    """Say whether the ledger as a whole is in trouble, so that no other write would fare better."""
+    if not isinstance(fault, DBAPIError):
+        return isinstance(fault, Away)
+    code = _code(fault)
+    if code.startswith("SQLITE_"):
+        return code.split("_")[1] in _SQLITE_TROUBLE
+    if not code:  # the driver's own: no connection, where it is operational; else a value it can't carry
+        return isinstance(fault, OperationalError)
+    return fault.connection_invalidated or code[:2] in _POSTGRES_CLASSES or code in _POSTGRES_STATES
+
+
+def as_ledger_error(fault: BaseException) -> LedgerError:
+    """Return what whoever waits for the write is told; what is a fault of ours is logged."""
+    if isinstance(fault, LedgerError):
+        return fault
+    # The driver's message may quote values; its class and, for SQLite, its short code say enough.
+    original = fault.orig if isinstance(fault, DBAPIError) else fault
+    code = _code(fault)
+    error = LedgerError(f"the ledger did not take the write: {type(original).__name__}{f' ({code})' if code else ''}")
+    if not isinstance(fault, SQLAlchemyError):
+        log.error("ledger.work_failed", fault=type(fault).__name__, exc_info=fault)
+    elif not of_the_ledger(fault):
+        log.error("ledger.statement_failed", fault=mask_text(str(original).partition("DETAIL")[0]))
+    return error
+
+
+def _code(fault: BaseException) -> str:
+    original = fault.orig if isinstance(fault, DBAPIError) else fault
+    return str(getattr(original, "sqlite_errorname", None) or getattr(original, "sqlstate", None) or "")
