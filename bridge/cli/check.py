@@ -178,9 +178,7 @@ def _show(path: str, report: Mapping[str, Any]) -> None:
         show(f"notices: {'given up' if mailer['drop'] else 'by ' + mailer['server'] + ' from ' + mailer['sender']}", "")
     told = ", ".join(report["alerts"])
     show(
-        f"alerts: by {told}"
-        if told
-        else "alerts: nobody is told of what goes wrong, because [alerts] names no channel (docs/alerts.md)",
+        f"alerts: by {told}" if told else "alerts: nobody is told of what goes wrong: set [alerts] (docs/alerts.md)",
         "",
     )
     _show_products(report)
