@@ -99,6 +99,7 @@ class Bridge:
             self.clock,
             self._owner,
             self.telemetry.attempted,
+            self.telemetry.arrived,
             self.company,
             mailer,
         )

@@ -16,7 +16,7 @@ from bridge.contract.catalogue import Catalogue, TargetEntry
 from bridge.contract.mail import MAILER
 from bridge.contract.outbound import OutboundConnector
 from bridge.dispatch.attempt import PatientLimiter
-from bridge.dispatch.lane import Lane, LanePolicy, Observer
+from bridge.dispatch.lane import Arrival, Lane, LanePolicy, Observer
 from bridge.kit.clock import Clock
 from bridge.kit.dates import Dates
 from bridge.kit.http import Http, Limiter, Windows, open_session
@@ -65,6 +65,7 @@ class LaneShop:
         clock: Clock,
         owner: str,
         observe: Observer,
+        arrived: Arrival,
         company: Company,
         mailer: MakesMailer = mailer_of,
     ) -> None:
@@ -76,6 +77,7 @@ class LaneShop:
         self._clock = clock
         self._owner = owner
         self._observe = observe
+        self._arrived = arrived
         self._made: dict[int, _Made] = {}
         self._numbers = count(1)
 
@@ -127,6 +129,7 @@ class LaneShop:
             self._clock,
             f"{self._owner}-{next(self._numbers)}",  # each of its own: leases end with their lane
             self._observe,
+            arrived=self._arrived,
             secrets=hidden,
         )
         self._company.joined(lane)

@@ -81,6 +81,7 @@ def _report(found: Loaded) -> dict[str, Any]:
             for source in product.source
         ],
         "mailer": None if settings.mailer is None else _mailer(settings.mailer),
+        "alerts": [name for name in ("mail", "slack", "webhook") if getattr(settings.alerts, name)],
         "ledger": "readable",
         "unmapped": [],
     }
@@ -175,6 +176,11 @@ def _show(path: str, report: Mapping[str, Any]) -> None:
     _show_targets(report)
     if (mailer := report["mailer"]) is not None:
         show(f"notices: {'given up' if mailer['drop'] else 'by ' + mailer['server'] + ' from ' + mailer['sender']}", "")
+    told = ", ".join(report["alerts"])
+    show(
+        f"alerts: by {told}" if told else "alerts: nobody is told of what goes wrong: set [alerts] (docs/alerts.md)",
+        "",
+    )
     _show_products(report)
     _show_unmapped(report)
 

@@ -14,6 +14,7 @@ import structlog
 from bridge.contract.catalogue import Catalogue, TargetEntry
 from bridge.contract.errors import LedgerError
 from bridge.contract.outbound import OutboundConnector, TryLater, Work
+from bridge.dispatch.access import first_access
 from bridge.dispatch.attempt import deliver, took_something, veiled, where
 from bridge.dispatch.breaker import BreakerPolicy
 from bridge.dispatch.condition import Condition
@@ -36,6 +37,9 @@ log = structlog.get_logger(__name__)
 
 Observer = Callable[[str, str, str, float], None]
 """Told of every attempt: target, operation, outcome, seconds."""
+
+Arrival = Callable[[str, str, float], None]
+"""Told when a target first lets a buyer in: source, target, seconds since the purchase."""
 
 _LARGEST_CLAIM = 100
 _AHEAD = (
@@ -97,6 +101,7 @@ class Lane:
         owner: str,
         observe: Observer = lambda _target, _operation, _outcome, _seconds: None,
         *,
+        arrived: Arrival = lambda _source, _target, _seconds: None,
         secrets: Iterable[str] = (),
     ) -> None:
         """Wire the lane; nothing runs yet. ``secrets``: the target's, which nothing kept or logged may show."""
@@ -115,6 +120,7 @@ class Lane:
         self._clock = clock
         self.owner = owner
         self._observe = observe
+        self._arrived = arrived
         self._secrets = spellings(secrets)
         self._stir = asyncio.Event()
         self._at_rest = asyncio.Event()
@@ -364,6 +370,8 @@ class Lane:
             )
             settlements.append(settled)
             self._observe(self.target.name, item.work.operation.value, settled.outcome, seconds)
+            if (access := first_access(item.claimed, item.work, outcome, at=at + int(seconds * 1000))) is not None:
+                self._arrived(access[0], self.target.name, access[1])
         await self._settler.settle(settlements)
 
     @property

@@ -14,6 +14,7 @@ from bridge.contract.errors import LedgerError
 from bridge.edge.telemetry import Telemetry
 from bridge.kit.clock import Clock, milliseconds
 from bridge.ledger import reports, schedule
+from bridge.ledger.snapshots import oldest_snapshot
 from bridge.ledger.store import Ledger
 
 _PATIENCE = 5.0
@@ -122,8 +123,11 @@ class Health:
     async def _metrics(self, _: web.Request) -> web.Response:
         now = milliseconds(self._clock.now())
         with suppress(LedgerError):  # the process's own counters are worth showing all the more when the ledger is away
-            found = await self._ledger.read(lambda connection: reports.backlog(connection, now), _PATIENCE)
-            self._telemetry.show_ledger(found)
+            counts, oldest = await self._ledger.read(
+                lambda connection: (reports.backlog(connection, now), oldest_snapshot(connection)), _PATIENCE
+            )
+            self._telemetry.show_ledger(counts)
+            self._telemetry.snapshot_age.set(oldest)
         stands = self._bridge.standing()
         for name, status in stands.lanes.items():
             self._telemetry.lane_up.labels(name).set(1 if status == "running" else 0)

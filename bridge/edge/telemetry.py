@@ -11,6 +11,7 @@ disable_created_metrics()  # type: ignore[no-untyped-call]  # twice the lines, f
 
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _SIZES = (1, 2, 5, 10, 25, 50, 100, 250, 500)
+_WAITS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 86400.0)
 _SLOW = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0)
 
 
@@ -50,6 +51,13 @@ class Telemetry:
             "Time of one attempt",
             ("target",),
             buckets=_SLOW,
+            registry=self.registry,
+        )
+        self.access_seconds = Histogram(
+            "bridge_access_seconds",
+            "Time from a purchase to the first time that the target let the buyer in",
+            ("source", "target"),
+            buckets=_WAITS,
             registry=self.registry,
         )
         self.group_size = Histogram(
@@ -116,6 +124,11 @@ class Telemetry:
             ("target",),
             registry=self.registry,
         )
+        self.snapshot_age = Gauge(
+            "bridge_oldest_snapshot_seconds",
+            "For how long the oldest transaction has kept the database from vacuuming",
+            registry=self.registry,
+        )
         self._show_others()
 
     def _show_others(self) -> None:
@@ -158,6 +171,10 @@ class Telemetry:
         """Count one attempt."""
         self.attempts.labels(target, operation, outcome).inc()
         self.attempt_seconds.labels(target).observe(seconds)
+
+    def arrived(self, source: str, target: str, seconds: float) -> None:
+        """Count that a target let a buyer in for the first time, so long after the purchase."""
+        self.access_seconds.labels(source, target).observe(seconds)
 
     def claimed(self, became: str) -> None:
         """Count one claim of a seat."""

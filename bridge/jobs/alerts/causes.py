@@ -91,9 +91,11 @@ class Watch:
         self, seen: Seen, policy: AlertPolicy, lanes: Mapping[str, Lane], open_alerts: Mapping[tuple[str, str], Any]
     ) -> None:
         at = self._clock.monotonic()
+        # A lane that another bridge has stopped is "open" here; why it stands still is told by its pause.
+        paused = {row.target for row in await self._ledger.read(causes.lanes)}
         for name, lane in lanes.items():
             pair = (AlertKind.LANE_OPEN.value, name)
-            if lane.status == "open":
+            if lane.status == "open" and name not in paused:
                 elapsed = timedelta(seconds=at - self._down_since.setdefault(name, at))
                 if (before := open_alerts.get(pair)) is not None:
                     elapsed = max(elapsed, self._clock.now() - moment(before.first_seen) + policy.lane_open)
