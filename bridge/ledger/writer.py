@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import structlog
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from bridge.contract.errors import LedgerError
@@ -222,6 +222,8 @@ class Writer:
             self._check_file(self._file)
         if self._connection is None:
             self._connection = self._engine.connect()
+            if self._dialect.many_writers:
+                event.listen(self._connection, "after_cursor_execute", self._watch.answered)
         return self._connection
 
     def _check_file(self, file: Path) -> None:
