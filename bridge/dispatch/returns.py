@@ -12,7 +12,6 @@ from bridge.ledger.horizon import Horizon, horizon
 from bridge.ledger.store import Ledger
 from bridge.ledger.unit import Unit
 
-
 _LOOK_AGAIN = 1.0  # seconds
 
 

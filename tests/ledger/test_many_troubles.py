@@ -207,7 +207,7 @@ def _standby(server: many.Server, name: str) -> None:
 
 async def _until(question: Callable[[], Awaitable[Any]], answer: Any) -> None:
     async with asyncio.timeout(15):
-        while await question() != answer:
+        while await question() != answer:  # noqa: ASYNC110 - another process decides
             await asyncio.sleep(0.02)
 
 
