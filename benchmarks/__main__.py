@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from benchmarks import accept, backlog, deliver, idle, many, size
+from benchmarks import accept, backlog, deliver, idle, many, scale, size
 
 
 def main() -> None:
@@ -29,9 +29,17 @@ def main() -> None:
         metavar="MINUTES",
         help="instead: three bridges on one PostgreSQL, in every trouble there is",
     )
+    parser.add_argument(
+        "--scale",
+        action="store_true",
+        help="instead: several bridges on one PostgreSQL, by --rounds, --seconds and --deliveries",
+    )
     chosen = parser.parse_args()
     if chosen.many:
         _many(chosen.many)
+        return
+    if chosen.scale:
+        _scale(chosen)
         return
     with Progress(
         SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=Console(stderr=True)
@@ -61,6 +69,26 @@ def _many(minutes: float) -> None:
     found = many.measure(minutes * 60, Console(stderr=True).print)
     print(json.dumps(found, indent=2))
     sys.exit(1 if found["wrong"] else 0)
+
+
+def _scale(chosen: argparse.Namespace) -> None:
+    say = Console(stderr=True).print
+    found = scale.measure(chosen.rounds, chosen.seconds, chosen.deliveries, say)
+    if chosen.json:
+        print(json.dumps(found, indent=2))
+        return
+    table = _table("Several bridges on one PostgreSQL")
+    for name in ("measured", "wanted"):
+        table.add_column(name, justify="right")
+    accepts, two, flight, limit = (found[name] for name in ("accept", "two", "flight", "limit"))
+    rates = f"{accepts['postgresql_per_second']:.0f} / {accepts['nothing_per_second']:.0f} a second"
+    table.add_row("accepts, over the handler without a ledger", f"{accepts['ratio']:.2f} ({rates})", "≥ 0.75")
+    rates = f"{two['two_per_second']:.0f} / {two['one_per_second']:.0f} a second"
+    table.add_row("deliveries of two bridges over one", f"{two['ratio']:.2f} ({rates})", "≥ 1.9")
+    table.add_row("requests in flight out of one bridge", f"{flight['peak']:.0f}", "≥ 1000")
+    table.add_row("of a limit that five bridges share", f"{limit['used']:.1%}", "≥ 95%")
+    table.add_row("requests beyond it", f"{limit['exceeded']:.0f}", "0")
+    Console().print(table)
 
 
 _NAMES = {

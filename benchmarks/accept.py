@@ -27,7 +27,7 @@ def measure(rounds: int, seconds: float, advance: Callable[[str], None]) -> dict
     def note(name: str, kind: str, cores: tuple[int, int], rate: float = 0.0) -> None:
         advance(f"accept: {name}, round {turn + 1}")
         with tempfile.TemporaryDirectory() as folder:
-            found.setdefault(name, []).append(_one(kind, folder, seconds, cores, rate))
+            found.setdefault(name, []).append(one(kind, folder, seconds, cores, rate))
 
     for turn in range(rounds):
         for kind in KINDS if turn % 2 == 0 else reversed(KINDS):
@@ -41,7 +41,8 @@ def measure(rounds: int, seconds: float, advance: Callable[[str], None]) -> dict
     }
 
 
-def _one(kind: str, folder: str, seconds: float, cores: tuple[int, int], rate: float) -> dict[str, float]:
+def one(kind: str, folder: str, seconds: float, cores: tuple[int, int], rate: float) -> dict[str, float]:
+    """Measure one kind of server, with its ledger in ``folder`` or, on PostgreSQL, at that address."""
     server = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.server", kind, folder, str(cores[0])], stdout=subprocess.PIPE, text=True
     )

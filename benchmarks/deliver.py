@@ -103,7 +103,7 @@ async def _lane(url: str, deliveries: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         ledger = Ledger(f"sqlite:///{folder}/bench.db")
         await ledger.open()
-        await _fill(ledger, deliveries)
+        await fill(ledger, deliveries)
         async with aiohttp.ClientSession() as session:
             entry = catalogue().targets["lms"]
             done = asyncio.Event()
@@ -134,7 +134,8 @@ async def _lane(url: str, deliveries: int) -> float:
         return deliveries / took
 
 
-async def _fill(ledger: Ledger, deliveries: int) -> None:
+async def fill(ledger: Ledger, deliveries: int) -> None:
+    """Have so many people buy."""
     intake, kind = Intake(ledger, catalogue), adapter()
     bodies = (request(f"d{number}").partition(b"\r\n\r\n")[2] for number in range(deliveries))
 

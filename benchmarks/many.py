@@ -88,9 +88,9 @@ class Server:
         """Stop it for good."""
         self._server.cleanup()
 
-    def ask(self, statement: str, *values: Any) -> list[Any]:
-        """Return the rows of a statement."""
-        with psycopg.connect(self.url, autocommit=True) as connection:
+    def ask(self, statement: str, *values: Any, database: str = "") -> list[Any]:
+        """Return the rows of a statement; of the database at another address, where one is given."""
+        with psycopg.connect(database or self.url, autocommit=True) as connection:
             cursor = connection.execute(statement, values or None)
             return cursor.fetchall() if cursor.description else []
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable
@@ -98,6 +99,7 @@ async def _serve(bridge: Bridge, *, upgrade: bool) -> None:
         if starting.done():
             await starting
             tune_collector()
+            raise_files()
             await told
     except OSError as fault:
         server = bridge.settings.server
@@ -126,6 +128,20 @@ def tune_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
+
+
+_FILES = 65_536
+
+
+def raise_files() -> None:
+    """Let the process have as many connections as the system allows it, up to some ten thousands.
+
+    Many systems give a process 1,024 unless it asks, and one target may have as many requests in flight.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _on_signals(stopping: asyncio.Event, reload: Callable[[], None]) -> None:

@@ -265,7 +265,7 @@ class TargetSettings(SettingsModel):
     base_url: str = ""
     timeout: Duration = timedelta(seconds=10)
     rate_limit: tuple[RateLimit, ...] = ()
-    concurrency: int = Field(default=8, ge=1, le=256)
+    concurrency: int = Field(default=8, ge=1, le=1_000)
     when: Literal["enrolled", "accepted"] = "enrolled"
     only_if: tuple[Rule, ...] = ()
     enabled: bool = True

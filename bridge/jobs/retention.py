@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 
 import structlog
 
@@ -37,13 +38,20 @@ class Retention:
             LedgerError: the ledger can't take it now; the next run does it.
         """
         before = milliseconds(self._clock.now() - self._keep())
-        emptied = 0
-        while (done := await self._ledger.write(lambda unit: ageing.empty_events(unit, before, _AT_ONCE))) > 0:
-            emptied += done
-        if emptied:
-            log.info("retention.emptied", events=emptied)
+        await self._empty_events(before)
         await self._empty_notices(before)
         await self._end_early()
+
+    async def _empty_events(self, before: int) -> None:
+        emptied = since = 0
+        while found := await self._ledger.read(partial(ageing.old_events, since=since, before=before, limit=_AT_ONCE)):
+            ids, since = [event_id for event_id, _ in found], found[-1][1]
+            done = await self._ledger.write(partial(ageing.empty_events, ids=ids, before=before))
+            emptied += done
+            if not done:  # all of them wait for something by now; the next run looks at what comes after them
+                break
+        if emptied:
+            log.info("retention.emptied", events=emptied)
 
     async def _empty_notices(self, before: int) -> None:
         emptied = 0

@@ -9,7 +9,7 @@ from typing import Any
 
 from bridge.ledger import alerts, outbox, registrations, rights
 from bridge.ledger.claimed import Claimed, Context
-from bridge.ledger.queues import CLAIMS, NEXT_DUE
+from bridge.ledger.queues import CLAIMS, NEXT_DUE, reaches
 from bridge.ledger.unit import Unit
 
 
@@ -77,7 +77,6 @@ class Settlement:
     refs: tuple[tuple[str, str, str], ...] = field(default=())
 
 
-_FEW = 16
 # SQLite takes a partial index only where the index's own condition stands in the statement word for word, and looks people
 # up one by one only where a CROSS JOIN fixes the order; anything else walks the whole backlog.
 _QUEUED = """
@@ -149,17 +148,19 @@ def claim(unit: Unit, requests: Sequence[ClaimRequest]) -> list[Claim]:
     """Lease due deliveries for each request: never two of one person at one target, never one that is in flight."""
     results = []
     for request in requests:
-        claimed = _claim(unit, request) if request.limit else []
-        due = next_due(unit, request.target) if len(claimed) < request.limit or not request.limit else request.now
+        leased, due = _lease(unit, request) if request.limit else ([], next_due(unit, request.target))
+        found = Context(unit, request.target, leased, by_email=request.by_email) if leased else None
+        claimed = [found.of(row) for row in sorted(leased, key=lambda row: (row.due_at, row.id))] if found else []
         results.append(Claim(claimed, due))
     return results
 
 
-def _claim(unit: Unit, request: ClaimRequest) -> list[Claimed]:
+def _lease(unit: Unit, request: ClaimRequest) -> tuple[list[Any], int | None]:
+    """Lease what is due; return it, and when the next that is open is due."""
     leased: list[Any] = []
-    # Where people have many deliveries each, one has to look further for as many different people.
-    for reach in [request.limit * 4] if request.limit <= _FEW else [request.limit, request.limit * 4]:
-        leased += unit.rows(
+    due: int | None = request.now
+    for reach, spread in reaches(request.limit):
+        found = unit.rows(
             CLAIMS[unit.dialect.name],
             lease=request.lease,
             owner=request.owner,
@@ -168,19 +169,23 @@ def _claim(unit: Unit, request: ClaimRequest) -> list[Claimed]:
             target=request.target,
             limit=request.limit - len(leased),
             reach=reach,
+            spread=spread,
         )
+        _block(unit, found)
+        leased += found
         if len(leased) >= request.limit:
+            return leased, request.now
+        due = next_due(unit, request.target)  # mostly what was short was all there was
+        if due is None or due > request.now:
             break
-    if not leased:
-        return []
+    return leased, due
+
+
+def _block(unit: Unit, leased: Sequence[Any]) -> None:
+    """Keep what else these people wait for out of the queues."""
     passing = f"{held} SKIP LOCKED" if (held := unit.holding("b")) else ""
-    unit.each(
-        _BLOCK.replace("{passing}", passing),
-        {"target": "text", "person": "text"},
-        [{"target": row.target, "person": row.person} for row in leased],
-    )
-    found = Context(unit, request.target, leased, by_email=request.by_email)
-    return [found.of(row) for row in sorted(leased, key=lambda row: (row.due_at, row.id))]
+    people = [{"target": row.target, "person": row.person} for row in leased]
+    unit.each(_BLOCK.replace("{passing}", passing), {"target": "text", "person": "text"}, people)
 
 
 def settle(unit: Unit, settlements: Sequence[Settlement]) -> list[bool]:

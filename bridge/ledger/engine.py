@@ -72,11 +72,11 @@ class PostgresDialect:
     now = "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)"
 
     def recordset(self, columns: Mapping[str, str]) -> str:
-        """Use jsonb_to_recordset with the declared types."""
+        """Use json_to_recordset with the declared types: what is read once need not be made jsonb first."""
         types = {"int": "bigint", "text": "text"}
         fields = ", ".join(f"{name} {types[kind]}" for name, kind in columns.items())
         names = ", ".join(columns)
-        return f"ROWS FROM (jsonb_to_recordset(CAST(:rows AS jsonb)) AS ({fields})) WITH ORDINALITY AS r({names}, n)"
+        return f"ROWS FROM (json_to_recordset(CAST(:rows AS json)) AS ({fields})) WITH ORDINALITY AS r({names}, n)"
 
     def notify(self, connection: Connection, targets: Iterable[str]) -> None:
         """One NOTIFY per group; listeners hear it when the commit is done."""

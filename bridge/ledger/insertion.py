@@ -86,10 +86,12 @@ def as_set(
     values = ", ".join([*columns, *(sql for _, sql in computed)])
     if not numbered:
         return f'INSERT INTO "{table}" ({names}) SELECT {values} FROM {source} ORDER BY r.n {conflict}'
-    # The ids are drawn first, because what an INSERT returns can't be told apart by the place in the list.
+    # The ids are drawn first, because what an INSERT returns can't be told apart by the place in the list. The sequence is
+    # looked up once, and not for each row.
+    drawn = f"""nextval((SELECT CAST(pg_get_serial_sequence('"{table}"', 'id') AS regclass)))"""
     return f"""
 WITH given AS MATERIALIZED (
- SELECT nextval(pg_get_serial_sequence('"{table}"', 'id')) AS id, r.* FROM {source} ORDER BY r.n
+ SELECT {drawn} AS id, r.* FROM {source} ORDER BY r.n
 ), made AS (
  INSERT INTO "{table}" (id, {names}) SELECT r.id, {values} FROM given r ORDER BY r.n {conflict} RETURNING id
 ) SELECT given.n, made.id FROM given JOIN made ON made.id = given.id"""

@@ -23,15 +23,20 @@ _FREE = """
    OR EXISTS (SELECT 1 FROM "right" o WHERE o.id = f.right_id AND o.former IS NOT NULL))"""
 _FIRST_OF_QUEUE = f"""
  SELECT f.{{columns}} FROM delivery f WHERE f.target = :target AND f.state = 'open' AND f.source = q.source
-  AND (f.attempts > 0) = a.again AND f.due_at <= :now AND {_FREE} ORDER BY f.due_at LIMIT :reach"""
+  AND (f.attempts > 0) = a.again AND f.due_at <= :now AND {_FREE} ORDER BY f.due_at LIMIT (SELECT reach.rows FROM reach)"""
 _FIRST_OF_QUEUES = {
     "sqlite": f"CROSS JOIN delivery d WHERE d.id IN ({_FIRST_OF_QUEUE.format(columns='id')})",
     "postgresql": "CROSS JOIN LATERAL ("
     + _FIRST_OF_QUEUE.format(columns="*")
     + " FOR NO KEY UPDATE SKIP LOCKED) d WHERE true",
 }
+# Whom a claim takes, it finds at the heads of the queues: where there are many, a few rows of each are enough.
+_REACH = """
+reach(rows) AS MATERIALIZED (
+ SELECT 1 + :reach / (CASE WHEN :spread = 1 AND count(*) > 0 THEN count(*) ELSE 1 END) FROM queue WHERE source IS NOT NULL
+)"""
 _CLAIM = f"""
-WITH {_QUEUES}, due AS MATERIALIZED (
+WITH {_QUEUES}, {_REACH}, due AS MATERIALIZED (
  SELECT d.id, d.person, d.due_at,
   row_number() OVER (PARTITION BY d.source, d.attempts > 0 ORDER BY d.due_at, d.id)
    * (CASE WHEN d.attempts > 0 THEN {_TURNS_OF_FRESH} ELSE 1 END) AS turn
@@ -40,12 +45,25 @@ WITH {_QUEUES}, due AS MATERIALIZED (
  SELECT c.id FROM (
   SELECT u.id, u.due_at, u.turn, row_number() OVER (PARTITION BY u.person ORDER BY u.turn, u.due_at, u.id) AS place
   FROM due u
- ) c WHERE c.place = 1 ORDER BY c.turn, c.due_at, c.id LIMIT :limit
+ ) c WHERE c.place = 1 AND (:spread = 0 OR c.turn <= (SELECT reach.rows FROM reach)) ORDER BY c.turn, c.due_at, c.id LIMIT :limit
 )
 UPDATE delivery SET state = 'leased', lease = :lease, lease_owner = :owner, lease_until = :until, updated_at = :now
 WHERE id IN (SELECT id FROM first)
 RETURNING *
 """
+_FEW = 16
+
+
+def reaches(limit: int) -> list[tuple[int, int]]:
+    """Return how far to look, step by step, for ``limit`` deliveries of different people: (rows, 1 to share them out).
+
+    The first step shares the rows out among the queues, and takes of each what has its turn within them. Where queues are
+    uneven, or people have many deliveries each, one has to look further: so far in each of them.
+    """
+    most = limit * 4
+    return [(most, 1), (most, 0)] if limit <= _FEW else [(limit, 1), (limit, 0), (most, 0)]
+
+
 CLAIMS = {name: _CLAIM.format(first_of_queues=first) for name, first in _FIRST_OF_QUEUES.items()}
 NEXT_DUE = f"""
 WITH {_QUEUES}

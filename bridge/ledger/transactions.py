@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection, Engine, RootTransaction
+from sqlalchemy import Connection, Engine, RootTransaction, event
 from sqlalchemy.exc import SQLAlchemyError
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
@@ -77,6 +77,8 @@ class Transactions:
         self._file = database_file(engine.url)
         self._identity: tuple[int, int] | None = None  # device and inode
         self._log_identity: tuple[int, int] | None = None
+        self.answered: Callable[..., None] | None = None
+        """Called when the database has answered a statement, where somebody watches it."""
 
     def write(self, jobs: list[Job]) -> frozenset[str]:
         """Write a group and commit it; return the targets that have new work. Every job knows its result or fault then."""
@@ -177,6 +179,8 @@ class Transactions:
             self._connection = self._engine.connect()
             if self._file is not None:  # whether somebody is waited for is decided here, because the event loop can't
                 _waiting(self._connection, 0)
+            if self.answered is not None:
+                event.listen(self._connection, "after_cursor_execute", self.answered)
         return self._connection
 
     def _check_file(self, file: Path) -> None:

@@ -1,4 +1,8 @@
-"""Tells whoever waits for a write that the database does not answer. A lock or a lost connection ends by itself; silence does not."""
+"""Tells whoever waits for a write that the database does not answer. A lock or a lost connection ends by itself; silence does not.
+
+Silence is a statement without an answer, however long the transaction is that it stands in: work of many statements goes on
+for as long as each of them is answered. Whoever waits behind it is not kept waiting for as long.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ from bridge.contract.errors import LedgerError
 
 log = structlog.get_logger(__name__)
 
-PATIENCE = 10.0  # seconds for one transaction
+PATIENCE = 10.0  # seconds for one statement, and for the transaction that others wait behind
 LOOK = 1.0
 
 
@@ -33,27 +37,39 @@ class Watch:
     def __init__(self) -> None:
         """See nothing under way."""
         self._under_way: Sequence[Waiting] = ()
-        self._since = float("inf")
+        self._since = self._answered = float("inf")
 
     def begin(self, jobs: Sequence[Waiting]) -> None:
         """A transaction with these begins, in the writer's thread."""
-        self._under_way, self._since = jobs, time.monotonic()
+        self._under_way = jobs
+        self._since = self._answered = time.monotonic()
+
+    def answered(self, *_: object) -> None:
+        """A statement of it was answered."""
+        self._answered = time.monotonic()
 
     def end(self) -> None:
         """It has ended."""
-        self._since = float("inf")
+        self._since = self._answered = float("inf")
 
     @property
     def silent(self) -> bool:
-        """Whether the transaction that is under way takes too long."""
-        return time.monotonic() - self._since >= PATIENCE
+        """Whether a statement of the transaction that is under way takes too long."""
+        return time.monotonic() - self._answered >= PATIENCE
 
     def give_up(self, waiting: queue.SimpleQueue[Job | None]) -> int:
-        """On the event loop: where the transaction takes too long, fail it and what waits behind; return how many waited."""
-        if not self.silent:
-            return 0
+        """On the event loop: where the database is silent, fail what is under way; where that takes long, fail what waits behind.
+
+        Returns:
+            How many waited.
+        """
         error = LedgerError(f"the database has not answered for {PATIENCE:g} s")
-        _fail(self._under_way, error)
+        if self.silent:
+            _fail(self._under_way, error)
+        elif time.monotonic() - self._since < PATIENCE:
+            return 0
+        else:
+            error = LedgerError(f"a write that takes more than {PATIENCE:g} s is under way")
         behind: list[Job] = []
         stopping = False
         while True:

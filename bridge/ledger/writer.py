@@ -121,6 +121,7 @@ class ThreadWriter(Writer):
         super().__init__(engine, on_commit)
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._watch = Watch()
+        self._transactions.answered = self._watch.answered
         self._left: threading.Thread | None = None
 
     def start(self) -> None:

@@ -17,6 +17,7 @@ from aiohttp import web
 
 from bridge.cli import app
 from bridge.cli.verbs import _BAD_USAGE
+from bridge.contract.role import Role
 from bridge.edge.health import Health
 from bridge.edge.telemetry import Telemetry
 from bridge.registry import Registry
@@ -210,10 +211,15 @@ def routes() -> set[str]:
     return {resource.canonical for resource in router.resources()}
 
 
-def test_the_pod_is_what_the_code_expects(tmp_path: Path) -> None:
-    """Ports, probes, secrets and grace are those of the configuration beside it and of the image."""
-    spec = kube("deployment")["spec"]["template"]["spec"]
+DEPLOYMENTS = ("ingest", "dispatch")
+
+
+@pytest.mark.parametrize("name", DEPLOYMENTS)
+def test_the_pod_is_what_the_code_expects(name: str, tmp_path: Path) -> None:
+    """Role, ports, probes, secrets and grace are those of the configuration beside it and of the image."""
+    spec = kube(name)["spec"]["template"]["spec"]
     (container,) = spec["containers"]
+    assert container["args"] == ["run", "--role", Role(name).value]
     text = kube("configmap")["data"]["bridge.toml"]
     found = configuration(text, "/run/secrets/bridge", tmp_path)
     assert found.warnings == ()
@@ -225,7 +231,7 @@ def test_the_pod_is_what_the_code_expects(tmp_path: Path) -> None:
         assert asked["port"] in ports
     assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
     assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
-    notes = kube("deployment")["spec"]["template"]["metadata"]["annotations"]
+    notes = kube(name)["spec"]["template"]["metadata"]["annotations"]
     assert notes["prometheus.io/path"] in routes()
     assert int(notes["prometheus.io/port"]) == ports["metrics"]
     named = set(re.findall(r"/run/secrets/bridge/(\w+)", text))
@@ -234,9 +240,10 @@ def test_the_pod_is_what_the_code_expects(tmp_path: Path) -> None:
     assert spec["terminationGracePeriodSeconds"] > _DRAIN + waits
 
 
-def test_the_pod_runs_as_the_image_s_user_and_may_do_nothing_else() -> None:
+@pytest.mark.parametrize("name", DEPLOYMENTS)
+def test_the_pod_runs_as_the_image_s_user_and_may_do_nothing_else(name: str) -> None:
     """Not root, a root file system that it can't write, no capabilities, and every folder that it writes to is a volume."""
-    spec = kube("deployment")["spec"]["template"]["spec"]
+    spec = kube(name)["spec"]["template"]["spec"]
     (container,) = spec["containers"]
     user = re.search(r"--uid (\d+)", DOCKERFILE)
     assert user is not None
@@ -261,16 +268,18 @@ def test_the_pod_runs_as_the_image_s_user_and_may_do_nothing_else() -> None:
 
 def test_the_manifests_point_at_each_other() -> None:
     """Selectors, names, ports; and everything but the example of the secret is applied."""
-    deployment = kube("deployment")
-    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    deployment = kube("ingest")
+    labels = {name: kube(name)["spec"]["template"]["metadata"]["labels"] for name in DEPLOYMENTS}
+    shared = dict(labels["ingest"].items() & labels["dispatch"].items())
     ports = {
         port["name"]: port["containerPort"] for port in deployment["spec"]["template"]["spec"]["containers"][0]["ports"]
     }
-    assert deployment["spec"]["selector"]["matchLabels"] == labels
-    assert kube("service")["spec"]["selector"] == labels
+    for name in DEPLOYMENTS:
+        assert kube(name)["spec"]["selector"]["matchLabels"] == labels[name] != shared
+    assert kube("service")["spec"]["selector"] == labels["ingest"]
     assert kube("service")["spec"]["ports"][0]["targetPort"] in ports
-    assert kube("pdb")["spec"]["selector"]["matchLabels"] == labels
-    assert kube("networkpolicy")["spec"]["podSelector"]["matchLabels"] == labels
+    assert kube("pdb")["spec"]["selector"]["matchLabels"] == shared
+    assert kube("networkpolicy")["spec"]["podSelector"]["matchLabels"] == shared
     let_in = {port["port"] for rule in kube("networkpolicy")["spec"]["ingress"] for port in rule["ports"]}
     assert let_in == set(ports.values())
     scaled = kube("hpa")["spec"]["scaleTargetRef"]

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
+from itertools import count
 
 from bridge.contract.command import Learner
 from bridge.contract.outbound import TryLater
+from bridge.ledger import claims
+from bridge.ledger.claims import ClaimRequest
+from bridge.ledger.unit import Unit
 from tests.ledger.rig import AMS, BOB, SHOP, World, buy, update
 
 
@@ -89,3 +94,74 @@ async def test_who_waits_for_an_address_keeps_nobody_else_waiting(world: World):
     await world.accept(buy("WEB", who=BOB, minute=3))
     assert [claimed.delivery.person for claimed in await world.claim("school", limit=1)] == ["email:bob@example.org"]
     assert await world.claim("school") == []
+
+
+def queues(count: int, each: int) -> Callable[[Unit], int]:
+    """Put work of so many more sources into the outbox, so much of each, as the deliveries that are there."""
+
+    def work(unit: Unit) -> int:
+        return unit.run(
+            "INSERT INTO delivery (target, kind, key, person, learner_id, source, state, attempts, due_at, created_at,"
+            f" updated_at) SELECT 'lms', 'right', s.value || '/' || n.value, s.value || '/' || n.value, learner_id,"
+            f" 'source-' || s.value, 'open', n.value % 2, n.value, 0, 0 FROM delivery CROSS JOIN ({_numbers(count)}) AS s"
+            f" CROSS JOIN ({_numbers(each)}) AS n"
+        )
+
+    return work
+
+
+def _numbers(upto: int) -> str:
+    return " UNION ALL ".join(f"SELECT {n} AS value" for n in range(upto))
+
+
+async def test_a_claim_looks_at_as_many_rows_whether_few_sources_wait_or_many(world: World, url: str):
+    """With forty sources in backlog it costs twice what it costs with four, and not ten times."""
+    await world.accept(buy("INTRO", who=BOB))
+    await world.claim("lms")
+
+    async def looked_at() -> int:
+        asked = ClaimRequest("lms", 12, "me", world.now, 30_000, by_email=False)
+        if url.startswith("postgresql"):
+            return await world.ledger.write(lambda unit: _held_by_claim(unit, asked))
+        return await world.ledger.write(lambda unit: _steps_of_claim(unit, asked))
+
+    await world.ledger.write(queues(4, 40))
+    few = await looked_at()
+    await world.ledger.write(lambda unit: unit.run("DELETE FROM delivery WHERE person LIKE '%/%'"))
+    await world.ledger.write(queues(40, 40))
+    assert await looked_at() < 3 * few
+
+
+def _held_by_claim(unit: Unit, asked: ClaimRequest) -> int:
+    """Claim, and return how many rows are held by it: no other bridge can claim those at this moment."""
+    assert len(claims.claim(unit, [asked])[0].claimed) == 12
+    return unit.rows("SELECT count(*) AS held FROM delivery WHERE xmax <> 0")[0].held
+
+
+def _steps_of_claim(unit: Unit, asked: ClaimRequest) -> int:
+    """Claim, and return how many hundreds of steps the database took."""
+    steps = count(0)
+    unit._driver.set_progress_handler(lambda: next(steps) and 0, 100)
+    assert len(claims.claim(unit, [asked])[0].claimed) == 12
+    unit._driver.set_progress_handler(None, 100)
+    return next(steps)
+
+
+async def test_a_small_claim_finds_retries_of_whichever_source(world: World):
+    """Where one place is free and every queue holds retries only, it is not left empty."""
+    await world.accept(buy("INTRO", who=BOB))
+    await world.claim("lms")
+    await world.ledger.write(queues(9, 3))
+    await world.ledger.write(lambda unit: unit.run("UPDATE delivery SET attempts = 3 WHERE state = 'open'"))
+    assert len(await world.claim("lms", limit=1)) == 1
+
+
+async def test_uneven_queues_fill_a_claim(world: World):
+    """What many sources with one delivery each leave free, the one with many takes."""
+    await world.accept(buy("INTRO", who=BOB))
+    await world.claim("lms")
+    await world.ledger.write(queues(12, 1))
+    await flood(world, 40)
+    claimed = Counter(claimed.delivery.source for claimed in await world.claim("lms", limit=30))
+    assert claimed.total() == 30
+    assert claimed[SHOP.name] == 18

@@ -7,11 +7,14 @@ import itertools
 import os
 import shutil
 import signal
+import socket
 import tempfile
+import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import psycopg
@@ -19,17 +22,21 @@ import pytest
 
 from benchmarks import many
 from bridge.app import Bridge
+from bridge.contract.errors import LedgerError
 from bridge.contract.settings import Rate
+from bridge.dispatch.returns import Returns
 from bridge.dispatch.shared_rate import SharedRate
 from bridge.kit.clock import SystemClock
 from bridge.kit.http import Windows
-from bridge.ledger import watch
+from bridge.ledger import claims, watch
+from bridge.ledger.claims import ClaimRequest
 from bridge.ledger.rates import Ask, Over
 from bridge.ledger.store import Ledger
+from bridge.ledger.unit import Unit
 from bridge.registry import Registry
 from config.load import load
 from tests.acceptance.rig import AMS_KEY, Client, Daemon, configuration, emulators, free_port, live, until
-from tests.ledger.rig import World
+from tests.ledger.rig import World, buy
 
 MINUTE = 60_000
 PIDS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -162,6 +169,70 @@ async def test_a_bridge_stops_though_the_database_stands_still(tmp_path, shared_
                 await daemon.kill()
             for pid in backends:
                 os.kill(pid, signal.SIGCONT)
+
+
+async def test_a_claim_that_a_standby_holds_back_comes_back_when_it_appears(server: many.Server):
+    """The connection is cut in a COMMIT that waits for a standby: the lease shows up much later, and nobody works under it."""
+    ledger = Ledger(server.url)
+    await ledger.open()
+    world = World(ledger)
+    await world.accept(buy("INTRO"))
+    _standby(server, "nobody")
+    request = ClaimRequest("lms", 5, "us", world.now, 30_000, by_email=False)
+    claiming = asyncio.create_task(ledger.submit(claims.claim, request))
+    await until(lambda: server.ask("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'") == [(1,)])
+    with closing(
+        socket.socket(fileno=os.dup(ledger._writer._connection.connection.driver_connection.fileno()))
+    ) as ours:
+        ours.shutdown(socket.SHUT_RDWR)
+    with pytest.raises(LedgerError):
+        await claiming
+    returns = Returns(ledger, SystemClock())
+    returns.doubtful(request.lease)
+    assert not await returns.settle()
+    assert await world.outbox("lms") == [("id:shop:ada", "open")]
+    _standby(server, "")
+    await _until(lambda: world.outbox("lms"), [("id:shop:ada", "leased")])
+    await _until(returns.settle, True)
+    assert await world.outbox("lms") == [("id:shop:ada", "open")]
+    assert not await returns.settle()
+    assert [one.delivery.person for one in await world.claim("lms")] == ["id:shop:ada"]
+    await ledger.close()
+
+
+def _standby(server: many.Server, name: str) -> None:
+    server.ask(f"ALTER SYSTEM SET synchronous_standby_names = '{name}'")
+    server.ask("SELECT pg_reload_conf()")
+
+
+async def _until(question: Callable[[], Awaitable[Any]], answer: Any) -> None:
+    async with asyncio.timeout(15):
+        while await question() != answer:  # noqa: ASYNC110 - another process decides
+            await asyncio.sleep(0.02)
+
+
+async def test_long_work_goes_on_while_its_statements_are_answered(shared_url: str, monkeypatch):
+    """A transaction that takes longer than any one answer may is not given up; who waits behind it is told, and comes again."""
+    monkeypatch.setattr(watch, "PATIENCE", 1.0)
+    ledger = Ledger(shared_url)
+    await ledger.open()
+    begun = threading.Event()
+
+    def long(unit: Unit) -> str:
+        for _ in range(6):
+            unit.rows("SELECT 1 FROM pg_sleep(0.4)")
+            begun.set()
+        return "done"
+
+    working = asyncio.create_task(ledger.write(long))
+    await asyncio.to_thread(begun.wait)
+    with pytest.raises(LedgerError, match="more than 1 s is under way"):
+        await ledger.write(lambda unit: unit.rows("SELECT 1 AS one"))
+    assert await working == "done"
+    assert len(await ledger.write(lambda unit: unit.rows("SELECT 1 AS one"))) == 1
+    with pytest.raises(LedgerError, match="not answered for 1 s"):
+        await ledger.write(lambda unit: unit.rows("SELECT 1 FROM pg_sleep(3)"))
+    await ledger.close()
 
 
 async def _scraped(session: aiohttp.ClientSession) -> None:

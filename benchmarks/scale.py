@@ -1,0 +1,192 @@
+"""Several bridges on one PostgreSQL: ``python -m benchmarks --scale``.
+
+Accepts against the same handler without a ledger; two bridges over one where the target takes its time; a thousand requests in
+flight out of one bridge; and a vendor's limit that five bridges share. Bridges, target and database are processes of their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks import accept
+from benchmarks.deliver import fill
+from benchmarks.many import Server
+from benchmarks.size import ready
+from bridge.edge import logs
+from bridge.ledger.store import Ledger
+
+_PORT = 18_500
+_CONFIG = """
+[server]
+port = {port}
+[ledger]
+url = "{url}"
+[log]
+level = "error"
+[sources.ams]
+adapter = "elevate"
+api_key = "bench-key"
+namespace = "members"
+[targets.lms]
+connector = "elevate"
+base_url = "http://127.0.0.1:{target}"
+api_key = "bench-key"
+concurrency = {concurrency}
+timeout = "20s"
+{limit}
+[courses.intro-ce]
+lms = {{}}
+[[products]]
+source = "ams"
+remote_product_id = "ABCD1234"
+courses = ["intro-ce"]
+"""
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What is run: so many bridges, a target that answers after so many seconds, so many people who wait."""
+
+    bridges: int
+    after: float
+    people: int
+    concurrency: int = 8
+    limit: str = ""
+    seconds: float | None = None  # None: until everybody is in
+
+
+def measure(
+    rounds: int, seconds: float, deliveries: int, advance: Callable[[str], None]
+) -> dict[str, dict[str, float]]:
+    """Measure all four; ``seconds``: of each accept measurement, and fifteen times as long for the limit."""
+    logs.configure("error")
+    folder = Path(tempfile.mkdtemp(prefix="scale-"))
+    try:
+        server = Server(folder)
+        try:
+            return {
+                "accept": _accepts(server, rounds, seconds, advance),
+                "two": _two(server, rounds, deliveries, advance),
+                "flight": _flight(server, advance),
+                "limit": _limit(server, seconds * 15, advance),
+            }
+        finally:
+            server.end()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _accepts(server: Server, rounds: int, seconds: float, advance: Callable[[str], None]) -> dict[str, float]:
+    found: dict[str, list[float]] = {"nothing": [], "postgresql": []}
+    for turn in range(rounds):
+        for kind in found if turn % 2 == 0 else reversed(found):
+            advance(f"scale: accepts, {kind}, round {turn + 1}")
+            run = accept.one(kind, _database(server, "accepts"), seconds, accept.TWO_CORES, 0.0)
+            found[kind].append(run["per_second"])
+    nothing, kept = (statistics.median(found[kind]) for kind in ("nothing", "postgresql"))
+    return {"nothing_per_second": nothing, "postgresql_per_second": kept, "ratio": kept / nothing}
+
+
+def _two(server: Server, rounds: int, deliveries: int, advance: Callable[[str], None]) -> dict[str, float]:
+    found: dict[int, list[float]] = {1: [], 2: []}
+    for turn in range(rounds):
+        for bridges, rates in found.items():
+            advance(f"scale: {bridges} bridges, round {turn + 1}")
+            came = asyncio.run(_run(server, _Run(bridges, 0.2, deliveries, concurrency=100)))["came"]
+            middle = came[len(came) // 5 : len(came) * 4 // 5]  # while all of them are at work
+            rates.append(len(middle) / (middle[-1] - middle[0]))
+    one, two = (statistics.median(found[bridges]) for bridges in (1, 2))
+    return {"one_per_second": one, "two_per_second": two, "ratio": two / one}
+
+
+def _flight(server: Server, advance: Callable[[str], None]) -> dict[str, float]:
+    advance("scale: a thousand in flight")
+    seen = asyncio.run(_run(server, _Run(1, 8.0, 2_500, concurrency=1_000)))
+    return {"peak": seen["peak"]}
+
+
+def _limit(server: Server, seconds: float, advance: Callable[[str], None]) -> dict[str, float]:
+    requests, window = 100, 1.0
+    advance("scale: one limit for five bridges")
+    limit = f'rate_limit = ["{requests}/{window:g}s"]'
+    people = int(requests * (seconds + 15) / window)
+    came = asyncio.run(_run(server, _Run(5, 0.05, people, concurrency=40, limit=limit, seconds=seconds)))["came"]
+    steady = [at for at in came if at >= came[0] + 2 * window]
+    last = steady[0]
+    most = exceeded = first = 0
+    for place, last in enumerate(came):
+        while last - came[first] >= window:
+            first += 1
+        most = max(most, place - first + 1)
+        exceeded += place - first + 1 > requests
+    used = len(steady) / (requests * (last - steady[0]) / window)
+    return {"used": used, "most_in_a_window": most, "exceeded": exceeded, "seconds": last - came[0]}
+
+
+def _database(server: Server, name: str) -> str:
+    server.ask(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+    server.ask(f"CREATE DATABASE {name}")
+    return server.url.replace("/many", f"/{name}")
+
+
+async def _run(server: Server, run: _Run) -> dict[str, Any]:
+    """Let the bridges work off what waits; return what the target saw."""
+    url = _database(server, "scale")
+    ledger = Ledger(url)
+    await ledger.open()
+    await fill(ledger, run.people)
+    await ledger.write(lambda unit: unit.run("UPDATE delivery SET state = 'done' WHERE target <> 'lms'"))
+    await ledger.close()
+    target = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "benchmarks.slow", str(run.after)),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert target.stdout is not None
+    port = int(await target.stdout.readline())
+    bridges: list[asyncio.subprocess.Process] = []
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            bridges += [await _start(Path(folder), url, port, number, run) for number in range(run.bridges)]
+            await asyncio.gather(*(_ready(_PORT + number) for number in range(run.bridges)))
+            await _worked_off(server, url, run)
+        finally:
+            for bridge in bridges:
+                bridge.terminate()
+            for bridge in bridges:
+                await bridge.wait()
+            told, _ = await target.communicate()
+    seen: dict[str, Any] = json.loads(told)
+    return seen
+
+
+async def _start(folder: Path, url: str, target: int, number: int, run: _Run) -> asyncio.subprocess.Process:
+    config = folder / f"bridge-{number}.toml"
+    text = _CONFIG.format(port=_PORT + number, url=url, target=target, concurrency=run.concurrency, limit=run.limit)
+    await asyncio.to_thread(config.write_text, text)
+    command = (sys.executable, "-m", "bridge", "run", "--role", "dispatch", "--config", str(config))
+    return await asyncio.create_subprocess_exec(*command, stderr=subprocess.DEVNULL)
+
+
+async def _ready(port: int) -> None:
+    while not await asyncio.to_thread(ready, port):  # noqa: ASYNC110 - another process gets ready
+        await asyncio.sleep(0.05)
+
+
+async def _worked_off(server: Server, url: str, run: _Run) -> None:
+    if run.seconds is not None:
+        await asyncio.sleep(run.seconds)
+        return
+    left = "SELECT count(*) FROM delivery WHERE state <> 'done'"
+    while (await asyncio.to_thread(server.ask, left, database=url))[0][0]:  # noqa: ASYNC110 - other processes work
+        await asyncio.sleep(0.5)
