@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -10,11 +11,11 @@ import orjson
 from bridge.contract.catalogue import TargetEntry
 from bridge.contract.command import Action, EnrollmentCommand, Item, Options
 from bridge.contract.inbound import AcceptedLine
-from bridge.intake import early, later, learning, notices, seats
+from bridge.intake import early, later, learning, notices, seats, waiting
 from bridge.intake import people as persons
 from bridge.intake.result import Entry
 from bridge.kit.clock import milliseconds
-from bridge.ledger import events, learners, merges, outbox, purchases, quarantine, registrations, rights
+from bridge.ledger import events, learners, merges, outbox, purchases, registrations, rights
 from bridge.ledger import learning as told
 from bridge.ledger.addresses import move_person
 from bridge.ledger.learners import Known
@@ -39,7 +40,8 @@ def apply(unit: Unit, entry: Entry) -> bool:
     if command.action is Action.UPDATE:
         _update(unit, entry)
         return True
-    found, missing, known = _concerned(unit, entry)
+    concerned = _concerned(unit, entry)
+    found, missing, known = concerned.rows, concerned.missing, concerned.known
     if command.action is Action.PROGRESS:
         learning.note(unit, entry, told.by_registrations(unit, [row.id for row in found]))
         _answer(unit, entry, found, repeat=False)
@@ -50,22 +52,30 @@ def apply(unit: Unit, entry: Entry) -> bool:
         return True
     intent = _INTENTS[command.action]
     made: list[Any] = []
+    wide = _is_wide(command)
+    gone, beside = waiting.split(entry, waiting.lines(unit, entry, concerned.keys))
+    waiting.put_beside(unit, entry, beside, wide=wide)
     if intent is Intent.CANCELLED:
-        known |= _end_waiting_lines(unit, entry)
         # How many units of a line stay is told by the purchase alone: what came back of it waits for that.
         made, there = early.keep(unit, entry, [item for item in missing if item.returned is None])
         found = [*found, *there]
-        taken = "refunded" if command.action is Action.REFUND else "cancelled"
+        made = [*made, *waiting.take_back(unit, entry, gone)]
+        taken = "ended" if wide else "refunded" if command.action is Action.REFUND else "cancelled"
         events.record_effects(unit, [(entry.event_id, row.id, taken) for row in made])
     _set(unit, entry, _without_units(unit, entry, found), intent)
     _answer(unit, entry, made, repeat=False)
-    return known or bool(found or made)
+    return known or bool(found or made or gone or beside)
 
 
 def is_narrow(command: EnrollmentCommand) -> bool:
     """Say whether a command names one purchase, and not a whole subscription."""
     order = command.order
     return bool(command.business_key or order.number or order.transaction_id or order.refs)
+
+
+def _is_wide(command: EnrollmentCommand) -> bool:
+    """Say whether a command is about a whole subscription."""
+    return command.registration_id is None and command.order.subscription_id is not None and not is_narrow(command)
 
 
 def _only_noted(command: EnrollmentCommand) -> bool:
@@ -87,19 +97,33 @@ def _update(unit: Unit, entry: Entry) -> None:
     events.record_effects(unit, [(entry.event_id, row.id, "noted") for row in concerned])
 
 
-def _concerned(unit: Unit, entry: Entry) -> tuple[list[Any], list[Item], bool]:
-    """Find the registrations a command means, the lines it names that are not there, and whether its purchase is known.
+@dataclass(slots=True)
+class _Concerned:
+    """The registrations that a command means.
 
-    By our id, the business key, the order's ids, or learner and product.
+    Attributes:
+        missing: the lines that it names and that are not there.
+        known: whether its purchase is.
+        keys: the business keys by which lines of its purchases may wait.
     """
+
+    rows: list[Any]
+    missing: list[Item]
+    known: bool
+    keys: frozenset[str] = frozenset()
+
+
+def _concerned(unit: Unit, entry: Entry) -> _Concerned:
+    """Find what a command means: by our id, the business key, the order's ids, or learner and product."""
     command, source = entry.plan.command, entry.member.source
     if command.registration_id is not None:
-        return registrations.by_id(unit, command.registration_id, source.name), [], True
+        return _Concerned(registrations.by_id(unit, command.registration_id, source.name), [], known=True)
     found: list[Any] = []
     if command.business_key is not None:
         found = registrations.by_business_key(unit, source.business_scope, command.business_key)
     by_key = bool(found)
     found = found or _by_order(unit, entry)
+    keys = {command.business_key, *(row.business_key for row in found if not seats.is_claim(row))} - {None}
     if not found and command.business_key is None and command.learner is not None:
         found = _by_learner(unit, entry)
         if command.action in _INTENTS:  # its sender knows of no claims: what it says is about what the person bought
@@ -108,7 +132,8 @@ def _concerned(unit: Unit, entry: Entry) -> tuple[list[Any], list[Item], bool]:
     named = {item: _lines_of(item, found, lines.get(item, item.line)) for item in command.items}
     missing = [item for item, rows in named.items() if not rows] if by_key or not found else []
     meant = {row.id for rows in named.values() for row in rows}
-    return [row for row in found if not command.items or row.id in meant], missing, bool(found)
+    rows = [row for row in found if not command.items or row.id in meant]
+    return _Concerned(rows, missing, bool(found), frozenset(key for key in keys if key is not None))
 
 
 def _by_order(unit: Unit, entry: Entry) -> list[Any]:
@@ -159,28 +184,10 @@ def _without_units(unit: Unit, entry: Entry, found: Sequence[Any]) -> list[Any]:
     return whole
 
 
-def _end_waiting_lines(unit: Unit, entry: Entry) -> bool:
-    """What waits in quarantine is taken back with the rest of the order. Say whether anything did."""
-    command, member = entry.plan.command, entry.member
-    if command.business_key is None and (command.learner is None or command.registration_id is not None):
-        return False
-    ended = quarantine.supersede(
-        unit,
-        member.source.name,
-        command.business_key or "",
-        persons.learner_key(command.learner, member.source) if command.learner else "",
-        {item.remote_product_id for item in command.items},
-        milliseconds(command.occurred_at),
-        f"event {entry.event_id} {quarantine.TAKEN_BACK}",
-        member.now,
-    )
-    return ended > 0
-
-
 def _set(unit: Unit, entry: Entry, found: Sequence[Any], intent: Intent) -> None:
     now, at = entry.member.now, milliseconds(entry.plan.command.occurred_at)
     command = entry.plan.command
-    wide = command.registration_id is None and command.order.subscription_id is not None and not is_narrow(command)
+    wide = _is_wide(command)
     effects = [
         (row, "older" if _stays(unit, row, command, wide=wide) else _effect(unit, entry, row, intent)) for row in found
     ]
@@ -208,6 +215,8 @@ def _set(unit: Unit, entry: Entry, found: Sequence[Any], intent: Intent) -> None
     _tell_contacts(unit, entry, explained)
     outbox.open_waiting(unit, registrations.derive_states(unit, [row.id for row in explained], now), now)
     events.record_effects(unit, [(entry.event_id, row.id, effect) for row, effect in effects])
+    if intent is Intent.LIVE:
+        waiting.wait_again(unit, entry, changes)
     if intent is Intent.LIVE and (wide or command.continues):
         later.lift(unit, [(row.id, at) for row in found])
     _answer(unit, entry, found, repeat=not changes)

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from bridge.contract.command import Item
+from bridge.contract.command import EnrollmentCommand, Item
 from bridge.intake import enroll
 from bridge.intake import people as persons
-from bridge.intake.plan import line_of
+from bridge.intake.plan import CommandPlan, line_of
 from bridge.intake.result import Entry
+from bridge.kit.clock import milliseconds
 from bridge.ledger import learners, merges, registrations
+from bridge.ledger.learners import Known
+from bridge.ledger.registrations import Opened, RegistrationRow
 from bridge.ledger.states import Intent
 from bridge.ledger.unit import Unit
 
@@ -35,9 +38,41 @@ def keep(unit: Unit, entry: Entry, items: Sequence[Item]) -> tuple[list[Any], li
         persons.follow(unit, [known], entry.member.targets, entry.event_id, now)
     lines = {plan.item: plan.line for plan in entry.plan.lines}
     rows = [enroll.registration_row(entry, item, lines.get(item, line_of(command, item)), known) for item in wanted]
+    opened = _insert(unit, rows, known, now)
+    made = {found.id for found in opened if found.created}
+    found = registrations.by_ids(unit, {found.id for found in opened})
+    return [row for row in found if row.id in made], [row for row in found if row.id not in made]
+
+
+def keep_waiting(unit: Unit, entry: Entry, waiting: Sequence[Any]) -> dict[int, Any]:
+    """Insert such registrations for purchases that wait in quarantine and are taken back there: rows of it, with business keys.
+
+    An older event of the purchase may come when the product is mapped: it finds what was made here. Returns what was made, by
+    the waiting row's id.
+    """
+    if entry.member.source.joined:  # as above: nobody knows yet what the purchase will call the line
+        return {}
+    now = entry.member.now
+    found: dict[int, int] = {}
+    for row in waiting:
+        said = EnrollmentCommand.model_validate_json(row.command)
+        assert said.learner is not None  # noqa: S101 - the contract of an enroll command
+        known = learners.upsert(unit, [persons.learner_row(said, said.learner, entry.member.source, late=True)], now)[0]
+        if known.changed:
+            persons.follow(unit, [known], entry.member.targets, entry.event_id, now)
+        bought = replace(entry, plan=CommandPlan(said, (), (), ()))
+        made = enroll.registration_row(bought, said.items[0], row.line, known)
+        taken = replace(made, occurred_at=milliseconds(entry.plan.command.occurred_at))
+        (opened,) = _insert(unit, [taken], known, now)
+        if opened.created:
+            found[row.id] = opened.id
+    rows = {row.id: row for row in registrations.by_ids(unit, found.values())}
+    return {waiting_id: rows[registration_id] for waiting_id, registration_id in found.items()}
+
+
+def _insert(unit: Unit, rows: Sequence[RegistrationRow], known: Known, now: int) -> list[Opened]:
     opened = registrations.insert(unit, [replace(row, intent=Intent.CANCELLED.value) for row in rows], now)
     made = {found.id for found in opened if found.created}
     merges.came_by(unit, [(known, registration_id) for registration_id in made])
     registrations.derive_states(unit, made, now)
-    found = registrations.by_ids(unit, {found.id for found in opened})
-    return [row for row in found if row.id in made], [row for row in found if row.id not in made]
+    return opened

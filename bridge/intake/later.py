@@ -20,10 +20,15 @@ from bridge.ledger.unit import Unit
 _TAKEN_EFFECT = frozenset({"suspended", "cancelled"})
 
 
+def puts_off(command: EnrollmentCommand) -> bool:
+    """Say whether a command may take effect later than now."""
+    return command.action in (Action.SUSPEND, Action.CANCEL) and bool(command.effective_at or command.at_period_end)
+
+
 def put_off(unit: Unit, entry: Entry, effects: Sequence[tuple[Any, str]], *, wide: bool) -> list[tuple[Any, str]]:
     """Schedule those of these changes that take effect later; return the effects as they are now."""
     command = entry.plan.command
-    if command.action not in (Action.SUSPEND, Action.CANCEL) or not (command.effective_at or command.at_period_end):
+    if not puts_off(command):
         return list(effects)
     at = milliseconds(command.occurred_at)
     if command.action is Action.SUSPEND:

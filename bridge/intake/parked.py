@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from bridge.contract.command import Action, EnrollmentCommand
 from bridge.intake import change
 from bridge.intake import people as persons
-from bridge.intake.plan import CommandPlan
+from bridge.intake.plan import CommandPlan, line_of
 from bridge.intake.result import Entry, Result
 from bridge.kit.clock import milliseconds
 from bridge.ledger import purchases, quarantine
@@ -41,7 +41,9 @@ def keep(unit: Unit, entry: Entry) -> None:
         occurred_at=milliseconds(command.occurred_at),
         note=NOTE,
     )
-    if not purchases.parked_already(unit, entry.event_id, row.command):  # an event that is replayed says it again
+    if not purchases.parked_already(
+        unit, entry.event_id, row.command, row.business_key
+    ):  # an event that is replayed says it again
         for quarantine_id in quarantine.add(unit, [row], member.now):
             purchases.park(unit, quarantine_id, member.source.business_scope, keys)
     entry.result.parked += 1
@@ -50,15 +52,20 @@ def keep(unit: Unit, entry: Entry) -> None:
 
 def apply(unit: Unit, bought: Sequence[Entry]) -> None:
     """Apply what has waited for these purchases, which are in the ledger now, in the order in which it happened."""
-    keys: dict[tuple[str, str], Entry] = {}
+    keys: dict[tuple[str, str], list[Entry]] = {}
     for entry in sorted(bought, key=lambda entry: entry.plan.command.occurred_at):
         for key in _keys(entry.plan.command):
-            keys.setdefault((entry.member.source.business_scope, key), entry)
+            keys.setdefault((entry.member.source.business_scope, key), []).append(entry)
     if not keys:
         return
     ended: set[int] = set()
     for row in purchases.parked(unit, keys):
-        command, entry = EnrollmentCommand.model_validate_json(row.command), keys[row.scope, row.key]
+        command, entry = EnrollmentCommand.model_validate_json(row.command), keys[row.scope, row.key][0]
+        if row.line:  # it is about one line, which has waited to be mapped
+            found = _of_line(keys[row.scope, row.key], command, row.line)
+            if found is None:
+                continue
+            command, entry = found
         # What happened before the purchase did not happen to it, but to an earlier one that may still come.
         if row.id in ended or command.occurred_at < entry.plan.command.occurred_at:
             continue
@@ -68,6 +75,16 @@ def apply(unit: Unit, bought: Sequence[Entry]) -> None:
             quarantine.end(unit, row.id, "released", registration, "its purchase came", entry.member.now)
             ended.add(row.id)
     purchases.unpark(unit, ended)
+
+
+def _of_line(bought: Sequence[Entry], command: EnrollmentCommand, line: str) -> tuple[EnrollmentCommand, Entry] | None:
+    """Return a command about one line, as that line is called now, and the purchase that brings it; None where none does."""
+    for entry in bought:
+        for plan in entry.plan.lines:
+            if line_of(entry.plan.command, plan.item) == line:
+                items = tuple(item.model_copy(update={"line": plan.line}) for item in command.items)
+                return command.model_copy(update={"items": items}), entry
+    return None
 
 
 def _keys(command: EnrollmentCommand) -> Iterator[str]:

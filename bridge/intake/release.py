@@ -12,6 +12,7 @@ from bridge.intake import people as persons
 from bridge.intake.plan import plan
 from bridge.intake.result import Entry, Result, of_kept
 from bridge.ledger import learners, merges, quarantine, registrations
+from bridge.ledger.states import Intent
 from bridge.ledger.unit import Unit
 
 
@@ -59,9 +60,9 @@ def release(
     member = of_kept(source, (plans,), catalogue, now, late=True)
     wave = [Entry(member, row.event_id, plans, result)]
     seats.keep(unit, enroll.apply(unit, wave))
-    parked.apply(unit, wave)
     registration_id = result.lines[0].registration_id
     quarantine.end(unit, row.id, "released", registration_id, None, now)
+    parked.apply(unit, wave)  # now that the line waits no more: what is applied to it must not wait beside it again
     return _with(found, became="released", registration_id=registration_id)
 
 
@@ -85,7 +86,9 @@ def _pointless(unit: Unit, row: Any, source: SourceEntry, command: EnrollmentCom
 def _newer(unit: Unit, row: Any, source: SourceEntry, command: EnrollmentCommand) -> int | None:
     if row.business_key:  # a purchase of its own: only what happened to it counts, not what else the learner bought
         found = registrations.by_business_key(unit, source.business_scope, row.business_key)
-        return next((one.id for one in found if one.line == row.line and one.occurred_at > row.occurred_at), None)
+        newer = [one for one in found if one.line == row.line and one.occurred_at > row.occurred_at]
+        # Taken back while it waited, and alive again: it is this line that it waits for.
+        return next((one.id for one in newer if one.mapping_version_id is not None or one.intent != Intent.LIVE), None)
     if command.learner is None:
         return None
     known = learners.find(unit, persons.learner_row(command, command.learner, source))

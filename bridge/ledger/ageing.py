@@ -52,7 +52,7 @@ def without_grants(unit: Unit, registration_ids: Iterable[int]) -> list[Any]:
 
 _END_EARLY = """
 UPDATE quarantine SET state = 'superseded', note = :note, updated_at = :now WHERE id IN (
- SELECT id FROM quarantine WHERE kind = 'early' AND state = 'waiting' AND created_at < :before ORDER BY id LIMIT :limit)
+ SELECT id FROM quarantine WHERE kind = 'early' AND line = '' AND state = 'waiting' AND created_at < :before ORDER BY id LIMIT :limit)
  AND state = 'waiting' RETURNING id
 """
 

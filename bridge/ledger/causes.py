@@ -39,7 +39,10 @@ def unreadable(connection: Connection) -> Sequence[Any]:
 
 
 def early(connection: Connection, before: int) -> Sequence[Any]:
-    """Count what has waited for its purchase since before a time (milliseconds), by source."""
+    """Count what has waited for its purchase since before a time (milliseconds), by source.
+
+    What waits with a line that is not mapped is that line's trouble, and is counted with it.
+    """
     return _others(connection, "early", before)
 
 
@@ -47,7 +50,7 @@ def _others(connection: Connection, kind: str, before: int) -> Sequence[Any]:
     return _ask(
         connection,
         "SELECT c.source, count(*) AS n FROM (SELECT source FROM quarantine WHERE state = 'waiting' AND kind <> 'unmapped'"
-        " AND kind = :kind AND created_at <= :before LIMIT :most) c GROUP BY c.source ORDER BY c.source LIMIT :groups",
+        " AND kind = :kind AND (kind <> 'early' OR line = '') AND created_at <= :before LIMIT :most) c GROUP BY c.source ORDER BY c.source LIMIT :groups",
         kind=kind,
         before=before,
     )

@@ -14,7 +14,7 @@ SELECT DISTINCT o.registration_id AS id FROM {rows} JOIN order_ref o ON o.scope 
 """
 _PARK = "INSERT INTO parked_key (scope, key, quarantine_id) SELECT :scope, key, :quarantine_id FROM {rows} WHERE true ON CONFLICT DO NOTHING"
 _PARKED = """
-SELECT q.id, q.event_id, q.command, p.scope, p.key FROM {rows}
+SELECT q.id, q.event_id, q.command, q.line, p.scope, p.key FROM {rows}
 JOIN parked_key p ON p.scope = r.scope AND p.key = r.key JOIN quarantine q ON q.id = p.quarantine_id
 ORDER BY q.occurred_at, q.id, p.key
 """
@@ -39,10 +39,13 @@ def park(unit: Unit, quarantine_id: int, scope: str, keys: Iterable[str]) -> Non
     )
 
 
-def parked_already(unit: Unit, event_id: int, command: str) -> bool:
+def parked_already(unit: Unit, event_id: int, command: str, business_key: str) -> bool:
     """Say whether this command of an event waits for its purchase."""
-    statement = "SELECT 1 FROM quarantine WHERE event_id = :event_id AND kind = 'early' AND state = 'waiting' AND command = :command"
-    return bool(unit.rows(statement, event_id=event_id, command=command))
+    statement = (
+        "SELECT 1 FROM quarantine WHERE event_id = :event_id AND kind = 'early' AND state = 'waiting' AND command = :command"
+        " AND business_key = :business_key"
+    )
+    return bool(unit.rows(statement, event_id=event_id, command=command, business_key=business_key))
 
 
 def parked(unit: Unit, keys: Iterable[tuple[str, str]]) -> Sequence[Any]:

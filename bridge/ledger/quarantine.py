@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -123,38 +123,59 @@ def taken_back(unit: Unit, row: Any) -> bool:
     return any(str(one.note).endswith(TAKEN_BACK) for one in found)
 
 
-def supersede(
-    unit: Unit,
-    source: str,
-    business_key: str,
-    learner_key: str,
-    products: Collection[str],
-    at: int,
-    note: str,
-    now: int,
-) -> int:
-    """End the wait of lines that a later event made pointless, and return how many; all products where none is named.
+_WAITS = "q.kind = 'unmapped' AND q.state = 'waiting'"
+_OF_PURCHASES = f"""
+SELECT q.* FROM {{rows}} JOIN quarantine q ON q.source = r.source AND q.business_key = r.key WHERE {_WAITS} ORDER BY q.id
+"""
+_TAKE_BACK = """
+UPDATE quarantine SET state = 'superseded', registration_id = r.registration_id, note = :note, updated_at = :now,
+ occurred_at = (CASE WHEN quarantine.business_key = '' THEN quarantine.occurred_at ELSE :at END)
+FROM {rows} WHERE quarantine.id = r.id
+"""
+_END_BESIDE = """
+UPDATE quarantine SET state = 'superseded', note = :note, updated_at = :now FROM {rows}
+WHERE quarantine.source = r.source AND quarantine.business_key = r.key AND quarantine.line = r.line AND quarantine.kind = 'early'
+ AND quarantine.state = 'waiting' RETURNING quarantine.id
+"""
+_WAIT_AGAIN = f"""
+UPDATE quarantine SET state = 'waiting', registration_id = NULL, note = NULL, updated_at = :now FROM {{rows}}
+WHERE quarantine.registration_id = r.id AND quarantine.kind = 'unmapped' AND quarantine.state = 'superseded'
+ AND quarantine.note LIKE '%{TAKEN_BACK}' AND NOT EXISTS (SELECT 1 FROM quarantine q WHERE q.source = quarantine.source
+  AND q.business_key = quarantine.business_key AND q.line = quarantine.line AND (q.state = 'waiting' OR q.id > quarantine.id)
+  AND q.kind = 'unmapped')
+"""
 
-    Those of the purchase with this business key; where it is empty, the learner's lines that have none either. ``at`` is
-    the time of the event (milliseconds): under a business key it ends only what is not newer.
+
+def of_purchases(unit: Unit, sources: Iterable[str], keys: Collection[str]) -> list[Any]:
+    """Return the unmapped lines that wait of the purchases with these business keys, at these sources."""
+    rows = [{"source": source, "key": key} for source in sorted(sources) for key in sorted(keys)]
+    return list(unit.each(_OF_PURCHASES, {"source": "text", "key": "text"}, rows))
+
+
+def of_learner(unit: Unit, source: str, learner_key: str) -> list[Any]:
+    """Return the unmapped lines that wait for a learner at a source without a business key."""
+    statement = f"SELECT q.* FROM quarantine q WHERE q.source = :source AND q.business_key = '' AND q.learner_key = :learner_key AND {_WAITS} ORDER BY q.id"
+    return list(unit.rows(statement, source=source, learner_key=learner_key))
+
+
+def take_back(unit: Unit, ended: Mapping[int, int | None], at: int, note: str, now: int) -> None:
+    """End the wait of lines whose purchase was taken back: by their ids, the registrations that keep it, where there are any.
+
+    A purchase of such an order that is older than ``at`` (milliseconds), and told of later, is taken back as well.
     """
-    rows = unit.rows(
-        "SELECT id, remote_product_id FROM quarantine WHERE source = :source AND business_key = :business_key"
-        " AND kind = 'unmapped' AND state = 'waiting'"
-        " AND (CASE WHEN :business_key = '' THEN learner_key = :learner_key ELSE occurred_at <= :at END)",
-        source=source,
-        business_key=business_key,
-        learner_key=learner_key,
-        at=at,
-    )
-    ended = [row for row in rows if not products or row.remote_product_id in products]
-    for row in ended:
-        end(unit, row.id, "superseded", None, note, now)
-    if business_key:  # a purchase of this order that is older, and told of later, is taken back as well
-        unit.each(
-            "UPDATE quarantine SET occurred_at = :at FROM {rows} WHERE quarantine.id = r.id",
-            {"id": "int"},
-            [{"id": row.id} for row in ended],
-            at=at,
-        )
-    return len(ended)
+    columns = {"id": "int", "registration_id": "int"}
+    rows = [{"id": i, "registration_id": registration} for i, registration in sorted(ended.items())]
+    unit.each(_TAKE_BACK, columns, rows, at=at, note=note, now=now)
+
+
+def end_beside(unit: Unit, ended: Iterable[Any], note: str, now: int) -> list[int]:
+    """End what waits beside lines that are gone, to be applied to them; return its ids."""
+    rows = [{"source": row.source, "key": row.business_key, "line": row.line} for row in ended if row.business_key]
+    columns = dict.fromkeys(("source", "key", "line"), "text")
+    return [row.id for row in unit.each(_END_BESIDE, columns, rows, note=note, now=now)]
+
+
+def wait_again(unit: Unit, registration_ids: Iterable[int], now: int) -> None:
+    """Let the lines wait again that were taken back while they waited, and of which these registrations keep that."""
+    unit.each(_WAIT_AGAIN, {"id": "int"}, [{"id": i} for i in registration_ids], now=now)
+    unit.wake([WAKE])

@@ -1,0 +1,162 @@
+"""One line of an order is mapped and one waits in quarantine: what becomes of the order reaches both."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from bridge.actions import Actions
+from bridge.contract.catalogue import ProductEntry
+from bridge.contract.command import Action, EnrollmentCommand, Item, Options, Order
+from bridge.kit.clock import SetClock, moment
+from tests.ledger.rig import World, at, buy, cancel, mapping, refund
+from tests.ledger.test_later import DAY, effects, pass_to
+
+REFS = Order(refs=("ch_1",))
+
+
+async def half(world: World, order: Order | None = None) -> int:
+    """Sell INTRO, which is mapped, and NEW, which is not; return the registration of the one."""
+    bought = buy("INTRO", "NEW", order="o-1", minute=0)
+    [registration] = await world.ids(bought.model_copy(update={"order": order or REFS}))
+    return registration
+
+
+def now_mapped(world: World) -> None:
+    """Let NEW lead to the ethics course from now on."""
+    usual = mapping("later")
+    mapped = {(name, "NEW"): ProductEntry(("ethics",)) for name in usual.sources}
+    world.catalogue = replace(usual, products={**usual.products, **mapped})
+
+
+async def released(world: World) -> list[str]:
+    """Map NEW, and release everything."""
+    now_mapped(world)
+    acting = Actions(world.ledger, lambda: world.catalogue, SetClock(moment(world.now)))
+    return [one["became"] for one in await acting.act("release", {"every": True}, "ada")]
+
+
+async def intents(world: World) -> dict[str, str]:
+    rows = await world.rows("SELECT remote_product_id, intent FROM registration ORDER BY id")
+    return {row.remote_product_id: row.intent for row in rows}
+
+
+async def waiting(world: World) -> list[str]:
+    return [row.kind for row in await world.rows("SELECT kind FROM quarantine WHERE state = 'waiting' ORDER BY id")]
+
+
+NAMED = [{"business_key": "o-1"}, {"order": REFS}]
+
+
+@pytest.mark.parametrize("named", NAMED, ids=["by key", "by a charge"])
+async def test_a_suspension_reaches_the_waiting_line(world: World, named: dict):
+    """Released while the order is suspended it gives nothing; the resumption gives both."""
+    await half(world)
+    await world.accept(cancel(action=Action.SUSPEND, minute=1, **named))
+    assert "released" in await released(world)
+    assert await intents(world) == {"INTRO": "suspended", "NEW": "suspended"}
+    assert await waiting(world) == []
+    await world.accept(cancel(action=Action.RESUME, minute=2, **named))
+    assert await intents(world) == {"INTRO": "live", "NEW": "live"}
+    assert await world.counts("parked_key") == {"parked_key": 0}
+
+
+async def test_a_suspension_that_ended_before_the_release_leaves_the_line_alive(world: World):
+    """Both wait beside it, and are applied in the order in which they happened; the story of the mapped line stays."""
+    registration = await half(world)
+    await world.accept(cancel(action=Action.SUSPEND, business_key="o-1", minute=1))
+    await world.accept(cancel(action=Action.RESUME, business_key="o-1", minute=2))
+    await released(world)
+    assert await intents(world) == {"INTRO": "live", "NEW": "live"}
+    assert await effects(world, registration) == ["created", "suspended", "resumed"]
+    assert await waiting(world) == []
+
+
+async def test_a_suspension_of_the_mapped_line_alone_leaves_the_other(world: World):
+    """It names what it means."""
+    await half(world)
+    await world.accept(cancel("INTRO", action=Action.SUSPEND, business_key="o-1", minute=1))
+    await released(world)
+    assert await intents(world) == {"INTRO": "suspended", "NEW": "live"}
+
+
+async def test_each_of_several_waiting_lines_is_reached(world: World):
+    """The one that is released first takes nothing from the other."""
+    [_] = await world.ids(buy("INTRO", "NEW", "NEWER", order="o-1"))
+    await world.accept(cancel(action=Action.SUSPEND, business_key="o-1", minute=1))
+    await released(world)
+    assert await waiting(world) == ["unmapped", "early"]
+    world.catalogue = mapping("more", products=dict.fromkeys([("shop", "NEWER")], ProductEntry(("web",))))
+    acting = Actions(world.ledger, lambda: world.catalogue, SetClock(moment(world.now)))
+    await acting.act("release", {"every": True}, "ada")
+    assert set((await intents(world)).values()) == {"suspended"}
+    assert await waiting(world) == []
+
+
+async def test_the_purchase_told_again_finds_what_waited_for_its_line(world: World):
+    """The product is mapped by now, and nobody has released the line."""
+    await half(world)
+    await world.accept(cancel(action=Action.SUSPEND, business_key="o-1", minute=1))
+    now_mapped(world)
+    await world.accept(buy("INTRO", "NEW", order="o-1", minute=0))
+    assert await intents(world) == {"INTRO": "suspended", "NEW": "suspended"}
+
+
+@pytest.mark.parametrize("named", NAMED, ids=["by key", "by a charge"])
+async def test_a_refund_takes_the_waiting_line_along(world: World, named: dict):
+    """Also where it names the charge alone."""
+    await half(world)
+    await world.accept(refund(minute=1, **named))
+    assert await waiting(world) == []
+    assert await released(world) == []
+    assert set((await world.wanted()).values()) == {0}
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["half mapped", "not mapped at all"])
+async def test_a_line_taken_back_in_quarantine_is_not_given_by_an_older_event(world: World, known: bool):
+    """The product is mapped by now, and the sender tells of the purchase once more: by its time it is the older word."""
+    await world.accept(buy(*(["INTRO"] if known else []), "NEW", order="o-1", minute=0))
+    await world.accept(cancel(business_key="o-1", minute=5))
+    now_mapped(world)
+    await world.accept(buy("NEW", order="o-1", minute=2))
+    assert set((await world.wanted()).values()) <= {0}
+    assert (await intents(world))["NEW"] == "cancelled"
+    await world.accept(buy("NEW", order="o-1", minute=6))
+    assert (await intents(world))["NEW"] == "live", "a newer word is a purchase again"
+    assert 1 in (await world.wanted()).values()
+
+
+async def test_a_line_taken_back_in_quarantine_may_live_again(world: World):
+    """The refund failed: the line waits for its mapping once more, and gives access when it is released."""
+    await half(world)
+    await world.accept(refund(business_key="o-1", minute=1))
+    await world.accept(cancel(action=Action.RESUME, undoes="refunds", business_key="o-1", minute=2))
+    assert await waiting(world) == ["unmapped"]
+    await released(world)
+    assert await intents(world) == {"INTRO": "live", "NEW": "live"}
+    rows = await world.rows('SELECT course, wanted FROM "right" ORDER BY id')
+    assert [tuple(row) for row in rows] == [('{"course_id":1}', 1), ('{"course_id":2}', 1)]
+
+
+async def test_a_cancellation_at_the_end_of_the_period_leaves_the_waiting_line_its_period(world: World):
+    """Whoever releases it before then lets the learner in until then."""
+    ends = Options(expires_at=at(20 * DAY))
+    bought = buy("INTRO", "NEW", order="o-1", options=ends)
+    await world.ids(bought.model_copy(update={"order": Order(subscription_id="s")}))
+    await world.accept(cancel(order=Order(subscription_id="s"), at_period_end=True, minute=1))
+    await released(world)
+    assert await intents(world) == {"INTRO": "live", "NEW": "live"}
+    await pass_to(world, 20 * DAY)
+    assert await intents(world) == {"INTRO": "cancelled", "NEW": "cancelled"}
+
+
+async def test_units_that_come_back_of_a_waiting_line_wait_with_it(world: World):
+    """How many stay is told when it is released: one of three came back."""
+    three: EnrollmentCommand = buy("INTRO", Item(remote_product_id="NEW", quantity=3), order="o-1")
+    await world.ids(three)
+    back = Item(remote_product_id="NEW", quantity=3, returned=1)
+    await world.accept(refund(back, full=False, business_key="o-1", minute=1))
+    await released(world)
+    assert await intents(world) == {"INTRO": "live", "NEW": "live"}
+    assert await world.one("SELECT quantity FROM registration WHERE remote_product_id = 'NEW'") == 2
