@@ -6,7 +6,7 @@ unit: it may be done again (see ``transactions``).
 
 There are two, because the databases differ in who waits for whom. PostgreSQL works in another process while we wait for its
 answer: there a thread does it all. SQLite works in ours: there the event loop does the statements itself and only the
-commit, which waits for the disk, is a thread's (ADR 0034).
+commit, which waits for the disk, is a thread's (ADR 0029).
 """
 
 from __future__ import annotations

@@ -182,7 +182,7 @@ async def test_a_claim_that_a_standby_holds_back_comes_back_when_it_appears(serv
     claiming = asyncio.create_task(ledger.submit(claims.claim, request))
     await until(lambda: server.ask("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'") == [(1,)])
     with closing(
-        socket.socket(fileno=os.dup(ledger._writer._connection.connection.driver_connection.fileno()))
+        socket.socket(fileno=os.dup(ledger._writer._transactions._connection.connection.driver_connection.fileno()))
     ) as ours:
         ours.shutdown(socket.SHUT_RDWR)
     with pytest.raises(LedgerError):
