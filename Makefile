@@ -49,8 +49,8 @@ wheel: setup ## Build dist/*.whl for an installation without this tree
 
 lock: setup ## Lock the dependencies anew; UPGRADE=1 takes newer versions
 	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(LOCK) --group dev --extra uvloop pyproject.toml --output-file requirements.lock
-	$(LOCK) --extra uvloop --constraint requirements.lock pyproject.toml --output-file requirements-runtime.lock
+	$(LOCK) --group dev --extra uvloop --extra otel pyproject.toml --output-file requirements.lock
+	$(LOCK) --extra uvloop --extra otel --constraint requirements.lock pyproject.toml --output-file requirements-runtime.lock
 	$(LOCK) --group pyproject.toml:build --constraint requirements.lock --output-file requirements-build.lock
 
 clean: ## Remove .venv, caches and build output; never a ledger

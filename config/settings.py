@@ -139,6 +139,16 @@ class Log(SettingsModel):
     format: Literal["json", "console"] = "json"
 
 
+class Telemetry(SettingsModel):
+    """``[telemetry]``: what others are told of the bridge at work.
+
+    Attributes:
+        traces: send a span for each request and each attempt by OTLP; needs the extra ``otel``, set up by ``OTEL_*`` variables.
+    """
+
+    traces: bool = False
+
+
 class Admin(SettingsModel):
     """``[admin]``: a listener of its own for console, admin API and metrics; without a port they share the server's.
 
@@ -252,6 +262,7 @@ class Settings(SettingsModel):
     ledger: Ledger = Ledger()
     dispatch: Dispatch = Dispatch()
     log: Log = Log()
+    telemetry: Telemetry = Telemetry()
     admin: Admin = Admin()
     console: Console = Console()
     mailer: Mailer | None = None

@@ -23,6 +23,7 @@ from bridge.app.lanes import LaneShop
 from bridge.app.mailer import MakesMailer, mailer_of
 from bridge.app.reload import Reloaded, ReloadRefused, refuse_what_needs_a_restart, unfinished
 from bridge.app.senders import Senders
+from bridge.app.tracer import tracer_of
 from bridge.contract.errors import LedgerError, LedgerHeld, LedgerUnfinished
 from bridge.contract.mail import MAILER
 from bridge.contract.role import Role
@@ -42,6 +43,7 @@ from bridge.jobs.alerts import Alerts, Watch
 from bridge.jobs.expiry import Expiry
 from bridge.jobs.retention import Retention
 from bridge.kit.clock import Clock, SystemClock, milliseconds
+from bridge.kit.tracing import Tracer
 from bridge.ledger import given_up
 from bridge.ledger.store import Ledger
 from config.settings import Settings
@@ -107,6 +109,7 @@ class Bridge:
             self.ledger, self._intake, self.clock, self._schedule, self.telemetry.looked_up, self.company, role
         )
         self._alerting: Alerting | None = None
+        self._tracer: Tracer | None = None
         self._opened = False
         self._stopping = False
 
@@ -119,6 +122,7 @@ class Bridge:
             LedgerError: the ledger can't be opened.
             OSError: the address can't be listened on.
         """
+        self._lanes.tracer = self._tracer = tracer_of(self.settings)
         await self._open_ledger(upgrade=upgrade)
         self.ledger.measure_groups(self.telemetry.group_size.observe)
         await self.company.start()
@@ -212,6 +216,8 @@ class Bridge:
         if self._opened:
             await self.company.stop()
             await self.ledger.close()
+        if self._tracer is not None:
+            await self._tracer.close()
         log.info("bridge.stopped")
 
     async def _open_ledger(self, *, upgrade: bool) -> None:
@@ -272,7 +278,8 @@ class Bridge:
         if not self.role.receives:
             return admin_application(health, console, metrics=metrics)
         claims = ClaimPage(self.ledger, lambda: self.catalogue, self.telemetry, self.clock)
-        webhooks = Webhooks(self._intake, lambda: self._senders.sources, self.telemetry, self.clock, max_body)
+        sources = lambda: self._senders.sources  # noqa: E731 - the newest after a reload
+        webhooks = Webhooks(self._intake, sources, self.telemetry, self.clock, max_body, self._tracer)
         return application(webhooks, health, claims, lambda: self.catalogue, max_body, console=console, metrics=metrics)
 
     def standing(self) -> Standing:

@@ -21,6 +21,7 @@ from bridge.kit.clock import Clock
 from bridge.kit.dates import Dates
 from bridge.kit.http import Http, Limiter, Windows, open_session
 from bridge.kit.masking import secrets_of
+from bridge.kit.tracing import Tracer
 from bridge.ledger.store import Ledger
 from config.settings import Settings
 
@@ -78,6 +79,8 @@ class LaneShop:
         self._owner = owner
         self._observe = observe
         self._arrived = arrived
+        self.tracer: Tracer | None = None
+        """Of the lanes made from now on."""
         self._made: dict[int, _Made] = {}
         self._numbers = count(1)
 
@@ -131,6 +134,7 @@ class LaneShop:
             self._observe,
             arrived=self._arrived,
             secrets=hidden,
+            tracer=self.tracer,
         )
         self._company.joined(lane)
         return lane

@@ -13,7 +13,7 @@ from bridge.ledger import given_up
 from bridge.ledger.store import Ledger
 from config.settings import Settings
 
-_AT_START_ONLY = ("server", "admin", "log")
+_AT_START_ONLY = ("server", "admin", "log", "telemetry")
 
 
 class ReloadRefused(ActionRefused):

@@ -23,7 +23,19 @@ from bridge.contract.settings import Condition, Rate, SourceSettings, TargetSett
 from bridge.ledger.states import TRANSITIONS, Intent, derive
 from bridge.registry import Registry, adapter_class, connector_class
 from config.alerts import Alerts, AlertWebhook
-from config.settings import Access, Admin, ConsoleUser, Course, Dispatch, Ledger, Log, Mailer, Product, Server
+from config.settings import (
+    Access,
+    Admin,
+    ConsoleUser,
+    Course,
+    Dispatch,
+    Ledger,
+    Log,
+    Mailer,
+    Product,
+    Server,
+    Telemetry,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -35,6 +47,7 @@ _SECTIONS: Mapping[str, type[BaseModel]] = {
     "ledger": Ledger,
     "dispatch": Dispatch,
     "log": Log,
+    "telemetry": Telemetry,
     "admin": Admin,
     "console.users.NAME": ConsoleUser,
     "mailer": Mailer,

@@ -23,10 +23,12 @@ from bridge.dispatch.retry import RetryPolicy
 from bridge.dispatch.returns import Returns
 from bridge.dispatch.settle import buried, nothing
 from bridge.dispatch.settler import Settler, ids
+from bridge.dispatch.traced import Attempts
 from bridge.dispatch.work import compute, forbidden
 from bridge.kit.clock import Clock, milliseconds
 from bridge.kit.http import Exchange
 from bridge.kit.masking import spellings
+from bridge.kit.tracing import Tracer
 from bridge.ledger import claims, lanes
 from bridge.ledger.claimed import Claimed
 from bridge.ledger.claims import ClaimRequest, Settlement
@@ -103,6 +105,7 @@ class Lane:
         *,
         arrived: Arrival = lambda _source, _target, _seconds: None,
         secrets: Iterable[str] = (),
+        tracer: Tracer | None = None,
     ) -> None:
         """Wire the lane; nothing runs yet. ``secrets``: the target's, which nothing kept or logged may show."""
         self.target = target
@@ -122,6 +125,7 @@ class Lane:
         self._observe = observe
         self._arrived = arrived
         self._secrets = spellings(secrets)
+        self._tracer = tracer
         self._stir = asyncio.Event()
         self._at_rest = asyncio.Event()
         self._at_rest.set()
@@ -354,7 +358,9 @@ class Lane:
     async def _deliver(self, call: _Call) -> None:
         at, started = milliseconds(self._clock.now()), self._clock.monotonic()
         works = [item.work for item in call.batch]
-        outcomes = await deliver(self.connector, works, self._policy.deadline, call.story)
+        attempts = Attempts(self._tracer, self.target.name, [(item.claimed, item.work) for item in call.batch])
+        with attempts.together():
+            outcomes = await deliver(self.connector, works, self._policy.deadline, call.story)
         seconds = self._clock.monotonic() - started
         outcomes = veiled(outcomes, call.story, works, self._secrets)
         if (task := asyncio.current_task()) is not None:
@@ -363,11 +369,13 @@ class Lane:
         self.condition.felt(outcomes)
         self._go_on()
         settlements, touched = [], took_something(call.story)
-        for item, outcome in zip(call.batch, outcomes, strict=True):
+        for place, (item, outcome) in enumerate(zip(call.batch, outcomes, strict=True)):
             told = call.story if item is call.batch[0] else [Exchange("BATCH", f"delivery {works[0].delivery_id}")]
-            settled = self._settler.judged(
-                item.claimed, item.work, outcome, told, at=at, ms=int(seconds * 1000), touched=touched
-            )
+            with attempts.one(place):
+                settled = self._settler.judged(
+                    item.claimed, item.work, outcome, told, at=at, ms=int(seconds * 1000), touched=touched
+                )
+            attempts.ended(place, settled.outcome)
             settlements.append(settled)
             self._observe(self.target.name, item.work.operation.value, settled.outcome, seconds)
             if (access := first_access(item.claimed, item.work, outcome, at=at + int(seconds * 1000))) is not None:

@@ -18,7 +18,9 @@ from bridge.contract.inbound import Handshakes, InboundAdapter, InboundEvent, Re
 from bridge.edge.sources import Source, Sources
 from bridge.edge.telemetry import Telemetry
 from bridge.intake.intake import Intake
+from bridge.kit import tracing
 from bridge.kit.clock import Clock
+from bridge.kit.tracing import Tracer
 
 log = structlog.get_logger(__name__)
 
@@ -31,14 +33,21 @@ class Webhooks:
     """Takes calls of senders to the intake, and its word back to them."""
 
     def __init__(
-        self, intake: Intake, sources: Callable[[], Sources], telemetry: Telemetry, clock: Clock, max_body: int
+        self,
+        intake: Intake,
+        sources: Callable[[], Sources],
+        telemetry: Telemetry,
+        clock: Clock,
+        max_body: int,
+        tracer: Tracer | None = None,
     ) -> None:
-        """Answer with what ``intake`` says. Bodies over ``max_body`` bytes are not read."""
+        """Answer with what ``intake`` says. Bodies over ``max_body`` bytes are not read; None: nothing is traced."""
         self._intake = intake
         self._sources = sources
         self._telemetry = telemetry
         self._clock = clock
         self._max_body = max_body
+        self._tracer = tracer
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Register every address; with and without a trailing slash, because a redirect would turn a POST into a GET."""
@@ -77,6 +86,16 @@ class Webhooks:
     async def _receive(
         self, request: web.Request, adapter: type[InboundAdapter], methods: tuple[str, ...], source: Source | None
     ) -> web.Response:
+        if self._tracer is None:
+            return await self._answer(request, adapter, methods, source)
+        with tracing.request(self._tracer, request.headers.get("traceparent")) as span:
+            answer = await self._answer(request, adapter, methods, source)
+            span.say({"http.response.status_code": answer.status})
+            return answer
+
+    async def _answer(
+        self, request: web.Request, adapter: type[InboundAdapter], methods: tuple[str, ...], source: Source | None
+    ) -> web.Response:
         started = time.perf_counter()
         if request.method == "HEAD" and "GET" in methods:
             return web.Response()  # a link checker's or mail client's look: no effect
@@ -88,15 +107,30 @@ class Webhooks:
         else:
             event = self._event(request, body)
             if source is not None and (hand := _handshake(source, event)) is not None:
-                self._telemetry.answered(source.entry.name, "handshake", time.perf_counter() - started)
+                self._tell(source, "handshake", None, started)
                 return _web_response(hand)
             source, reception = await self._taken(adapter, event, source)
-        name = source.entry.name if source is not None else _NOBODY
-        self._telemetry.answered(name, reception.kind, time.perf_counter() - started)
+        self._tell(source, reception.kind, reception.event_id, started)
         answer = _web_response(adapter.respond(event, reception))
         if reception.kind == "method_not_allowed":
             answer.headers["Allow"] = ", ".join(methods)
         return answer
+
+    def _tell(self, source: Source | None, became: str, event_id: int | None, started: float) -> None:
+        """Count the call and, where it is traced, say in its span what became of it."""
+        name = source.entry.name if source is not None else _NOBODY
+        self._telemetry.answered(name, became, time.perf_counter() - started)
+        if (span := tracing.of_request.get()) is not None:
+            span.say(
+                {
+                    "bridge.source": name,
+                    "bridge.adapter": source.entry.adapter if source is not None else None,
+                    "bridge.became": became,
+                    "bridge.event_id": event_id,
+                }
+            )
+            if became == "unavailable":
+                span.fail()
 
     async def _taken(
         self, adapter: type[InboundAdapter], event: InboundEvent, source: Source | None

@@ -34,6 +34,7 @@ def accept_group(unit: Unit, members: Sequence[Member]) -> list[Result]:
     """
     ids = events.insert(unit, [member.event for member in members])
     fresh = [_Accepted(member, event_id) for member, event_id in zip(members, ids, strict=True) if event_id is not None]
+    unit.traced = {one.event_id: trace for one in fresh if (trace := one.member.traceparent) is not None}
     _apply(unit, fresh)
     _ask(unit, fresh)
     done = iter(fresh)

@@ -21,6 +21,7 @@ from bridge.intake.blank import stored_body, stored_headers, stored_query, store
 from bridge.intake.plan import CommandPlan, plan
 from bridge.intake.result import Member, Result, of_kept
 from bridge.kit.clock import milliseconds
+from bridge.kit.tracing import of_request
 from bridge.ledger.events import EventRow
 from bridge.ledger.store import Ledger
 
@@ -180,6 +181,7 @@ class Intake:
             targets=tuple(catalogue.targets.values()),
             mailer=catalogue.mailer,
             unreadable={"": note or ""} if state == "unreadable" else _NONE,
+            traceparent=span.traceparent if (span := of_request.get()) is not None else None,
         )
 
     async def _keep_unusable(

@@ -27,6 +27,7 @@ class Member:
         again: the event is replayed: a purchase that stands becomes what the mapping of today says of it.
         mailer: None where no notices are sent.
         late: the event was kept earlier, and newer ones may have been accepted since, which it must not undo.
+        traceparent: of the request it came with; None where requests are not traced.
     """
 
     source: SourceEntry
@@ -42,6 +43,7 @@ class Member:
     again: bool = False
     late: bool = False
     mailer: MailerEntry | None = None
+    traceparent: str | None = None
 
 
 def of_kept(source: SourceEntry, plans: tuple[CommandPlan, ...], catalogue: Catalogue, now: int, **more: Any) -> Member:

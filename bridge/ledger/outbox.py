@@ -7,7 +7,7 @@ same target: out of the index of what is due, so that it costs the claim nothing
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,6 +65,14 @@ RETURNING delivery.target, delivery.kind, delivery.key
 """
 _RELEASE_WAITING = "UPDATE delivery SET state = r.state, why = r.why, due_at = :now, updated_at = :now FROM {rows} WHERE delivery.id = r.id"
 
+# What is open already keeps the trace of the request that opened it.
+_CARRY = f"""
+UPDATE delivery SET traceparent = r.traceparent FROM {{rows}} WHERE delivery.target = r.target AND delivery.kind = r.kind
+ AND delivery.key = r.key AND delivery.{UNSETTLED} AND delivery.traceparent IS NULL"""
+_CARRY_WAITING = """
+UPDATE delivery SET traceparent = r.traceparent FROM {rows} WHERE delivery.registration_id = r.registration_id
+ AND delivery.target = r.target AND delivery.state = 'waiting' AND delivery.traceparent IS NULL"""
+
 
 @dataclass(slots=True)
 class DeliveryRow:
@@ -103,6 +111,7 @@ def open_now(unit: Unit, rows: Sequence[DeliveryRow], now: int) -> None:
     ordered = [row for _, row in sorted(latest.items())]
     ids = unit.insert("delivery", _COLUMNS, ordered, {"state": _OPEN_OR_BLOCKED, **_NEW}, now=now)
     unit.each(_RENEW, _COLUMNS, [row for i, row in zip(ids, ordered, strict=True) if i is None], now=now)
+    _carry(unit, _CARRY, {"target": "text", "kind": "text", "key": "text"}, ordered)
     unit.wake(row.target for row in latest.values())
 
 
@@ -111,6 +120,7 @@ def wait(unit: Unit, rows: Sequence[DeliveryRow], now: int) -> None:
     latest = {(row.registration_id, row.target): row for row in rows}
     rows = [row for _, row in sorted(latest.items())]
     unit.put("delivery", _COLUMNS, rows, _WAIT, {"state": "'waiting'", **_NEW}, now=now)
+    _carry(unit, _CARRY_WAITING, {"registration_id": "int", "target": "text"}, rows)
 
 
 def open_waiting(unit: Unit, registration_ids: Iterable[int], now: int) -> None:
@@ -152,3 +162,14 @@ def open_waiting(unit: Unit, registration_ids: Iterable[int], now: int) -> None:
         )
     unit.each(_RELEASE_WAITING, {"id": "int", "state": "text", "why": "text"}, changes, now=now)
     unit.wake(row.target for row in waiting)
+
+
+def _carry(unit: Unit, statement: str, columns: Mapping[str, str], rows: Sequence[DeliveryRow]) -> None:
+    """Note the trace of those whose event has one. Where none has, nothing is asked of the database."""
+    if unit.traced:
+        found = [
+            {**{name: getattr(row, name) for name in columns}, "traceparent": unit.traced[row.event_id]}
+            for row in rows
+            if row.event_id is not None and row.event_id in unit.traced
+        ]
+        unit.each(statement, {**columns, "traceparent": "text"}, found)

@@ -298,6 +298,7 @@ delivery = Table(
     _maybe("remedy"),
     _time("created_at"),
     _time("updated_at"),
+    _maybe("traceparent"),  # the request that first asked for it, where requests are traced
     sqlite_autoincrement=True,
 )
 Index(

@@ -14,6 +14,7 @@ from bridge.ledger.insertion import as_chunks, as_set
 from bridge.ledger.rowset import as_json, as_values, row_of
 
 _NONE: Mapping[str, str] = {}
+_UNTRACED: Mapping[int, str] = {}
 
 
 class Unit:
@@ -27,6 +28,8 @@ class Unit:
         self._fault: type[Exception] = connection.dialect.loaded_dbapi.Error
         self.dialect = dialect
         self.woken: set[str] = set()
+        self.traced: Mapping[int, str] = _UNTRACED
+        """By event id the trace that what it causes belongs to; empty where nothing is traced."""
 
     def wake(self, targets: Iterable[str]) -> None:
         """Wake the lanes of these targets once the transaction is committed."""
