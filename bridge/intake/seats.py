@@ -277,6 +277,18 @@ def suspended_late(unit: Unit, entry: Entry, lines: Sequence[Any]) -> list[Any]:
     return follow
 
 
+def are_of(unit: Unit, line: Any) -> bool:
+    """Say whether an order line has seats, in whatever state."""
+    return bool(seats.of_lines(unit, [line.id]))
+
+
+def are_held(unit: Unit, line: Any) -> bool:
+    """Say whether seats of an order line wait with a suspension, because its first learner's own time was over before."""
+    there = seats.of_lines(unit, [line.id])
+    claimed = registrations.by_ids(unit, [seat.claimed_registration_id for seat in there if seat.state == "claimed"])
+    return any(seat.why == "held" for seat in there) or any(row.intent == Intent.SUSPENDED for row in claimed)
+
+
 def _follows(kept: Intent, intent: Intent) -> bool:
     if intent is Intent.LIVE:  # what its own time ended stays ended
         return kept in (Intent.SUSPENDED, Intent.CANCELLED)
