@@ -26,6 +26,8 @@ from bridge.ledger.store import Ledger
 from bridge.ledger.unit import Unit
 
 _MOST_EVENTS = 500  # in one transaction
+LEFT = "left alone"
+"""How what became of a dead letter begins that a bulk requeue does not touch."""
 _LARGEST_ID = 2**63 - 1
 _LOOKS, _BETWEEN_LOOKS = 120, 0.25  # seconds; together as long as a lease lasts
 
@@ -206,7 +208,8 @@ class Actions:
     async def requeue(self, wanted: Requeue, operator: str) -> list[dict[str, Any]]:
         """Open dead letters again; return them.
 
-        Where the product leads to another course today, its purchase is planned anew instead.
+        Where the product leads to another course today, its purchase is planned anew instead. Of several, those are left
+        whose being tried again would say that somebody has done by hand what they ask for.
         """
         if wanted.lookups:
             return await self._requeue_lookups(wanted, operator)
@@ -215,20 +218,22 @@ class Actions:
         now, catalogue = milliseconds(self._clock.now()), self._catalogue()
 
         def look(unit: Unit) -> tuple[dict[int, int], Sequence[Any]]:
-            moved = elsewhere(unit, repairs.dead_letters(unit, wanted.ids, wanted.target), catalogue)
+            moved = elsewhere(unit, _parted(unit, wanted)[0], catalogue)
             return moved, replays.events(unit, sorted(set(moved.values())), None, None, 0) if moved else ()
 
         moved, events = await self._ledger.write(look)
         ready = {row.id: self._prepared(row, catalogue, now) for row in events}
 
         def work(unit: Unit) -> list[dict[str, Any]]:
-            found = repairs.dead_letters(unit, wanted.ids, wanted.target)
+            found, left = _parted(unit, wanted)
             became = _planned_anew(unit, found, moved, ready, dry_run=wanted.dry_run)
             again = [row for row in found if became.get(row.id, "").startswith("requeued") or row.id not in became]
             if not wanted.dry_run and found:
                 repairs.requeue(unit, again, now)
                 repairs.record(unit, operator, "requeue", ",".join(str(row.id) for row in found)[:500], "", now)
-            return [{**_delivery(row), "became": became.get(row.id, "requeued")} for row in found]
+            became |= {row.id: f"{LEFT}: do by hand what it asks for, then requeue {row.id} by itself" for row in left}
+            rows = sorted([*found, *left], key=lambda row: row.id)
+            return [{**_delivery(row), "became": became.get(row.id, "requeued")} for row in rows]
 
         return await self._ledger.write(work)
 
@@ -432,6 +437,15 @@ def _delivery(row: Any) -> dict[str, Any]:
         "registration_id": row.registration_id,
         "why": row.why or "",
     }
+
+
+def _parted(unit: Unit, wanted: Requeue) -> tuple[list[Any], list[Any]]:
+    """Return the dead letters that are meant: those to be tried again, and those to be left because many are meant."""
+    found = repairs.dead_letters(unit, wanted.ids, wanted.target)
+    if len(set(wanted.ids)) == 1:
+        return found, []
+    left = [row for row in found if repairs.asks_for_a_hand(row)]
+    return [row for row in found if row not in left], left
 
 
 def _planned_anew(

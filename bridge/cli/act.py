@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from bridge.actions import LEFT
 from bridge.cli.control import act
 from bridge.cli.given import (
     CONFIG,
@@ -61,12 +62,11 @@ def requeue(
         "why": "why it was dead",
         "became": "becomes" if dry_run else "became",
     }
-    _told(
-        done,
-        columns,
-        "nothing to requeue" if not done else _count(done, "dead letter", "requeued", dry_run=dry_run),
-        as_json=as_json,
-    )
+    tried = [row for row in done if not row["became"].startswith(LEFT)]
+    said = "nothing to requeue" if not tried else _count(tried, "dead letter", "requeued", dry_run=dry_run)
+    if left := len(done) - len(tried):
+        said += f"; {left} left alone, to be done by hand and then requeued one by one"
+    _told(done, columns, said, as_json=as_json)
     _stop_at(
         _missing(ids, done, "delivery_id"),
         "delivery {} is not a dead letter" + (f" of target {target}" if target else ""),
