@@ -25,7 +25,8 @@ from bridge.ledger import seats as kept_seats
 from bridge.ledger.store import Ledger
 from bridge.ledger.unit import Unit
 
-_MOST_EVENTS = 500  # in one transaction
+MOST_EVENTS = 500
+"""How many events are replayed in one transaction."""
 LEFT = "left alone"
 """How what became of a dead letter begins that a bulk requeue does not touch."""
 _LARGEST_ID = 2**63 - 1
@@ -105,6 +106,8 @@ class ReplayEvents(BaseModel):
 
     Attributes:
         state: as in ``bridge events``: ``accepted``, ``unreadable``, ``refused``.
+        after: only events with greater ids than this, so that whoever asks for a part can go on where it ended.
+        most: at most so many, the oldest; None for all that there are.
         dry_run: only say what would come of it.
     """
 
@@ -113,6 +116,8 @@ class ReplayEvents(BaseModel):
     ids: tuple[int, ...] = ()
     source: str | None = None
     state: str | None = None
+    after: int = Field(default=0, ge=0, le=_LARGEST_ID)
+    most: int | None = Field(default=None, ge=1)
     dry_run: bool = False
 
 
@@ -334,12 +339,27 @@ class Actions:
         return {"target": wanted.target, "paused": False, "was_paused": was_paused}
 
     async def replay(self, wanted: ReplayEvents, operator: str) -> list[dict[str, Any]]:
-        """Understand events anew by today's adapters and mapping; return what became of each, oldest first."""
+        """Understand events anew by today's adapters and mapping; return what became of each, oldest first.
+
+        However many they are, a transaction holds only some of them; what one has written stays if a later one fails.
+        """
         if not (wanted.ids or (wanted.source and wanted.state)):
             raise ActionRefused("say which: event ids, or --source NAME with --state STATE")
+        done: list[dict[str, Any]] = []
+        after, left = wanted.after, wanted.most
+        while left is None or left > 0:
+            most = MOST_EVENTS if left is None else min(left, MOST_EVENTS)
+            some = await self._replay(wanted, after, most, operator)
+            done += some
+            if len(some) < most:
+                break
+            after, left = some[-1]["event_id"], None if left is None else left - len(some)
+        return done
+
+    async def _replay(self, wanted: ReplayEvents, after: int, most: int, operator: str) -> list[dict[str, Any]]:
         now, catalogue = milliseconds(self._clock.now()), self._catalogue()
         rows = await self._ledger.write(
-            lambda unit: replays.events(unit, wanted.ids, wanted.source, wanted.state, _MOST_EVENTS)
+            lambda unit: replays.events(unit, wanted.ids, wanted.source, wanted.state, most, after)
         )
         ready = [self._prepared(row, catalogue, now) for row in rows]
 
