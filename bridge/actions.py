@@ -464,8 +464,8 @@ def _parted(unit: Unit, wanted: Requeue) -> tuple[list[Any], list[Any]]:
     found = repairs.dead_letters(unit, wanted.ids, wanted.target)
     if len(set(wanted.ids)) == 1:
         return found, []
-    left = [row for row in found if repairs.asks_for_a_hand(row)]
-    return [row for row in found if row not in left], left
+    left = {row.id: row for row in found if repairs.asks_for_a_hand(row)}
+    return [row for row in found if row.id not in left], list(left.values())
 
 
 def _planned_anew(
