@@ -25,7 +25,10 @@ from bridge.ledger import seats as kept_seats
 from bridge.ledger.store import Ledger
 from bridge.ledger.unit import Unit
 
-_MOST_EVENTS = 500  # in one transaction
+MOST_EVENTS = 500
+"""How many events are replayed in one transaction."""
+LEFT = "left alone"
+"""How what became of a dead letter begins that a bulk requeue does not touch."""
 _LARGEST_ID = 2**63 - 1
 _LOOKS, _BETWEEN_LOOKS = 120, 0.25  # seconds; together as long as a lease lasts
 
@@ -103,6 +106,8 @@ class ReplayEvents(BaseModel):
 
     Attributes:
         state: as in ``bridge events``: ``accepted``, ``unreadable``, ``refused``.
+        after: only events with greater ids than this, so that whoever asks for a part can go on where it ended.
+        most: at most so many, the oldest; None for all that there are.
         dry_run: only say what would come of it.
     """
 
@@ -111,6 +116,8 @@ class ReplayEvents(BaseModel):
     ids: tuple[int, ...] = ()
     source: str | None = None
     state: str | None = None
+    after: int = Field(default=0, ge=0, le=_LARGEST_ID)
+    most: int | None = Field(default=None, ge=1)
     dry_run: bool = False
 
 
@@ -206,7 +213,8 @@ class Actions:
     async def requeue(self, wanted: Requeue, operator: str) -> list[dict[str, Any]]:
         """Open dead letters again; return them.
 
-        Where the product leads to another course today, its purchase is planned anew instead.
+        Where the product leads to another course today, its purchase is planned anew instead. Of several, those are left
+        whose being tried again would say that somebody has done by hand what they ask for.
         """
         if wanted.lookups:
             return await self._requeue_lookups(wanted, operator)
@@ -215,20 +223,22 @@ class Actions:
         now, catalogue = milliseconds(self._clock.now()), self._catalogue()
 
         def look(unit: Unit) -> tuple[dict[int, int], Sequence[Any]]:
-            moved = elsewhere(unit, repairs.dead_letters(unit, wanted.ids, wanted.target), catalogue)
+            moved = elsewhere(unit, _parted(unit, wanted)[0], catalogue)
             return moved, replays.events(unit, sorted(set(moved.values())), None, None, 0) if moved else ()
 
         moved, events = await self._ledger.write(look)
         ready = {row.id: self._prepared(row, catalogue, now) for row in events}
 
         def work(unit: Unit) -> list[dict[str, Any]]:
-            found = repairs.dead_letters(unit, wanted.ids, wanted.target)
+            found, left = _parted(unit, wanted)
             became = _planned_anew(unit, found, moved, ready, dry_run=wanted.dry_run)
             again = [row for row in found if became.get(row.id, "").startswith("requeued") or row.id not in became]
             if not wanted.dry_run and found:
                 repairs.requeue(unit, again, now)
                 repairs.record(unit, operator, "requeue", ",".join(str(row.id) for row in found)[:500], "", now)
-            return [{**_delivery(row), "became": became.get(row.id, "requeued")} for row in found]
+            became |= {row.id: f"{LEFT}: do by hand what it asks for, then requeue {row.id} by itself" for row in left}
+            rows = sorted([*found, *left], key=lambda row: row.id)
+            return [{**_delivery(row), "became": became.get(row.id, "requeued")} for row in rows]
 
         return await self._ledger.write(work)
 
@@ -329,12 +339,27 @@ class Actions:
         return {"target": wanted.target, "paused": False, "was_paused": was_paused}
 
     async def replay(self, wanted: ReplayEvents, operator: str) -> list[dict[str, Any]]:
-        """Understand events anew by today's adapters and mapping; return what became of each, oldest first."""
+        """Understand events anew by today's adapters and mapping; return what became of each, oldest first.
+
+        However many they are, a transaction holds only some of them; what one has written stays if a later one fails.
+        """
         if not (wanted.ids or (wanted.source and wanted.state)):
             raise ActionRefused("say which: event ids, or --source NAME with --state STATE")
+        done: list[dict[str, Any]] = []
+        after, left = wanted.after, wanted.most
+        while left is None or left > 0:
+            most = MOST_EVENTS if left is None else min(left, MOST_EVENTS)
+            some = await self._replay(wanted, after, most, operator)
+            done += some
+            if len(some) < most:
+                break
+            after, left = some[-1]["event_id"], None if left is None else left - len(some)
+        return done
+
+    async def _replay(self, wanted: ReplayEvents, after: int, most: int, operator: str) -> list[dict[str, Any]]:
         now, catalogue = milliseconds(self._clock.now()), self._catalogue()
         rows = await self._ledger.write(
-            lambda unit: replays.events(unit, wanted.ids, wanted.source, wanted.state, _MOST_EVENTS)
+            lambda unit: replays.events(unit, wanted.ids, wanted.source, wanted.state, most, after)
         )
         ready = [self._prepared(row, catalogue, now) for row in rows]
 
@@ -432,6 +457,15 @@ def _delivery(row: Any) -> dict[str, Any]:
         "registration_id": row.registration_id,
         "why": row.why or "",
     }
+
+
+def _parted(unit: Unit, wanted: Requeue) -> tuple[list[Any], list[Any]]:
+    """Return the dead letters that are meant: those to be tried again, and those to be left because many are meant."""
+    found = repairs.dead_letters(unit, wanted.ids, wanted.target)
+    if len(set(wanted.ids)) == 1:
+        return found, []
+    left = {row.id: row for row in found if repairs.asks_for_a_hand(row)}
+    return [row for row in found if row.id not in left], list(left.values())
 
 
 def _planned_anew(

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from bridge.actions import LEFT
 from bridge.cli.control import act
 from bridge.cli.given import (
     CONFIG,
@@ -20,6 +21,7 @@ from bridge.cli.given import (
     expect_names,
     settings_of,
 )
+from bridge.cli.replaying import replayed
 from bridge.cli.shown import complain, show, show_json, table
 from bridge.contract.mail import MAILER
 
@@ -61,12 +63,11 @@ def requeue(
         "why": "why it was dead",
         "became": "becomes" if dry_run else "became",
     }
-    _told(
-        done,
-        columns,
-        "nothing to requeue" if not done else _count(done, "dead letter", "requeued", dry_run=dry_run),
-        as_json=as_json,
-    )
+    tried = [row for row in done if not row["became"].startswith(LEFT)]
+    said = "nothing to requeue" if not tried else _count(tried, "dead letter", "requeued", dry_run=dry_run)
+    if left := len(done) - len(tried):
+        said += f"; {left} left alone, to be done by hand and then requeued one by one"
+    _told(done, columns, said, as_json=as_json)
     _stop_at(
         _missing(ids, done, "delivery_id"),
         "delivery {} is not a dead letter" + (f" of target {target}" if target else ""),
@@ -158,7 +159,7 @@ def replay(
     config: ConfigPath = CONFIG,
     source: OfSource = None,
     state: Annotated[
-        str | None, typer.Option("--state", help="With --source: its events in this state, the oldest 500.")
+        str | None, typer.Option("--state", help="With --source: all of its events in this state.")
     ] = None,
     dry_run: DryRun = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do it without being asked again.")] = False,
@@ -171,13 +172,13 @@ def replay(
         raise typer.BadParameter("--json asks nobody: say --dry-run or --yes")
     settings = settings_of(config)
     arguments = {"ids": ids or [], "source": source, "state": state}
-    done = [] if yes and not dry_run else act(settings, "replay", {**arguments, "dry_run": True})
+    done = [] if yes and not dry_run else replayed(settings, arguments, dry_run=True, quiet=as_json)
     if not as_json and done:
         show(table(_REPLAYED, _replay_rows(done), whole=("event_id", "became")), "")
     if not dry_run and (yes or any(row["became"] == "replayed" for row in done)):
         if not yes and not typer.confirm(f"replay {len(done)} events?"):
             raise typer.Exit(1)
-        done = act(settings, "replay", {**arguments, "dry_run": False})
+        done = replayed(settings, arguments, dry_run=False, quiet=as_json)
     _said_of_replay(done, dry_run=dry_run, as_json=as_json)
     _stop_at(_missing(ids, done, "event_id"), "there is no event {}" + (f" of source {source}" if source else ""))
     _stop_at([row["event_id"] for row in done if row["became"] == "impossible"], "event {} can't be replayed")

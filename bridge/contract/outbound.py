@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import Any, ClassVar, Final, Literal, Protocol, runtime_checkable
 
 from bridge.contract.command import Cancellation, Learner, Order
 from bridge.contract.mail import Notice, NoticeKind
@@ -198,6 +198,13 @@ class TryLater:
     cause: Literal["outage", "throttled", "busy"] = "busy"
     refs: Refs = Refs()
     steps: frozenset[str] = frozenset()
+
+
+BY_HAND: Final = "by-hand"
+"""A step of :class:`NeedsOperator`: trying this delivery again means that a person has done what its remedy asks for.
+
+So it is tried again only where it is named by itself, and left alone where many are.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ import orjson
 
 from bridge.contract.catalogue import Catalogue, TargetEntry
 from bridge.contract.command import Learner, Options, Order
-from bridge.contract.outbound import CourseView, Ended, Enrollment, Operation, Refs, Repeat, Terms, Work
+from bridge.contract.outbound import BY_HAND, CourseView, Ended, Enrollment, Operation, Refs, Repeat, Terms, Work
 from bridge.contract.settings import CourseTable
 from bridge.dispatch.milestones import milestones
 from bridge.dispatch.nothing import Nothing
@@ -120,7 +120,8 @@ def _right(claimed: Claimed, target: TargetEntry, operation: Operation) -> Work:
 def _steps(kept: str, operation: Operation) -> frozenset[str]:
     # Steps of another operation are of no use: a revocation in between undid what a grant had finished.
     prefix = f"{operation.value}:"
-    return frozenset(step.removeprefix(prefix) for step in orjson.loads(kept) if step.startswith(prefix))
+    steps = frozenset(step.removeprefix(prefix) for step in orjson.loads(kept) if step.startswith(prefix))
+    return steps - {BY_HAND}  # that is done now, and no reason to leave it alone if it fails for another one
 
 
 def _cause(claimed: Claimed) -> Any | None:

@@ -191,9 +191,14 @@ def _set(unit: Unit, entry: Entry, found: Sequence[Any], intent: Intent) -> None
     effects = [
         (row, "older" if _stays(unit, row, command, wide=wide) else _effect(unit, entry, row, intent)) for row in found
     ]
+    over = {row.id for row in found if intent is Intent.SUSPENDED and _may_be_held(unit, entry, row)}
+    effects = [(row, "suspended" if row.id in over else effect) for row, effect in effects]
     effects = later.put_off(unit, entry, effects, wide=wide)
+    held = [row for row, effect in effects if row.id in over and effect == "suspended"]
+    over = {row.id for row in held}
+    effects = [(row, "older" if row.id in over else effect) for row, effect in effects]
     changes = [row for row, effect in effects if effect in _EFFECTS.values()]
-    follow = _following(unit, entry, found, changes, intent)
+    follow = _following(unit, entry, found, changes, held, intent)
     changes += follow
     effects += [(row, _EFFECTS[intent]) for row in follow]
     effects = [(row, _taken_by(unit, row, command, effect, wide=wide)) for row, effect in effects]
@@ -244,24 +249,31 @@ def _carry(unit: Unit, entry: Entry, rows: Sequence[Any], follow: Sequence[Any],
     _move_rights(unit, entry, rows, intent, meant)
 
 
-def _following(unit: Unit, entry: Entry, found: Sequence[Any], changes: Sequence[Any], intent: Intent) -> list[Any]:
-    """Return the registrations of claimed seats that a change of their order lines takes along."""
+def _following(
+    unit: Unit, entry: Entry, found: Sequence[Any], changes: Sequence[Any], held: Sequence[Any], intent: Intent
+) -> list[Any]:
+    """Return the registrations of claimed seats that a change of their order lines takes along.
+
+    Of the lines ``held`` only the seats are suspended now.
+    """
     follow = seats.carried(unit, entry, changes, intent) if changes else []
-    at_once = entry.plan.command.effective_at is None
-    if at_once and intent is Intent.SUSPENDED and (over := [row for row in found if _may_be_held(unit, entry, row)]):
-        follow += seats.suspended_late(unit, entry, over)
+    if held:
+        follow += seats.suspended_late(unit, entry, held)
         at = milliseconds(entry.plan.command.occurred_at)
-        registrations.advance(unit, [(row.id, at) for row in over if row.business_key is not None])
+        registrations.advance(unit, [(row.id, at) for row in held if row.business_key is not None])
     known = {row.id for row in found}
     return [row for row in follow if row.id not in known]
 
 
 def _may_be_held(unit: Unit, entry: Entry, row: Any) -> bool:
     """Say whether an order line's own time is over, and a suspension is news to the seats that it may have."""
-    at, keyed = milliseconds(entry.plan.command.occurred_at), row.business_key is not None
-    if Intent(row.intent) is not Intent.EXPIRED or (keyed and at <= row.occurred_at):
+    command, keyed = entry.plan.command, row.business_key is not None
+    if Intent(row.intent) is not Intent.EXPIRED or (keyed and milliseconds(command.occurred_at) <= row.occurred_at):
         return False
-    return keyed or not entry.member.late or not events.shaped_since(unit, row.id, entry.event_id)
+    if not keyed and entry.member.late and events.shaped_since(unit, row.id, entry.event_id):
+        return False
+    # What takes effect later is told in the story of the line: of one without seats there is nothing to tell.
+    return command.effective_at is None or seats.are_of(unit, row)
 
 
 def _stays(unit: Unit, row: Any, command: EnrollmentCommand, *, wide: bool) -> bool:
@@ -273,7 +285,7 @@ def _stays(unit: Unit, row: Any, command: EnrollmentCommand, *, wide: bool) -> b
         return command.undoes == "refunds"
     taken = events.taken_back(unit, row.id)
     if wide:  # a subscription that goes on undoes what it did itself, and brings no refunded period back
-        return taken != "ended"
+        return taken != "ended" and not (kept is Intent.EXPIRED and seats.are_held(unit, row))
     # Many a dispute is closed in the seller's favour because the money was returned meanwhile.
     return (taken == "refunded") is (command.undoes == "holds")
 

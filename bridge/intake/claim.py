@@ -12,7 +12,7 @@ import structlog
 
 from bridge.contract.catalogue import Catalogue, SourceEntry
 from bridge.contract.command import Action, EnrollmentCommand, Item, Learner, Options, Order, email_key
-from bridge.intake import enroll, seats
+from bridge.intake import enroll, periods, seats
 from bridge.intake.plan import CommandPlan, plan
 from bridge.intake.replay import CLAIM
 from bridge.intake.result import Entry, Result, of_kept
@@ -142,14 +142,14 @@ def _planned(claim: Claim, line: Any, source: SourceEntry) -> CommandPlan:
         action=Action.ENROLL,
         # The order's own time: what the sender says of the order afterwards is newer, whatever its clock says of the claim.
         occurred_at=moment(line.occurred_at),
-        business_key=seats.claim_key(claim.code),
+        business_key=periods.claim_key(claim.code),
         learner=claim.learner,
         items=(Item(remote_product_id=line.remote_product_id, currency=line.currency),),
         options=options,
     )
     order = Order.model_validate(orjson.loads(line.order_data))
     looked = command.model_copy(update={"order": order})
-    return seats.claim_plan(plan(looked, source, claim.catalogue, moment(claim.now)), command)
+    return periods.claim_plan(plan(looked, source, claim.catalogue, moment(claim.now)), command)
 
 
 def _enrolled(unit: Unit, claim: Claim, shown: Seat, line: Any, seat: Any, planned: CommandPlan) -> Seat:

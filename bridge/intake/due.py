@@ -6,7 +6,7 @@ from typing import Any
 
 from bridge.contract.catalogue import Catalogue, SourceEntry
 from bridge.contract.command import Action, EnrollmentCommand
-from bridge.intake import change
+from bridge.intake import change, seats
 from bridge.intake.plan import CommandPlan
 from bridge.intake.result import Entry, Result, of_kept
 from bridge.kit.clock import moment
@@ -41,7 +41,9 @@ def _take_effect(unit: Unit, catalogue: Catalogue, one: Any, row: Any, now: int)
     counts = counts or outlasts_hold(kept, events.shaped_last(unit, row.id))
     if counts and kept is Intent.EXPIRED and intent is Intent.SUSPENDED:
         change.hold_seats(unit, _entry(catalogue, one, row, now), row, one.occurred_at)
-    if not kept.alive or kept is intent or not counts:
+    # What its own time ended is over, but for those who claimed seats of it: to them a cancellation is news.
+    over = not kept.alive and not (intent is Intent.CANCELLED and seats.are_of(unit, row))
+    if over or kept is intent or not counts:
         events.record_effects(unit, [(one.event_id, row.id, "older")])
         return
     change.take_effect(unit, _entry(catalogue, one, row, now), [row], intent, one.occurred_at)

@@ -63,10 +63,10 @@ def _paid_since(effects: Iterable[tuple[Any, str]], at: int) -> bool:
 
 
 def _takes_effect(row: Any, command: EnrollmentCommand) -> int | None:
+    if command.effective_at is not None:  # also where the learner's own time is over: claimed seats may last longer
+        return milliseconds(command.effective_at)
     if not Intent(row.intent).alive:
         return None  # its period is over
-    if command.effective_at is not None:
-        return milliseconds(command.effective_at)
     until = Options.model_validate_json(row.options).expires_at
     return None if until is None else milliseconds(until)
 

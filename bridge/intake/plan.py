@@ -91,7 +91,7 @@ def plan(
                     grants=tuple(_grant(command, item, course, catalogue, roots, begins) for course in courses),
                     contacts=() if links else tuple(_contacts(courses, catalogue, roots)),
                     product_url=product.product_url or next((course.product_url for course in courses), None),
-                    seats=0 if begins is not None else _seats(product, item),
+                    seats=0 if begins is not None else seats_of(product, item.quantity),
                     links=links,
                 )
             )
@@ -102,8 +102,9 @@ def plan(
     return CommandPlan(command, tuple(lines), tuple(unmapped), tuple(ignored))
 
 
-def _seats(product: ProductEntry, item: Item) -> int:
-    return {"first": item.quantity - 1, "links": item.quantity, "none": 0}[product.seats]
+def seats_of(product: ProductEntry, quantity: int) -> int:
+    """Return how many seats there are of so many units of a product."""
+    return {"first": quantity - 1, "links": quantity, "none": 0}[product.seats]
 
 
 def leads_to(source: str, remote_product_id: str, target: str, catalogue: Catalogue) -> frozenset[str] | None:

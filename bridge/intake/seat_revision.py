@@ -8,7 +8,7 @@ from typing import Any
 
 from bridge.contract.catalogue import Catalogue, SourceEntry
 from bridge.contract.command import Action, EnrollmentCommand
-from bridge.intake import change, seats
+from bridge.intake import change, periods
 from bridge.intake.plan import CommandPlan
 from bridge.intake.replay import CLAIM
 from bridge.intake.result import Entry, Result, of_kept
@@ -80,7 +80,7 @@ def _revised(
                 _take_back(unit, other, line, catalogue, now)
                 kept.set_state(unit, [other.id], "revoked", "operator", now)
         kept.set_state(unit, [seat.id], "revoked", "replaced" if renew else "operator", now)
-        code = seats.new_code() if renew else None
+        code = periods.new_code() if renew else None
         if code is not None:
             kept.make(unit, [SeatRow(registration_id, next_number, code, seat.recipient, told_at=now)], now)
         done.append(

@@ -6,8 +6,6 @@ given, suspended, taken back and renewed with the line.
 
 from __future__ import annotations
 
-import hashlib
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -15,14 +13,14 @@ from typing import Any
 
 import structlog
 
-from bridge.contract.command import EnrollmentCommand, Item, Learner, Options, Order, email_key
+from bridge.contract.command import Options, email_key
 from bridge.contract.mail import NoticeKind
-from bridge.intake import enroll
+from bridge.intake import periods
 from bridge.intake.enroll import Line
-from bridge.intake.plan import CommandPlan, plan
-from bridge.intake.result import Entry, Member, Result
+from bridge.intake.periods import Bought
+from bridge.intake.result import Entry, Member
 from bridge.kit.clock import moment
-from bridge.ledger import learners, merges, notices, registrations, seats
+from bridge.ledger import notices, registrations, seats
 from bridge.ledger.notices import NoticeRow
 from bridge.ledger.seats import SeatRow
 from bridge.ledger.states import Intent
@@ -47,25 +45,14 @@ class _OrderLine:
         return cls(line.registration.id, line.registration.source, line.row.remote_product_id)
 
 
-_KEY = "seat:"
 _BOUGHT_ALL_THE_SAME = frozenset({"operator", "refund", "held"})
 _MAY_COME_BACK = frozenset({"order", "quantity"})
 _AGAIN = frozenset({"changed", "reopened", "revived"})
 
 
-def new_code() -> str:
-    """Return what a link ends with: 192 bits that nobody can guess."""
-    return secrets.token_urlsafe(24)
-
-
-def claim_key(code: str) -> str:
-    """Return the business key of what is claimed by a code, which tells nothing of the code."""
-    return f"{_KEY}{hashlib.sha256(code.encode()).hexdigest()[:32]}"
-
-
 def is_claim(row: Any) -> bool:
     """Say whether a registration came of a claimed seat."""
-    return (row.business_key or "").startswith(_KEY)
+    return (row.business_key or "").startswith(periods.KEY)
 
 
 def keep(unit: Unit, lines: Sequence[Line]) -> None:
@@ -89,11 +76,14 @@ def _counts(line: Line) -> bool:
 def _keep(unit: Unit, line: Line) -> None:
     now, opened = line.entry.member.now, line.registration
     there = seats.of_lines(unit, [opened.id])
-    if not there and opened.created and line.row.subscription_id is not None:
-        if _later_period(unit, line):
+    renews = line.effect == "created" and not there
+    left: list[Any] = []
+    if line.row.subscription_id is not None and (renews or (line.effect == "revived" and line.gives)):
+        if renews and periods.is_former(unit, line.row, opened.id):
             return  # its seats are those of a later period, which was told of before
+        left = periods.go_on(unit, _bought(line), line.plan.seats)
         there = seats.of_lines(unit, [opened.id])
-    _count(unit, line, there)
+    _count(unit, line, there, left)
     if line.effect in _AGAIN:
         for seat in there:
             if seat.state == "claimed":
@@ -110,10 +100,19 @@ def _keep(unit: Unit, line: Line) -> None:
         hand_out(unit, line.entry.member, line.entry.event_id, _OrderLine.of(line))
 
 
-def _count(unit: Unit, line: Line, there: Sequence[Any]) -> None:
-    """Make what is missing, those first that were there before; revoke what is too much, the newest first."""
+def _bought(line: Line) -> Bought:
+    entry, opened = line.entry, line.registration
+    item = line.plan.item.remote_product_id
+    return Bought(entry.member, entry.event_id, entry.plan.command, item, opened.id, line.row.occurred_at)
+
+
+def _count(unit: Unit, line: Line, there: Sequence[Any], left: Sequence[Any]) -> None:
+    """Make what is missing, those first that were there before; revoke what is too much, the newest first.
+
+    What is ``left`` with the period before comes when this one is paid: it is not missing.
+    """
     now, opened = line.entry.member.now, line.registration
-    wanted = min(line.plan.seats, MOST)
+    wanted = max(0, min(line.plan.seats, MOST) - len(left))
     if line.plan.seats > MOST:
         log.warning("seats.too_many", registration_id=opened.id, bought=line.plan.seats, most=MOST)
     active = [seat for seat in there if seat.state != "revoked"]
@@ -122,11 +121,11 @@ def _count(unit: Unit, line: Line, there: Sequence[Any]) -> None:
     if wanted > bought:
         back = [seat.id for seat in there if seat.state == "revoked" and seat.why in _MAY_COME_BACK][: wanted - bought]
         seats.set_state(unit, back, "open", "", now)
-        first = max((seat.number for seat in there), default=0) + 1
+        first = max((seat.number for seat in (*there, *left)), default=0) + 1
         recipient = _recipient(line, there)
         seats.make(
             unit,
-            [SeatRow(opened.id, first + n, new_code(), recipient) for n in range(wanted - bought - len(back))],
+            [SeatRow(opened.id, first + n, periods.new_code(), recipient) for n in range(wanted - bought - len(back))],
             now,
         )
     # Of an order that two sources report, the second may know nothing of quantities.
@@ -148,75 +147,11 @@ def _recipient(line: Line, there: Sequence[Any]) -> str | None:
     return None if is_learner else buyer.email
 
 
-def _later_period(unit: Unit, line: Line) -> bool:
-    """Let the seats of a subscription go on in its new period; say whether this one is a former period that comes late.
-
-    A claimed seat becomes one of the new period, and its holder gets a registration of that period as the buyer does; open
-    links work on. Each period can be refunded by itself.
-    """
-    opened, row, now = line.registration, line.row, line.entry.member.now
-    before = seats.before(unit, row, opened.id)
-    if before is None:
-        return False
-    if before.bought_at > row.occurred_at:
-        return True
-    there = seats.of_lines(unit, [before.id])
-    claimed = [seat for seat in there if seat.state == "claimed"][: line.plan.seats]
-    seats.move(unit, [seat.id for seat in there if seat.state == "open"], opened.id, now)
-    for seat in claimed:
-        _give_next_period(unit, line, seat)
-    return False
-
-
-def _give_next_period(unit: Unit, line: Line, seat: Any) -> None:
-    code, now = new_code(), line.entry.member.now
-    result = _given(
-        unit, line, seat.claimed_registration_id, claim_key(code), moment(line.row.occurred_at), again=False
-    )
-    if result is None:
-        return
-    claimed = result.lines[0].registration_id
-    row = SeatRow(line.registration.id, seat.number, code, seat.recipient, "claimed", claimed, seat.claimed_at or now)
-    seats.make(unit, [row], now)
-
-
 def _give_again(unit: Unit, line: Line, seat: Any) -> None:
     """Give a claimed seat again, under the mapping, the end and the options that its order line has by now."""
     begins = moment(max(seat.claimed_at, line.row.occurred_at))  # a renewal counts from its own time
-    _given(unit, line, seat.claimed_registration_id, claim_key(seat.code), begins, again=True)
-
-
-def _given(unit: Unit, line: Line, registration_id: int, key: str, begins: datetime, *, again: bool) -> Result | None:
-    """Enroll the learner of a registration once more, with what an order line says; None where the product leads nowhere."""
-    holder = seats.order_line(unit, registration_id)
-    assert holder is not None  # noqa: S101 - the seat's foreign key
-    # A merged learner's by the name that they have at this source: the other's may be a stranger's here.
-    _, remote_user_id, email = learners.identity(unit, merges.made_by(unit, holder))
-    member, bought = line.entry.member, line.entry.plan.command
-    learner = Learner(remote_user_id=remote_user_id, email=email)
-    command = bought.model_copy(
-        update={
-            "learner": learner,
-            "buyer": None,
-            "event_key": None,
-            "business_key": key,
-            "items": (Item(remote_product_id=line.plan.item.remote_product_id),),
-            "order": Order(),
-        }
-    )
-    looked = command.model_copy(update={"order": bought.order})
-    planned = claim_plan(plan(looked, member.source, member.catalogue, begins), command)
-    if not planned.lines:
-        return None
-    result = Result(event_id=line.entry.event_id)
-    entry = Entry(replace(member, again=again), line.entry.event_id, planned, result)
-    enroll.apply(unit, [entry])
-    return result
-
-
-def claim_plan(planned: CommandPlan, command: EnrollmentCommand) -> CommandPlan:
-    """Return the plan of a seat: rules looked at the order, but the order's ids and money are the order line's alone."""
-    return replace(planned, command=command)
+    bought = replace(_bought(line), member=replace(line.entry.member, again=True))
+    periods.give(unit, bought, seat.claimed_registration_id, periods.claim_key(seat.code), begins)
 
 
 def hand_out(unit: Unit, member: Member, event_id: int, line: Any) -> None:
@@ -252,6 +187,8 @@ def carried(unit: Unit, entry: Entry, lines: Sequence[Any], intent: Intent) -> l
 
     Open ones of a line that is taken back are revoked, and come back with it; while a line is suspended nobody can claim.
     """
+    if intent is Intent.LIVE:
+        periods.paid(unit, entry, lines)
     there, now = seats.of_lines(unit, [line.id for line in lines]), entry.member.now
     if not there:
         return []
@@ -275,6 +212,18 @@ def suspended_late(unit: Unit, entry: Entry, lines: Sequence[Any]) -> list[Any]:
     waiting = [seat.id for seat in seats.of_lines(unit, [line.id for line in lines]) if seat.state == "open"]
     seats.set_state(unit, waiting, "revoked", "held", entry.member.now)
     return follow
+
+
+def are_of(unit: Unit, line: Any) -> bool:
+    """Say whether an order line has seats, in whatever state."""
+    return bool(seats.of_lines(unit, [line.id]))
+
+
+def are_held(unit: Unit, line: Any) -> bool:
+    """Say whether seats of an order line wait with a suspension, because its first learner's own time was over before."""
+    there = seats.of_lines(unit, [line.id])
+    claimed = registrations.by_ids(unit, [seat.claimed_registration_id for seat in there if seat.state == "claimed"])
+    return any(seat.why == "held" for seat in there) or any(row.intent == Intent.SUSPENDED for row in claimed)
 
 
 def _follows(kept: Intent, intent: Intent) -> bool:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import orjson
+
+from bridge.contract.outbound import BY_HAND
 from bridge.ledger import claims, rights
 from bridge.ledger.unit import Unit
 
@@ -22,6 +25,11 @@ def dead_letters(unit: Unit, ids: Sequence[int], target: str | None) -> list[Any
         every=int(target is None),
     )
     return [row for row in rows if not ids or row.id in set(ids)]
+
+
+def asks_for_a_hand(delivery: Any) -> bool:
+    """Say whether trying a dead letter again means that a person has done at the target what it asks for."""
+    return any(step.endswith(f":{BY_HAND}") for step in orjson.loads(delivery.steps))
 
 
 def planned(unit: Unit, deliveries: Sequence[Any]) -> list[Any]:

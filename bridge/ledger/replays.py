@@ -5,25 +5,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from sqlalchemy import Connection
+
+from bridge.ledger.reports import ask
 from bridge.ledger.unit import Unit
 
 _EVENT = "SELECT id, source, adapter, state, method, path, query, headers, body, encoding, received_at FROM event"
 
 
-def events(unit: Unit, ids: Sequence[int], source: str | None, state: str | None, limit: int) -> list[Any]:
-    """Return events, oldest first: these, or a source's, or those in a state; at most ``limit``."""
-    if ids:
-        found = unit.each(
-            f"{_EVENT} WHERE id IN (SELECT r.id FROM {{rows}}) ORDER BY id", {"id": "int"}, [{"id": i} for i in ids]
-        )
-    else:
-        found = unit.rows(
-            f"{_EVENT} WHERE (:source = '' OR source = :source) AND (:state = '' OR state = :state) ORDER BY id LIMIT :limit",
-            source=source or "",
-            state=state or "",
-            limit=limit,
-        )
-    return [row for row in found if source in (None, row.source) and state in (None, row.state)]
+_MATCHES = "(:source = '' OR source = :source) AND (:state = '' OR state = :state)"
+
+
+def events(
+    unit: Unit, ids: Sequence[int], source: str | None, state: str | None, limit: int, after: int = 0
+) -> list[Any]:
+    """Return events, oldest first: these, or a source's, or those in a state; at most ``limit``, with ids beyond ``after``."""
+    given = {"source": source or "", "state": state or "", "after": after, "limit": limit}
+    chosen = f"{_MATCHES} AND id > :after"
+    if not ids:
+        return list(unit.rows(f"{_EVENT} WHERE {chosen} ORDER BY id LIMIT :limit", **given))
+    statement = f"{_EVENT} WHERE id IN (SELECT r.id FROM {{rows}}) AND {chosen} ORDER BY id LIMIT :limit"
+    return list(unit.each(statement, {"id": "int"}, [{"id": i} for i in sorted(set(ids))], **given))
+
+
+def count(connection: Connection, source: str, state: str) -> int:
+    """Return how many events of a source are in a state."""
+    rows = ask(connection, f"SELECT count(*) AS n FROM event WHERE {_MATCHES}", source=source, state=state)
+    return int(rows[0]["n"])
 
 
 def effects(unit: Unit, event_id: int) -> dict[int, tuple[str, str]]:

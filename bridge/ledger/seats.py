@@ -75,6 +75,12 @@ SELECT g.id, {_BOUGHT} AS bought_at FROM registration g WHERE g.subscription_id 
  AND g.remote_product_id = :product AND g.id <> :id AND EXISTS (SELECT 1 FROM seat s WHERE s.registration_id = g.id)
 ORDER BY bought_at DESC, g.id DESC LIMIT 1
 """
+_FORMER_LINES = f"""
+SELECT g.id FROM registration n JOIN registration g ON g.subscription_id = n.subscription_id AND g.source = n.source
+ AND g.remote_product_id = n.remote_product_id AND g.id <> n.id
+WHERE n.id = :id AND {_BOUGHT} <= {_BOUGHT.replace("g.", "n.")} AND EXISTS (SELECT 1 FROM seat s WHERE s.registration_id = g.id)
+ORDER BY {_BOUGHT} DESC, g.id DESC
+"""
 _FORMER = """
 SELECT s.registration_id FROM registration g JOIN registration f ON f.subscription_id = g.subscription_id AND f.source = g.source
   AND f.remote_product_id = g.remote_product_id AND f.id <> g.id
@@ -180,6 +186,11 @@ def before(unit: Unit, row: Any, registration_id: int) -> Any | None:
         id=registration_id,
     )
     return rows[0] if rows else None
+
+
+def former(unit: Unit, registration_id: int) -> list[int]:
+    """Return the order lines with seats that are former periods of an order line's subscription and product, newest first."""
+    return [int(row.id) for row in unit.rows(_FORMER_LINES, id=registration_id)]
 
 
 def in_other_periods(unit: Unit, line_id: int, registration_id: int) -> list[Any]:

@@ -33,6 +33,7 @@ from pydantic import AfterValidator, SecretStr, StrictInt, StrictStr, field_vali
 
 from bridge.contract.command import Learner, email_key
 from bridge.contract.outbound import (
+    BY_HAND,
     Explanation,
     Finding,
     NeedsOperator,
@@ -205,7 +206,8 @@ class Tenxpro:
             return outcome
         refs = _refs(work)
         if _moved(work):  # said once: the digest of the new address is kept with it
-            return _ERRORS["address-changed"].needs_operator(f"{what}: done for the new address", refs=refs)
+            done = f"{what}: done for the new address"
+            return _ERRORS["address-changed"].needs_operator(done, refs=refs, steps=frozenset({BY_HAND}))
         return Receipt(refs)
 
     async def _send(self, method: str, form: Mapping[str, str]) -> Answer:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from bridge.actions import Actions, ReleaseLines
 from bridge.contract.command import Action, Order
 from bridge.intake.replay import Replay, prepare, replay
@@ -173,3 +175,28 @@ async def test_an_early_refund_waits_once_however_often_it_is_replayed(world: Wo
     await world.accept(early)
     await once_more(world, early)
     assert await world.one("SELECT count(*) FROM quarantine WHERE state = 'waiting'") == 1
+
+
+@pytest.mark.parametrize("which", ["state", "ids"])
+async def test_however_many_there_are_each_is_replayed_once(world: World, monkeypatch: pytest.MonkeyPatch, which: str):
+    """More than a transaction holds: what changed its state is not skipped over, and whoever asks for a part can go on."""
+    monkeypatch.setattr("bridge.actions.MOST_EVENTS", 2)
+    for n in range(5):
+        await world.accept(buy("UNMAPPED", order=f"o-{n}"))
+    await world.ledger.write(lambda unit: unit.run("UPDATE event SET state = 'unreadable'"))
+    adapter: Any = Adapter([buy("INTRO")])
+    acting = Actions(world.ledger, lambda: world.catalogue, SetClock(at(10_000)), adapter=lambda _: adapter)
+    chosen: dict[str, Any] = (
+        {"source": "shop", "state": "unreadable"} if which == "state" else {"ids": [5, 4, 3, 2, 1, 1]}
+    )
+    part = await acting.act("replay", {**chosen, "after": 1, "most": 3, "dry_run": True}, "olga")
+    assert [one["event_id"] for one in part] == [2, 3, 4]
+    done = await acting.act("replay", chosen, "olga")
+    assert [one["event_id"] for one in done] == [1, 2, 3, 4, 5]
+    assert {one["became"] for one in done[1:]} <= {"replayed", "unchanged"}
+    assert await world.one("SELECT count(*) FROM event WHERE state = 'accepted'") == 5
+    assert [row.subject for row in await world.rows("SELECT subject FROM operator_action ORDER BY id")] == [
+        "1,2",
+        "3,4",
+        "5",
+    ]

@@ -57,7 +57,7 @@ _ACTS: Final[Mapping[str, _Act]] = {
         "Try again",
         "Each is sent once more, with a fresh count of tries. What the target holds already is not done twice.",
         "delivery_id",
-        _DELIVERIES,
+        _DELIVERIES | {"became": "What becomes of it"},
     ),
     "requeue_lookups": _Act(
         "Ask the sender again",

@@ -42,6 +42,7 @@ from typing import Any, ClassVar, Literal
 
 from bridge.contract.command import email_key
 from bridge.contract.outbound import (
+    BY_HAND,
     Explanation,
     Finding,
     Operation,
@@ -183,7 +184,7 @@ class Getcourse:
             return ALL["no-email"].refused("")
         task = _Task(work, self._clock.now().date().isoformat())
         if task.moved and "address" not in work.steps:  # said once: a requeue means that it was done
-            return ALL["address-changed"].needs_operator("", steps=frozenset({"address"}))
+            return ALL["address-changed"].needs_operator("", steps=frozenset({"address", BY_HAND}))
         doing = {Operation.GRANT: self._grant, Operation.UPDATE: self._update, Operation.REVOKE: self._revoke}
         try:
             return await doing[work.operation](task)
@@ -219,9 +220,9 @@ class Getcourse:
             task.right["cancelled"] = task.first("cancelled")
         if not ends_by_process and "told" not in task.steps:
             if task.course.offer:
-                return task.failed(ALL["access-stays"].needs_operator("", steps=frozenset({"told"})))
+                return task.failed(ALL["access-stays"].needs_operator("", steps=frozenset({"told", BY_HAND})))
             if not self._settings.confirm_revocations:
-                return task.failed(ALL["in-group"].needs_operator("", steps=frozenset({"told"})))
+                return task.failed(ALL["in-group"].needs_operator("", steps=frozenset({"told", BY_HAND})))
         if not self._settings.confirm_revocations:
             return Receipt(
                 task.refs, "the process at GetCourse was told" if ends_by_process else "as the operator says"

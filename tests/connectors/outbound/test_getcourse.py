@@ -179,6 +179,7 @@ class TestGetcourse(LmsSuite):
         asked = await rig.do(Operation.UPDATE, MOVED, refs=granted.refs)
         assert isinstance(asked, NeedsOperator)
         assert (asked.scope, asked.remedy) == ("delivery", said(rig, "address-changed"))
+        assert "by-hand" in asked.steps
         assert len(rig.emulator.journal) == 2
         person = rig.emulator.people.pop(str(ADA.email).lower())
         rig.emulator.people[str(MOVED.email)] = person | {"email": MOVED.email}

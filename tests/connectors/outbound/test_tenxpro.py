@@ -89,6 +89,7 @@ class TestTenxpro(LmsSuite):
         told = await rig.do(Operation.UPDATE, MOVED, refs=granted.refs)
         assert isinstance(told, NeedsOperator)
         assert (told.scope, told.remedy) == ("delivery", said(rig, "address-changed"))
+        assert told.steps == {"by-hand"}
         assert ("ada@elsewhere.example.org", "course:3") in rig.live()
         assert rig.emulator.mails == [ADA.email, MOVED.email]
         assert isinstance(await rig.do(Operation.UPDATE, MOVED, refs=told.refs), Receipt)
