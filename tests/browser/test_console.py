@@ -163,3 +163,20 @@ async def test_the_overview_renews_itself(tmp_path, driver) -> None:
 
         await asyncio.to_thread(renewed)
         assert person.complaints == []
+
+
+async def test_an_unmapped_product_comes_with_its_lines_to_copy(tmp_path, driver) -> None:
+    """On the page of the mapping; a click into the lines selects all of them."""
+    async with emulators("elevate") as targets, console(tmp_path, targets) as (bridge, client, _):
+        await client.register(**EVE, product="NEW-1")
+        person = Person(driver, f"http://127.0.0.1:{bridge.port}")
+
+        def sits_down() -> None:
+            person.logs_in()
+            person.presses("Mapping")
+            assert "1 waits in quarantine" in person.reads
+            driver.find_element(By.CSS_SELECTOR, "pre.copy").click()
+            assert 'remote_product_id = "NEW-1"' in driver.execute_script("return String(getSelection())")
+
+        await asyncio.to_thread(sits_down)
+        assert person.complaints == []

@@ -15,6 +15,7 @@ from bridge.contract.errors import LedgerError
 from bridge.edge.bounded import bounded_body
 from bridge.edge.console.access import COOKIE, FORM_COOKIE, PATH, Access, Refused, Visitor, is_ours
 from bridge.edge.console.acting import Acting
+from bridge.edge.console.mapping import MappingPage
 from bridge.edge.console.pages import asset, elsewhere, page, said
 from bridge.edge.console.views import Views
 
@@ -33,11 +34,12 @@ _HOME: Final = f"{PATH}/"
 class Console:
     """Registers the addresses, and stands between each of them and whoever calls."""
 
-    def __init__(self, access: Access, views: Views, acting: Acting) -> None:
-        """Let ``access`` decide who sees ``views`` and who acts."""
+    def __init__(self, access: Access, views: Views, acting: Acting, mapping: MappingPage) -> None:
+        """Let ``access`` decide who sees ``views`` and ``mapping``, and who acts."""
         self._access = access
         self._views = views
         self._acting = acting
+        self._mapping = mapping
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Register every address below ``/console/``."""
@@ -46,6 +48,7 @@ class Console:
             "/": views.overview,
             "/troubles": views.troubles,
             "/targets": views.targets,
+            "/mapping": self._mapping.show,
             "/audit": views.audit,
             "/find": self._find_page,
             r"/purchases/{id:\d{1,19}}": views.purchase,
