@@ -8,6 +8,7 @@ import secrets
 import socket
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -63,6 +64,7 @@ class Bridge:
         reread: Callable[[], Settings] | None = None,
         role: Role = Role.ALL,
         mailer: MakesMailer = mailer_of,
+        file: Path | None = None,
     ) -> None:
         """Take valid settings; nothing is opened yet.
 
@@ -72,6 +74,7 @@ class Bridge:
             reread: reads the file again when a reload is asked for.
             role: which part of the work it does.
             mailer: makes the connector of notices.
+            file: where the settings stand, for the verbs that the console runs.
 
         Raises:
             ValueError: a part of the work only, on a ledger that no other bridge can share.
@@ -81,6 +84,7 @@ class Bridge:
         if role is not Role.ALL and not self.ledger.shared:
             raise ValueError(f"on SQLite one bridge does everything: --role {role} needs a PostgreSQL ledger")
         self.role = role
+        self.file = file
         self._owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self.company = Company(
             self.ledger, self._owner, role, settings, clock or SystemClock(), lambda: self._running_lanes

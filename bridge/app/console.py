@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bridge.actions import Actions
+from bridge.app.mapping import mapping_of
+from bridge.app.verb import Verb
 from bridge.edge.console import Console
 from bridge.edge.console.access import Access, User
 from bridge.edge.console.acting import Acting
+from bridge.edge.console.mapping import MappingPage
+from bridge.edge.console.rehearsing import RehearsalBox
 from bridge.edge.console.views import Views
 
 if TYPE_CHECKING:
@@ -26,4 +30,7 @@ def console_of(bridge: Bridge, actions: Actions) -> Console:
     https = bridge.settings.admin.port is None and (server.public_url or "").lower().startswith("https:")
     access = Access(bridge.ledger, users, server.trusted_proxies, bridge.clock, https=https)
     views = Views(bridge.ledger, lambda: bridge.catalogue, bridge, bridge.clock)
-    return Console(access, views, Acting(bridge.ledger, actions, bridge.clock, views.changed))
+    mapping = MappingPage(bridge.ledger, lambda waiting: mapping_of(bridge.settings, waiting))
+    acting = Acting(bridge.ledger, actions, bridge.clock, views.changed)
+    rehearses = None if bridge.file is None else Verb(bridge.file).rehearse
+    return Console(access, views, acting, mapping, RehearsalBox(lambda: bridge.catalogue.sources, rehearses))

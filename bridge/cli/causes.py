@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bridge.app.mapping import is_mapped, snippet
 from bridge.cli.given import expect_names, settings_of
 from bridge.cli.reading import ask
 from bridge.cli.shown import plain, show, show_json, table
@@ -45,24 +45,17 @@ def _show_snippets(snippets: list[str]) -> None:
     if not snippets:
         return
     show("", "to write into bridge.toml, with the course that each product opens, or ignore = true in its place:", "")
-    for snippet in snippets[:_SNIPPETS]:
-        show(plain(snippet), "")
+    for text in snippets[:_SNIPPETS]:
+        show(plain(text), "")
     if len(snippets) > _SNIPPETS:
         show(f"... and {len(snippets) - _SNIPPETS} more: --json has all of them", "")
     show("then: bridge check, bridge reload, bridge release --all")
 
 
-def _mapped(row: Mapping[str, Any], settings: Settings) -> bool:
-    return any(
-        row["source"] in product.source and row["remote_product_id"] == product.remote_product_id
-        for product in settings.products
-    )
-
-
 def _next_step(row: Mapping[str, Any], settings: Settings) -> str:
     source = row["source"]
     if row["kind"] == "unmapped":
-        mapped = _mapped(row, settings)
+        mapped = is_mapped(row, settings)
         return f"bridge release --source {source}" if mapped else "map it as below, reload, then release"
     if row["kind"] == "unreadable":
         return f"set the source right, then bridge replay --source {source} --state unreadable"
@@ -70,20 +63,6 @@ def _next_step(row: Mapping[str, Any], settings: Settings) -> str:
 
 
 def _toml(row: Mapping[str, Any], settings: Settings) -> str | None:
-    """Return the product's table as it would stand in the file; None where none is missing."""
-    if row["kind"] != "unmapped" or _mapped(row, settings):
+    if row["kind"] != "unmapped" or is_mapped(row, settings):
         return None
-    return "\n".join(_lines(row, settings))
-
-
-def _lines(row: Mapping[str, Any], settings: Settings) -> Iterator[str]:
-    courses = sorted(settings.courses)
-    yield "[[products]]"
-    yield f"source = {quoted(row['source'])}"
-    yield f"remote_product_id = {quoted(row['remote_product_id'])}"
-    yield f'courses = ["{courses[0] if len(courses) == 1 else "COURSE"}"]'
-
-
-def quoted(text: str) -> str:
-    """Return a text as a TOML string of ASCII signs: JSON's, but TOML knows no pairs of surrogates."""
-    return "".join(json.dumps(sign)[1:-1] if ord(sign) < 0x10000 else f"\\U{ord(sign):08x}" for sign in text).join('""')
+    return snippet(row["source"], row["remote_product_id"], settings)

@@ -51,6 +51,7 @@ async def emulated(settings: Settings, run: Mapping[str, Emulator] | None = None
             "server": settings.server.model_copy(update={"host": "127.0.0.1", "port": 0}),
             "admin": settings.admin.model_copy(update={"port": None}),
             "ledger": settings.ledger.model_copy(update={"url": f"sqlite:///{folder}/bridge.db"}),
+            "alerts": type(settings.alerts)(),
             "sources": {},
             "targets": targets,
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -26,8 +27,10 @@ from bridge.contract.inbound import Enriches, Handshakes, InboundAdapter, Inboun
 from bridge.intake.intake import Intake, understood
 from bridge.intake.plan import plan
 from bridge.kit.clock import SystemClock
+from bridge.kit.masking import secrets_of, spellings, veil_value
 from config.settings import Settings
 
+_STDIN = Path("-")
 _PARTS = frozenset({"method", "path", "headers", "query", "body"})
 _NOBODY_ASKED = "A lookup is made at the sender's API; a rehearsal asks nobody, so what it would find is not shown."
 
@@ -37,7 +40,7 @@ def rehearse(  # noqa: PLR0913 - a parameter an option
         Path,
         typer.Argument(
             metavar="FILE",
-            help="The body as it was sent; or a JSON object with `body` and any of `headers`, `query`, `method` and `path`.",
+            help="The body as it was sent; or a JSON object with `body` and any of `headers`, `query`, `method` and `path`. `-` reads it from standard input.",
         ),
     ],
     source: Annotated[str, typer.Option("--source", "-s", help="Whose call it is.")],
@@ -59,7 +62,8 @@ def rehearse(  # noqa: PLR0913 - a parameter an option
         raise typer.BadParameter(f"there is no source '{source}'; there are {', '.join(known) or 'none'}")
     given = {"method": method, "path": path or f"/in/{source}", "query": dict(parse_qsl(query, keep_blank_values=True))}
     event = _event(file, {**given, "headers": _headers(header or [])})
-    found = veil(asyncio.run(_rehearsed(settings, source, event)), reveal=reveal)
+    told = veil_value(asyncio.run(_rehearsed(settings, source, event)), spellings(secrets_of(settings)))
+    found = veil(told, reveal=reveal)
     if as_json:
         show_json(found)
     else:
@@ -80,7 +84,7 @@ def _headers(given: Iterable[str]) -> dict[str, str]:
 
 def _event(file: Path, given: Mapping[str, Any]) -> InboundEvent:
     try:
-        body = file.read_bytes()
+        body = sys.stdin.buffer.read() if file == _STDIN else file.read_bytes()
     except OSError as fault:
         raise typer.BadParameter(f"{file} can't be read: {fault.strerror}") from None
     parts = dict(given)
@@ -89,11 +93,21 @@ def _event(file: Path, given: Mapping[str, Any]) -> InboundEvent:
     except orjson.JSONDecodeError:
         recorded = None
     if isinstance(recorded, dict) and "body" in recorded and set(recorded) <= _PARTS:
+        if not _are_parts(recorded):
+            raise typer.BadParameter("headers and query are objects of texts, method and path are texts")
         said = recorded.pop("body")
         body = said.encode() if isinstance(said, str) else orjson.dumps(said)
         headers = {name.lower(): str(value) for name, value in dict(recorded.pop("headers", {})).items()}
         parts |= {**recorded, "headers": {**headers, **parts["headers"]}}
     return InboundEvent(body=body, received_at=SystemClock().now(), **parts)
+
+
+def _are_parts(recorded: Mapping[str, Any]) -> bool:
+    objects = [recorded[name] for name in ("headers", "query") if name in recorded]
+    texts = [recorded[name] for name in ("method", "path") if name in recorded]
+    if not all(isinstance(found, dict) for found in objects):
+        return False
+    return all(isinstance(text, str) for text in (*texts, *recorded.get("query", {}).values()))
 
 
 async def _rehearsed(settings: Settings, name: str, event: InboundEvent) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def run(
     for warning in found.warnings:
         log.warning("config.warning", where=warning.where, line=warning.line, said=warning.message)
     with asyncio.Runner(loop_factory=None if no_uvloop else _fast_loop()) as runner:
-        bridge = Bridge(found.settings, reread=lambda: _reread(config), role=role)
+        bridge = Bridge(found.settings, reread=lambda: _reread(config), role=role, file=config)
         runner.run(_serve(bridge, upgrade=not no_upgrade))
     if bridge.ledger.waits:  # Python would wait for the thread, and the thread waits for a database that is silent
         sys.stdout.flush()

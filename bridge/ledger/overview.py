@@ -19,6 +19,9 @@ _SAMPLE: Final = 100  # purchases of each hour whose way to access is looked at
 _NEWEST: Final = 1_000  # events that tell which sources are alive
 _LATELY: Final = 300  # attempts that are searched for each target's newest trouble
 
+GROUPS: Final = 200
+"""How many causes in quarantine are told apart."""
+
 GROUPED: Final = 1_000
 """How many dead letters are looked at to group them by their cause."""
 
@@ -117,7 +120,7 @@ def heard(connection: Connection) -> tuple[dict[str, list[Any]], Any]:
 
 def quarantined(connection: Connection) -> list[dict[str, Any]]:
     """Group what waits in quarantine by source, kind and product, as ``bridge quarantine --causes`` does, up to :data:`MANY`."""
-    return quarantine_causes(connection, None, most=MANY, groups=200)
+    return quarantine_causes(connection, None, most=MANY, groups=GROUPS)
 
 
 def quarantined_lines(connection: Connection, kind: str, source: str, product: str, most: int) -> list[dict[str, Any]]:

@@ -93,7 +93,7 @@ async def console(folder: Path, targets, extra: str = "", users: str = USERS, se
     path = configuration(folder, targets, extra=extra + users)
     path.write_text(path.read_text().replace("[server]\n", f"[server]\n{server}\n", 1))
     settings = load(path, Registry(), env={}).settings
-    bridge = Bridge(settings, reread=lambda: load(path, Registry(), env={}).settings)
+    bridge = Bridge(settings, reread=lambda: load(path, Registry(), env={}).settings, file=path)
     await bridge.start()
     try:
         async with aiohttp.ClientSession() as session, browser_session() as people:

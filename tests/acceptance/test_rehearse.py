@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
+from typer.testing import CliRunner
 
+from bridge.cli import app
 from tests.acceptance.cli_rig import ask
 
 CONFIG = """
@@ -71,6 +73,15 @@ def test_a_recorded_call_is_played_to_the_end(rehearse, tmp_path) -> None:
     assert urls
     assert all(url.startswith("http://127.0.0.1:") for url in urls)
     assert not (tmp_path / "real.db").exists()
+
+
+def test_it_can_be_read_from_standard_input(rehearse, tmp_path) -> None:
+    """As from a file; and a secret of the configuration is not shown, wherever in the call it stands."""
+    rehearse("")
+    words = ["rehearse", "-", "--source", "ams", "--json", "--reveal", "--config", str(tmp_path / "bridge.toml")]
+    said = CliRunner().invoke(app, words, input=json.dumps({**CALL, "firstname": "ams-key"}))
+    assert json.loads(said.stdout)["commands"][0]["learner"]["last_name"] == "Lovelace"
+    assert "ams-key" not in said.stdout
 
 
 def test_it_is_shown_to_people_without_the_learner(rehearse) -> None:

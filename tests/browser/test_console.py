@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 from collections.abc import Iterator
 
@@ -162,4 +163,48 @@ async def test_the_overview_renews_itself(tmp_path, driver) -> None:
             assert driver.find_element(By.ID, "what").get_attribute("value") == "ada@"
 
         await asyncio.to_thread(renewed)
+        assert person.complaints == []
+
+
+async def test_an_unmapped_product_comes_with_its_lines_to_copy(tmp_path, driver) -> None:
+    """On the page of the mapping; a click into the lines selects all of them."""
+    async with emulators("elevate") as targets, console(tmp_path, targets) as (bridge, client, _):
+        await client.register(**EVE, product="NEW-1")
+        person = Person(driver, f"http://127.0.0.1:{bridge.port}")
+
+        def sits_down() -> None:
+            person.logs_in()
+            person.presses("Mapping")
+            assert "1 waits in quarantine" in person.reads
+            driver.find_element(By.CSS_SELECTOR, "pre.copy").click()
+            assert 'remote_product_id = "NEW-1"' in driver.execute_script("return String(getSelection())")
+
+        await asyncio.to_thread(sits_down)
+        assert person.complaints == []
+
+
+async def test_a_call_is_rehearsed(tmp_path, driver) -> None:
+    """Paste a body, see command, plan and requests; nobody gets in by it."""
+    async with emulators("elevate") as targets, console(tmp_path, targets) as (bridge, _, __):
+        person = Person(driver, f"http://127.0.0.1:{bridge.port}")
+        call = {
+            **ADA,
+            "remote_user_id": ADA["user"],
+            "remote_product_id": "ABCD1234",
+            "amount_paid": "0",
+            "api_key": "",
+        }
+
+        def sits_down() -> None:
+            person.logs_in()
+            person.presses("Rehearse")
+            person.writes("body", json.dumps(call))
+            driver.find_element(By.CSS_SELECTOR, "main form button").click()
+            WebDriverWait(driver, 30).until(lambda _: "What would come of it at ams" in person.reads)
+            assert "Command: enroll" in person.reads
+            assert "course intro-ce: elevate" in person.reads
+            assert "POST http://127.0.0.1:" in person.reads
+
+        await asyncio.to_thread(sits_down)
+        assert live(targets["elevate"]) == []
         assert person.complaints == []

@@ -15,7 +15,9 @@ from bridge.contract.errors import LedgerError
 from bridge.edge.bounded import bounded_body
 from bridge.edge.console.access import COOKIE, FORM_COOKIE, PATH, Access, Refused, Visitor, is_ours
 from bridge.edge.console.acting import Acting
+from bridge.edge.console.mapping import MappingPage
 from bridge.edge.console.pages import asset, elsewhere, page, said
+from bridge.edge.console.rehearsing import MOST_BYTES, RehearsalBox
 from bridge.edge.console.views import Views
 
 log = structlog.get_logger(__name__)
@@ -33,11 +35,13 @@ _HOME: Final = f"{PATH}/"
 class Console:
     """Registers the addresses, and stands between each of them and whoever calls."""
 
-    def __init__(self, access: Access, views: Views, acting: Acting) -> None:
-        """Let ``access`` decide who sees ``views`` and who acts."""
+    def __init__(self, access: Access, views: Views, acting: Acting, mapping: MappingPage, box: RehearsalBox) -> None:
+        """Let ``access`` decide who sees ``views`` and ``mapping``, who acts, and who rehearses in the ``box``."""
         self._access = access
         self._views = views
         self._acting = acting
+        self._mapping = mapping
+        self._box = box
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Register every address below ``/console/``."""
@@ -46,6 +50,8 @@ class Console:
             "/": views.overview,
             "/troubles": views.troubles,
             "/targets": views.targets,
+            "/mapping": self._mapping.show,
+            "/rehearse": self._box.show,
             "/audit": views.audit,
             "/find": self._find_page,
             r"/purchases/{id:\d{1,19}}": views.purchase,
@@ -57,6 +63,7 @@ class Console:
         taken: dict[str, Takes] = {"/find": views.find, "/act": self._acting.act, "/logout": self._log_out}
         for path, take in taken.items():
             router.add_post(PATH + path, self._taken(take))
+        router.add_post(f"{PATH}/rehearse", self._taken(self._box.play, MOST_BYTES))
         router.add_get(f"{PATH}/login", self._guarded(self._login_page))
         router.add_post(f"{PATH}/login", self._guarded(self._log_in))
         router.add_get(PATH, self._guarded(self._home))
@@ -95,12 +102,12 @@ class Console:
 
         return self._guarded(shown)
 
-    def _taken(self, take: Takes) -> Callable[..., Awaitable[web.Response]]:
+    def _taken(self, take: Takes, most: int = _MOST_BYTES) -> Callable[..., Awaitable[web.Response]]:
         async def taken(request: web.Request) -> web.Response:
             visitor = await self._access.visitor(request)
             if visitor is None:
                 return self._to_login(request)
-            form = await _form(request)
+            form = await _form(request, most)
             if form is None:
                 return said(visitor, 413, "That was too much", "What was sent is too long, or came too slowly.")
             if not is_ours(request, visitor.csrf, form.pop("csrf", "")):
@@ -189,9 +196,9 @@ def _next(said_: str) -> str:
     return said_ if _OURS.fullmatch(said_) else _HOME
 
 
-async def _form(request: web.Request) -> Form | None:
+async def _form(request: web.Request, most: int = _MOST_BYTES) -> Form | None:
     """Return the fields of a form, or None where it is too long or too slow; of what is no form, none."""
-    body = await bounded_body(request, _MOST_BYTES, _BODY_SECONDS)
+    body = await bounded_body(request, most, _BODY_SECONDS)
     if body is None:
         return None
     try:
