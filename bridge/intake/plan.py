@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -100,6 +100,20 @@ def plan(
         else:
             unmapped.append(item)
     return CommandPlan(command, tuple(lines), tuple(unmapped), tuple(ignored))
+
+
+def along(
+    command: EnrollmentCommand, line: LinePlan, source: SourceEntry, catalogue: Catalogue, keys: Sequence[str]
+) -> LinePlan:
+    """Return what an order line comes to where an operator let it lead to these courses instead of its product's."""
+    roots = _roots(command, line.item, source)
+    courses = [catalogue.courses[key] for key in keys]
+    return replace(
+        line,
+        grants=tuple(_grant(command, line.item, course, catalogue, roots, None) for course in courses),
+        contacts=tuple(_contacts(courses, catalogue, roots)),
+        product_url=next((course.product_url for course in courses), None),
+    )
 
 
 def _seats(product: ProductEntry, item: Item) -> int:

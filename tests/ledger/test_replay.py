@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from bridge.actions import Actions, ReleaseLines
+from bridge.actions import Actions
+from bridge.actions.asked import ReleaseLines
 from bridge.contract.command import Action, Order
 from bridge.intake.replay import Replay, prepare, replay
 from bridge.kit.clock import SetClock
@@ -147,7 +148,7 @@ async def test_a_released_line_does_not_bring_an_old_name_back(world: World):
     await world.accept(update(KING, minute=5))
     world.catalogue = now_mapped("LATER")
     actions = Actions(world.ledger, lambda: world.catalogue, SetClock(at(10_000)))
-    await actions.release(ReleaseLines(every=True), "ada")
+    await actions.do("release", ReleaseLines(every=True), "ada")
     assert await world.operations("lms") == ["grant"]
     assert await world.one("SELECT last_name FROM learner") == "King"
 
