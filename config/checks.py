@@ -40,6 +40,7 @@ class Checks:
         """Note every fault and warning."""
         self._fields_of_conditions()
         self._one_key_one_source()
+        self._one_token_one_name()
         self._shared_orders()
         self._echoes()
         self._names_of_products()
@@ -94,6 +95,17 @@ class Checks:
                         self._place(name, credential),
                         f"source '{name}' has the same key as source '{owner}' ({first}); each needs its own",
                     )
+
+    def _one_token_one_name(self) -> None:
+        owners: dict[str, str] = {}
+        for name, given in self._draft.settings.admin.tokens.items() if self._draft.settings is not None else ():
+            for digest in dict.fromkeys(given.digests):
+                owner = owners.setdefault(digest, name)
+                if owner != name:
+                    said = (
+                        f"is the same token as that of '{owner}'; each needs its own, or the record names the wrong one"
+                    )
+                    self._findings.fault(("admin", "tokens", name), said)
 
     def _shared_orders(self) -> None:
         for name, settings in self._draft.sources.items():

@@ -10,6 +10,7 @@ _LARGEST_ID: Final = 2**63 - 1
 _MOST: Final = 500  # in one transaction
 
 RegistrationId = Annotated[int, Field(ge=1, le=_LARGEST_ID)]
+LearnerId = Annotated[int, Field(ge=1, le=_LARGEST_ID)]
 
 
 class Requeue(BaseModel):
@@ -147,8 +148,8 @@ class MergeLearners(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    learner: int = Field(ge=1, le=_LARGEST_ID)
-    into: int | None = Field(default=None, ge=1, le=_LARGEST_ID)
+    learner: LearnerId
+    into: LearnerId | None = None
     undo: bool = False
     dry_run: bool = False
 

@@ -19,7 +19,18 @@ _LONGEST_SUBJECT = 500
 
 
 class ActionRefused(BridgeError):
-    """The action can't be done as asked; the message says why."""
+    """The action can't be done as asked; the message says why.
+
+    Attributes:
+        field: the argument that is to blame; empty where it is no single one.
+        missing: what was named is not there.
+    """
+
+    def __init__(self, why: str, field: str = "", *, missing: bool = False) -> None:
+        """Keep what is to blame."""
+        self.field = field
+        self.missing = missing
+        super().__init__(why)
 
 
 @dataclass(frozen=True, slots=True)

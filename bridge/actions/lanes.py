@@ -63,4 +63,4 @@ def _check_target(ground: Ground, name: str) -> None:
     catalogue = ground.catalogue()
     known: Sequence[str] = sorted([*catalogue.targets, *([MAILER] if catalogue.mailer is not None else [])])
     if name not in known:
-        raise ActionRefused(f"no such target; there are {', '.join(known) or 'none'}")
+        raise ActionRefused(f"no such target; there are {', '.join(known) or 'none'}", "target", missing=True)

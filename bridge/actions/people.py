@@ -30,7 +30,8 @@ async def merge(ground: Ground, wanted: MergeLearners, operator: str) -> dict[st
         await asyncio.sleep(_BETWEEN_LOOKS)
         done = await _merge(ground, wanted, operator)
     if isinstance(done, Refused):
-        raise ActionRefused(done.why)
+        field = "into" if done.missing is not None and done.missing != wanted.learner else "learner"
+        raise ActionRefused(done.why, field, missing=done.missing is not None)
     return asdict(done)
 
 

@@ -41,7 +41,7 @@ async def move(ground: Ground, wanted: MoveRegistration, operator: str) -> dict[
 
     done = await ground.ledger.write(work)
     if isinstance(done, reroute.Refused):
-        raise ActionRefused(done.why)
+        raise ActionRefused(done.why, done.field, missing=done.missing)
     return asdict(done)
 
 
@@ -65,5 +65,5 @@ async def seats(ground: Ground, wanted: ReviseSeats, operator: str) -> list[dict
         return [asdict(one) for one in done]
 
     if (found := await ground.ledger.write(work)) is None:
-        raise ActionRefused(f"registration {line} has no seats")
+        raise ActionRefused(f"registration {line} has no seats", "registration_id", missing=True)
     return found

@@ -23,7 +23,7 @@ from bridge.contract.settings import Condition, Rate, SourceSettings, TargetSett
 from bridge.ledger.states import TRANSITIONS, Intent, derive
 from bridge.registry import Registry, adapter_class, connector_class
 from config.alerts import Alerts, AlertWebhook
-from config.settings import Access, Admin, ConsoleUser, Course, Dispatch, Ledger, Log, Mailer, Product, Server
+from config.settings import Access, Admin, ApiToken, ConsoleUser, Course, Dispatch, Ledger, Log, Mailer, Product, Server
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -36,6 +36,7 @@ _SECTIONS: Mapping[str, type[BaseModel]] = {
     "dispatch": Dispatch,
     "log": Log,
     "admin": Admin,
+    "admin.tokens.NAME": ApiToken,
     "console.users.NAME": ConsoleUser,
     "mailer": Mailer,
     "alerts": Alerts,

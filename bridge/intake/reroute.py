@@ -30,9 +30,11 @@ _MOST_NAMED: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """It can't be done; nothing was changed."""
+    """It can't be done; nothing was changed. ``field``: the argument that is to blame. ``missing``: what it names is not there."""
 
     why: str
+    field: str = ""
+    missing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +72,11 @@ def move(
     """Let a registration lead to these courses; with ``dry_run`` everything is done, told, and taken back."""
     rows = registrations.by_ids(unit, [registration_id])
     if not rows:
-        return Refused(f"there is no registration {registration_id}")
+        return Refused(f"there is no registration {registration_id}", "registration_id", missing=True)
     courses = tuple(dict.fromkeys(to))
     former = reroutes.standing(unit, registration_id)
     if why := _hindrance(rows[0], courses, former, catalogue):
-        return Refused(why)
+        return why
     product = catalogue.products.get((rows[0].source, rows[0].remote_product_id))
     mapped = product is not None and set(product.courses) == set(courses)
     ruled = reroutes.courses(unit, [registration_id]).get(registration_id, ())
@@ -97,18 +99,21 @@ def move(
         return _moved(unit, rows[0], found, catalogue, now)
 
 
-def _hindrance(row: Any, courses: Sequence[str], former: Sequence[str], catalogue: Catalogue) -> str | None:
+def _hindrance(row: Any, courses: Sequence[str], former: Sequence[str], catalogue: Catalogue) -> Refused | None:
     unknown = [key for key in courses if key not in catalogue.courses]
     if unknown:
         known = sorted(catalogue.courses)
         more = f" and {len(known) - _MOST_NAMED} more" if len(known) > _MOST_NAMED else ""
-        return f"there is no course '{unknown[0]}'; there are {', '.join(known[:_MOST_NAMED]) or 'none'}{more}"
+        return Refused(
+            f"there is no course '{unknown[0]}'; there are {', '.join(known[:_MOST_NAMED]) or 'none'}{more}", "to"
+        )
     if not Intent(row.intent).alive:
-        return f"registration {row.id} is {row.intent}: it leads nowhere any more"
+        return Refused(f"registration {row.id} is {row.intent}: it leads nowhere any more", "registration_id")
     if row.mapping_version_id is None:
-        return f"the purchase of registration {row.id} has not arrived yet"
+        return Refused(f"the purchase of registration {row.id} has not arrived yet", "registration_id")
     if not former:
-        return f"nobody gets in by registration {row.id} itself, only by its seats: move those who claimed them"
+        why = f"nobody gets in by registration {row.id} itself, only by its seats: move those who claimed them"
+        return Refused(why, "registration_id")
     return None
 
 
@@ -117,9 +122,9 @@ def _moved(unit: Unit, row: Any, found: Move, catalogue: Catalogue, now: int) ->
     line = _line(unit, row, found.courses, source, catalogue, now)
     before = [right for right in rights.resting(unit, [row.id]) if right.wanted]
     if before and not any(grant.rights for grant in line.plan.grants):
-        return Refused(f"no target lets anybody into {', '.join(found.courses)}: to take access away, cancel it")
+        return Refused(f"no target lets anybody into {', '.join(found.courses)}: to take access away, cancel it", "to")
     if over := [grant for grant in line.plan.grants if grant.expires_at and milliseconds(grant.expires_at) <= now]:
-        return Refused(f"access to {over[0].course} would have ended on {over[0].expires_at:%Y-%m-%d}")
+        return Refused(f"access to {over[0].course} would have ended on {over[0].expires_at:%Y-%m-%d}", "to")
     note = f"an operator moved registration {row.id} to {', '.join(found.courses)}"
     said = {"courses": [] if found.mapped else list(found.courses)}
     event_id = line.entry.event_id = operated.event_of(unit, row.source, note, now, said)
