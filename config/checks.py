@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
+
+from pydantic import SecretStr
 
 from bridge.contract.command import Item, Learner, Options, Order
 from bridge.contract.settings import conditions_of
@@ -99,7 +102,7 @@ class Checks:
     def _one_token_one_name(self) -> None:
         owners: dict[str, str] = {}
         for name, given in self._draft.settings.admin.tokens.items() if self._draft.settings is not None else ():
-            for digest in dict.fromkeys(given.digests):
+            for digest in dict.fromkeys([*(_digest(secret) for secret in given.token), *given.sha256]):
                 owner = owners.setdefault(digest, name)
                 if owner != name:
                     said = (
@@ -237,6 +240,10 @@ class Checks:
 
     def _line(self, key: Key) -> str:
         return f"line {self._findings.lines.of(key)}"
+
+
+def _digest(secret: SecretStr) -> str:
+    return hashlib.sha256(secret.get_secret_value().encode()).hexdigest()
 
 
 def _leaves_equal(tree: Any, text: str, key: Key) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
@@ -173,12 +172,6 @@ class ApiToken(SettingsModel):
         if bool(self.token) is bool(self.sha256):
             raise ValueError("expected token or sha256")
         return self
-
-    @property
-    def digests(self) -> tuple[str, ...]:
-        """The SHA-256 of each token that counts, in lower-case hex."""
-        given = (hashlib.sha256(secret.get_secret_value().encode()).hexdigest() for secret in self.token)
-        return (*given, *self.sha256)
 
 
 class Admin(SettingsModel):

@@ -9,8 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 _LARGEST_ID: Final = 2**63 - 1
 _MOST: Final = 500  # in one transaction
 
-RegistrationId = Annotated[int, Field(ge=1, le=_LARGEST_ID)]
-LearnerId = Annotated[int, Field(ge=1, le=_LARGEST_ID)]
+Id = Annotated[int, Field(ge=1, le=_LARGEST_ID)]
 
 
 class Requeue(BaseModel):
@@ -23,7 +22,7 @@ class Requeue(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    ids: tuple[int, ...] = ()
+    ids: tuple[Id, ...] = ()
     target: str | None = None
     source: str | None = None
     lookups: bool = False
@@ -41,7 +40,7 @@ class Dismiss(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    ids: tuple[int, ...] = Field(min_length=1)
+    ids: tuple[Id, ...] = Field(min_length=1)
     why: str = Field(min_length=1, max_length=500)
     dry_run: bool = False
 
@@ -51,7 +50,7 @@ class RetryNow(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    ids: tuple[int, ...]
+    ids: tuple[Id, ...] = Field(min_length=1)
     dry_run: bool = False
 
 
@@ -60,7 +59,7 @@ class ReleaseLines(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    ids: tuple[int, ...] = ()
+    ids: tuple[Id, ...] = ()
     source: str | None = None
     product: str | None = None
     every: bool = False
@@ -87,7 +86,7 @@ class ReplayEvents(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    ids: tuple[int, ...] = ()
+    ids: tuple[Id, ...] = ()
     source: str | None = None
     state: str | None = None
     dry_run: bool = False
@@ -103,7 +102,7 @@ class CancelRegistrations(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    ids: tuple[RegistrationId, ...] = Field(min_length=1, max_length=_MOST)
+    ids: tuple[Id, ...] = Field(min_length=1, max_length=_MOST)
     why: str = Field(default="", max_length=500)
     dry_run: bool = False
 
@@ -119,7 +118,7 @@ class MoveRegistration(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    registration_id: RegistrationId
+    registration_id: Id
     to: tuple[str, ...] = Field(min_length=1, max_length=50)
     why: str = Field(default="", max_length=500)
     dry_run: bool = False
@@ -130,8 +129,8 @@ class ReviseSeats(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    registration_id: RegistrationId
-    numbers: tuple[int, ...] = ()
+    registration_id: Id
+    numbers: tuple[Id, ...] = ()
     every_open: bool = False
     renew: bool = False
     dry_run: bool = False
@@ -148,8 +147,8 @@ class MergeLearners(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    learner: LearnerId
-    into: LearnerId | None = None
+    learner: Id
+    into: Id | None = None
     undo: bool = False
     dry_run: bool = False
 

@@ -48,7 +48,7 @@ _SECTIONS: Mapping[str, type[BaseModel]] = {
     "courses.NAME.access": Access,
     "products[]": Product,
 }
-_ELSEWHERE = frozenset({"courses.NAME.tables", "courses.NAME.access", "alerts.webhook"})
+_ELSEWHERE = frozenset({"admin.tokens", "courses.NAME.tables", "courses.NAME.access", "alerts.webhook"})
 _GIVEN = {"courses.NAME.title": "the course's name"}  # by config.sections, not by the model
 _ARGUMENTS = [(missing, leaving, dead) for missing in (0, 1) for leaving in (0, 1) for dead in (0, 1)]
 

@@ -82,7 +82,7 @@ class MergeInto(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    into: asked.LearnerId
+    into: asked.Id
 
 
 def _acting(
@@ -97,7 +97,7 @@ ACTS: Final = (
         "/deliveries/requeue",
         "requeueDeliveries",
         "Try dead letters again: these, a target's, or all.",
-        done.Done[done.Requeued],
+        done.RequeuedAnswer,
         _many("requeue", "delivery_id"),
         _body(asked.Requeue, "source", "lookups"),
     ),
@@ -105,7 +105,7 @@ ACTS: Final = (
         "/deliveries/retry",
         "retryDeliveries",
         "Try deliveries at once that wait for their next try.",
-        done.Done[done.Retried],
+        done.RetriedAnswer,
         _many("retry", "delivery_id"),
         _body(asked.RetryNow),
     ),
@@ -113,7 +113,7 @@ ACTS: Final = (
         "/deliveries/dismiss",
         "dismissDeliveries",
         "End dead letters for good that were settled at their targets by hand.",
-        done.Done[done.Dismissed],
+        done.DismissedAnswer,
         _many("dismiss", "delivery_id"),
         _body(asked.Dismiss),
     ),
@@ -121,7 +121,7 @@ ACTS: Final = (
         "/lookups/requeue",
         "requeueLookups",
         "Ask senders again: these lookups that were given up, a source's, or all.",
-        done.Done[done.Reasked],
+        done.ReaskedAnswer,
         _many("requeue", "lookup_id", lookups=True),
         _body(asked.Requeue, "target", "lookups", name="RequeueLookupsBody"),
     ),
@@ -129,7 +129,7 @@ ACTS: Final = (
         "/quarantine/release",
         "releaseLines",
         "Accept quarantined lines whose product is mapped by now: these, a source's, a product's, or all.",
-        done.Done[done.Released],
+        done.ReleasedAnswer,
         _many("release", "quarantine_id"),
         _body(asked.ReleaseLines),
     ),
@@ -137,7 +137,7 @@ ACTS: Final = (
         "/events/replay",
         "replayEvents",
         "Understand events anew by today's adapters and mapping: these, or the oldest 500 of a source in one state.",
-        done.Done[done.Replayed],
+        done.ReplayedAnswer,
         _many("replay", "event_id"),
         _body(asked.ReplayEvents),
     ),
@@ -145,7 +145,7 @@ ACTS: Final = (
         "/registrations/cancel",
         "cancelRegistrations",
         "Take the access of registrations away, as if their sources had cancelled them.",
-        done.Done[done.Cancelled],
+        done.CancelledAnswer,
         _many("cancel", "registration_id"),
         _body(asked.CancelRegistrations),
     ),
@@ -161,7 +161,7 @@ ACTS: Final = (
         "/registrations/{registration_id}/seats/revoke",
         "reviseSeats",
         "Take seats of an order line back, or with `renew` give each a new link.",
-        done.Done[done.Revised],
+        done.RevisedAnswer,
         _seats,
         _body(asked.ReviseSeats, "registration_id"),
     ),

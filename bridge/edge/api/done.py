@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 One = TypeVar("One")
 
@@ -21,11 +21,6 @@ class Done(BaseModel, Generic[One]):
     dry_run: bool
     done: list[One]
     left_out: list[int]
-
-    @classmethod
-    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
-        """Return the name in the document: ``ReleasedAnswer`` for what was released."""
-        return f"{params[0].__name__}Answer"
 
 
 class Retried(BaseModel):
@@ -170,6 +165,8 @@ class Revised(BaseModel):
 class Named(BaseModel):
     """Who somebody is; empty where nobody is meant any more."""
 
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
+
     learner_id: int | None = None
     namespace: str | None = None
     remote_user_id: str | None = None
@@ -216,6 +213,8 @@ class Joined(BaseModel):
 class Switched(BaseModel):
     """A lane; ``was_paused`` where it was resumed. Of a dry run only that it can be done."""
 
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
+
     dry_run: bool
     target: str
     paused: bool | None = None
@@ -229,3 +228,35 @@ class Reloaded(BaseModel):
     removed: dict[str, list[str]]
     changed_targets: list[str]
     mapping_changed: bool
+
+
+class RequeuedAnswer(Done[Requeued]):
+    """What became of each dead letter."""
+
+
+class RetriedAnswer(Done[Retried]):
+    """What became of each delivery."""
+
+
+class DismissedAnswer(Done[Dismissed]):
+    """What became of each dead letter."""
+
+
+class ReaskedAnswer(Done[Reasked]):
+    """What became of each lookup."""
+
+
+class ReleasedAnswer(Done[Released]):
+    """What became of each line."""
+
+
+class ReplayedAnswer(Done[Replayed]):
+    """What became of each event."""
+
+
+class CancelledAnswer(Done[Cancelled]):
+    """What became of each registration."""
+
+
+class RevisedAnswer(Done[Revised]):
+    """What became of each seat."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 from aiohttp import web
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 
 class FieldFault(BaseModel):
@@ -20,6 +20,8 @@ class FieldFault(BaseModel):
 
 class Problem(BaseModel):
     """Why a call was not done: a problem detail (RFC 9457). ``type`` is ``about:blank``: the status says what kind it is."""
+
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
 
     type: str = "about:blank"
     title: str = Field(description="the status in words")
@@ -42,9 +44,13 @@ class Refused(Exception):
 
 def faults_of(fault: ValidationError) -> list[FieldFault]:
     """Return what is wrong with which argument. What was sent is not repeated."""
+    errors = fault.errors(include_url=False, include_input=False, include_context=False)
+    # Of a list with a wrong entry pydantic also says that it is too short without it.
+    parents = {error["loc"][:end] for error in errors for end in range(len(error["loc"]))}
     return [
         FieldFault(field=".".join(str(part) for part in error["loc"]), message=error["msg"])
-        for error in fault.errors(include_url=False, include_input=False, include_context=False)
+        for error in errors
+        if error["loc"] not in parents
     ]
 
 

@@ -14,12 +14,7 @@ class Page(BaseModel, Generic[Row]):
     """A part of a list, newest first. ``next_cursor``: what gives the part after it; null at the end."""
 
     items: list[Row]
-    next_cursor: str | None = None
-
-    @classmethod
-    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
-        """Return the name in the document: ``EventPage`` for a page of events."""
-        return f"{params[0].__name__}Page"
+    next_cursor: str | None
 
 
 class Event(BaseModel):
@@ -339,3 +334,27 @@ class StoryEntry(BaseModel):
 
     at: datetime
     what: str
+
+
+class EventPage(Page[Event]):
+    """A part of the list of events, newest first."""
+
+
+class RegistrationPage(Page[Registration]):
+    """A part of the list of registrations, newest first."""
+
+
+class DeliveryPage(Page[Delivery]):
+    """A part of the list of deliveries, newest first."""
+
+
+class LookupPage(Page[Lookup]):
+    """A part of the list of lookups, newest first."""
+
+
+class QuarantinedPage(Page[Quarantined]):
+    """A part of the list of what waits, or waited, in quarantine, newest first."""
+
+
+class AuditedPage(Page[Audited]):
+    """A part of the audit, newest first."""
