@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
+
+from pydantic import SecretStr
 
 from bridge.contract.command import Item, Learner, Options, Order
 from bridge.contract.settings import conditions_of
@@ -40,6 +43,7 @@ class Checks:
         """Note every fault and warning."""
         self._fields_of_conditions()
         self._one_key_one_source()
+        self._one_token_one_name()
         self._shared_orders()
         self._echoes()
         self._names_of_products()
@@ -94,6 +98,17 @@ class Checks:
                         self._place(name, credential),
                         f"source '{name}' has the same key as source '{owner}' ({first}); each needs its own",
                     )
+
+    def _one_token_one_name(self) -> None:
+        owners: dict[str, str] = {}
+        for name, given in self._draft.settings.admin.tokens.items() if self._draft.settings is not None else ():
+            for digest in dict.fromkeys([*(_digest(secret) for secret in given.token), *given.sha256]):
+                owner = owners.setdefault(digest, name)
+                if owner != name:
+                    said = (
+                        f"is the same token as that of '{owner}'; each needs its own, or the record names the wrong one"
+                    )
+                    self._findings.fault(("admin", "tokens", name), said)
 
     def _shared_orders(self) -> None:
         for name, settings in self._draft.sources.items():
@@ -225,6 +240,10 @@ class Checks:
 
     def _line(self, key: Key) -> str:
         return f"line {self._findings.lines.of(key)}"
+
+
+def _digest(secret: SecretStr) -> str:
+    return hashlib.sha256(secret.get_secret_value().encode()).hexdigest()
 
 
 def _leaves_equal(tree: Any, text: str, key: Key) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -10,10 +11,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
 from bridge.contract.mail import MailSettings
-from bridge.contract.settings import CourseTable, Duration, SettingsModel, SourceSettings, TargetSettings
+from bridge.contract.settings import CourseTable, Duration, Secrets, SettingsModel, SourceSettings, TargetSettings
 from config.alerts import Alerts
 from config.values import http_address, size
 
+_SHORTEST_TOKEN = 32
 _LEDGERS = ("sqlite", "postgresql", "postgres")
 
 
@@ -44,6 +46,18 @@ def _password_hash(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def _long(secrets: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+    if any(len(secret.get_secret_value()) < _SHORTEST_TOKEN for secret in secrets):
+        raise ValueError(f"expected {_SHORTEST_TOKEN} characters at least, such as `openssl rand -hex 32` prints")
+    return secrets
+
+
+def _digest(text: str) -> str:
+    if not re.fullmatch(r"[0-9a-fA-F]{64}", text):
+        raise ValueError("expected a SHA-256 in hex: 64 digits, such as `printf %s TOKEN | sha256sum` prints")
+    return text.lower()
+
+
 def _several(value: object) -> object:
     return value if isinstance(value, list | tuple) else [value]
 
@@ -57,6 +71,7 @@ Port = Annotated[int, Field(ge=0, le=65_535)]
 HttpAddress = Annotated[str, AfterValidator(http_address)]
 Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
 Name = Annotated[str, Field(min_length=1)]
+Digest = Annotated[str, AfterValidator(_digest)]
 
 
 class Server(SettingsModel):
@@ -149,6 +164,26 @@ class Telemetry(SettingsModel):
     traces: bool = False
 
 
+class ApiToken(SettingsModel):
+    """``[admin.tokens.NAME]``: a program that may call the admin API.
+
+    Attributes:
+        token: what it sends as bearer token, 32 characters at least; one, or several while they rotate.
+        sha256: in the token's place, its SHA-256 in hex; one or several.
+        role: a viewer changes nothing.
+    """
+
+    token: Annotated[Secrets, AfterValidator(_long)] = ()
+    sha256: Annotated[tuple[Digest, ...], BeforeValidator(_several)] = ()
+    role: Literal["operator", "viewer"] = "viewer"
+
+    @model_validator(mode="after")
+    def _one_or_the_other(self) -> Self:
+        if bool(self.token) is bool(self.sha256):
+            raise ValueError("expected token or sha256")
+        return self
+
+
 class Admin(SettingsModel):
     """``[admin]``: a listener of its own for console, admin API and metrics; without a port they share the server's.
 
@@ -159,6 +194,7 @@ class Admin(SettingsModel):
 
     host: str = "127.0.0.1"
     port: Port | None = None
+    tokens: Mapping[str, ApiToken] = Field(default_factory=dict)
 
 
 class ConsoleUser(SettingsModel):

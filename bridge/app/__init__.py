@@ -17,6 +17,7 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_r
 
 from bridge.actions import Actions
 from bridge.app.alerting import Alerting
+from bridge.app.api import api_of
 from bridge.app.catalogue import catalogue_of
 from bridge.app.company import Company
 from bridge.app.console import console_of
@@ -31,13 +32,12 @@ from bridge.contract.role import Role
 from bridge.dispatch.lane import Lane
 from bridge.dispatch.loop import Dispatcher
 from bridge.edge.claims import ClaimPage
-from bridge.edge.console import Console
 from bridge.edge.control import control_application, socket_path
 from bridge.edge.health import Health, Standing
 from bridge.edge.schedule import Schedule
 from bridge.edge.serve import Listeners
 from bridge.edge.telemetry import Telemetry
-from bridge.edge.web import admin_application, application
+from bridge.edge.web import Inside, admin_application, application
 from bridge.edge.webhooks import Webhooks
 from bridge.intake.intake import Intake
 from bridge.jobs.alerts import Alerts, Watch
@@ -271,20 +271,20 @@ class Bridge:
         )
         if self.ledger.file is not None:
             await self._listeners.unix(control_application(actions), socket_path(self.ledger.file))
-        console: Console | None = console_of(self, actions)
+        inside: Inside | None = Inside(console_of(self, actions), api_of(self, actions))
         if admin.port is not None:
-            self.admin_port = await self._listeners.tcp(admin_application(health, console), admin.host, admin.port)
-            console = None
-        self.port = await self._listeners.tcp(self._public(health, console, server.max_body), server.host, server.port)
+            self.admin_port = await self._listeners.tcp(admin_application(health, inside), admin.host, admin.port)
+            inside = None
+        self.port = await self._listeners.tcp(self._public(health, inside, server.max_body), server.host, server.port)
 
-    def _public(self, health: Health, console: Console | None, max_body: int) -> web.Application:
+    def _public(self, health: Health, inside: Inside | None, max_body: int) -> web.Application:
         metrics = self.settings.admin.port is None
         if not self.role.receives:
-            return admin_application(health, console, metrics=metrics)
+            return admin_application(health, inside, metrics=metrics)
         claims = ClaimPage(self.ledger, lambda: self.catalogue, self.telemetry, self.clock)
         sources = lambda: self._senders.sources  # noqa: E731 - the newest after a reload
         webhooks = Webhooks(self._intake, sources, self.telemetry, self.clock, max_body, self._tracer)
-        return application(webhooks, health, claims, lambda: self.catalogue, max_body, console=console, metrics=metrics)
+        return application(webhooks, health, claims, lambda: self.catalogue, max_body, inside=inside, metrics=metrics)
 
     def standing(self) -> Standing:
         """Return what probes and metrics show of this bridge."""

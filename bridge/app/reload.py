@@ -62,7 +62,8 @@ def refuse_what_needs_a_restart(before: Settings, after: Settings) -> None:
         f"{section}.{name}"
         for section in _AT_START_ONLY
         for name in type(getattr(after, section)).model_fields
-        if getattr(getattr(before, section), name) != getattr(getattr(after, section), name)
+        if (section, name) != ("admin", "tokens")  # a token that is withdrawn must not count any more
+        and getattr(getattr(before, section), name) != getattr(getattr(after, section), name)
     ]
     if before.ledger.url != after.ledger.url:
         changed.append("ledger.url")

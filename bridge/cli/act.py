@@ -1,4 +1,4 @@
-"""``requeue``, ``release``, ``pause``, ``resume``, ``reload``, ``replay``: what an operator may change. Every action is recorded with its author."""
+"""``requeue``, ``retry``, ``release``, ``pause``, ``resume``, ``reload``, ``replay``: what an operator may change. Every action is recorded with its author."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bridge.actions import LEFT
+from bridge.actions.deliveries import LEFT
 from bridge.cli.control import act
 from bridge.cli.given import (
     CONFIG,
@@ -71,6 +71,25 @@ def requeue(
     _stop_at(
         _missing(ids, done, "delivery_id"),
         "delivery {} is not a dead letter" + (f" of target {target}" if target else ""),
+    )
+
+
+def retry(
+    ids: Annotated[list[int], typer.Argument(metavar="ID", show_default=False)],
+    *,
+    config: ConfigPath = CONFIG,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Try deliveries at once that wait for their next try; the count of tries goes on. Dead letters: bridge requeue."""
+    done = act(settings_of(config), "retry", {"ids": ids, "dry_run": dry_run})
+    columns = {"delivery_id": "delivery", "target": "target", "registration_id": "registration", "why": "why it waits"}
+    number = "1 delivery" if len(done) == 1 else f"{len(done)} deliveries"
+    said = f"{number} would be tried at once; nothing was changed" if dry_run else f"{number} will be tried at once"
+    _told(done, columns, said if done else "nothing to retry", as_json=as_json)
+    _stop_at(
+        _missing(ids, done, "delivery_id"),
+        "delivery {0} does not wait for its next try; bridge deliveries show {0} says where it stands",
     )
 
 

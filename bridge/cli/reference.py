@@ -26,6 +26,7 @@ from config.alerts import Alerts, AlertWebhook
 from config.settings import (
     Access,
     Admin,
+    ApiToken,
     ConsoleUser,
     Course,
     Dispatch,
@@ -49,6 +50,7 @@ _SECTIONS: Mapping[str, type[BaseModel]] = {
     "log": Log,
     "telemetry": Telemetry,
     "admin": Admin,
+    "admin.tokens.NAME": ApiToken,
     "console.users.NAME": ConsoleUser,
     "mailer": Mailer,
     "alerts": Alerts,
@@ -60,7 +62,7 @@ _SECTIONS: Mapping[str, type[BaseModel]] = {
     "courses.NAME.access": Access,
     "products[]": Product,
 }
-_ELSEWHERE = frozenset({"courses.NAME.tables", "courses.NAME.access", "alerts.webhook"})
+_ELSEWHERE = frozenset({"admin.tokens", "courses.NAME.tables", "courses.NAME.access", "alerts.webhook"})
 _GIVEN = {"courses.NAME.title": "the course's name"}  # by config.sections, not by the model
 _ARGUMENTS = [(missing, leaving, dead) for missing in (0, 1) for leaving in (0, 1) for dead in (0, 1)]
 

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from bridge.actions import MOST_EVENTS
+from bridge.actions.events import MOST_EVENTS
 from bridge.cli.control import act
 from bridge.cli.reading import ask
 from bridge.ledger import replays

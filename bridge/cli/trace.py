@@ -15,6 +15,7 @@ from bridge.cli.detail import NothingFound
 from bridge.cli.given import CONFIG, AsJson, ConfigPath, Reveal, settings_of
 from bridge.cli.reading import ask
 from bridge.cli.shown import plain, show, show_json, veil
+from bridge.ledger.events import OPERATOR
 from bridge.ledger.story import By, story
 
 Row = Mapping[str, Any]
@@ -124,6 +125,8 @@ def _timeline(entries: Iterable[Row]) -> Table:
 
 
 def _event(entry: Row) -> str:
+    if entry["adapter"] == OPERATOR:
+        return f"event {entry['event_id']}: {entry['note']}"
     note = f" ({entry['note']})" if entry["note"] else ""
     return (
         f"event {entry['event_id']} from {entry['source']}: {entry['method']} {entry['path']}, {entry['effect']}{note}"

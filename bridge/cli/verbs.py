@@ -8,7 +8,22 @@ import typer
 from typer.core import TyperGroup
 
 from bridge import __version__
-from bridge.cli import act, alerts, check, connectors, console, db, doctor, lists, people, rehearse, run, seats, trace
+from bridge.cli import (
+    act,
+    alerts,
+    check,
+    connectors,
+    console,
+    db,
+    doctor,
+    lists,
+    people,
+    purchases,
+    rehearse,
+    run,
+    seats,
+    trace,
+)
 from bridge.cli.shown import complain
 from bridge.contract.errors import BridgeError, ConfigError
 
@@ -84,11 +99,14 @@ app.command("learners")(people.learners)
 app.command("trace")(trace.trace)
 app.add_typer(seats.seats, name="seats")
 app.command("requeue")(act.requeue)
+app.command("retry")(act.retry)
 app.command("dismiss")(act.dismiss)
 app.command("release")(act.release)
 app.command("pause")(act.pause)
 app.command("resume")(act.resume)
 app.command("replay")(act.replay)
+app.command("cancel")(purchases.cancel)
+app.command("move")(purchases.move)
 app.command("merge")(people.merge)
 app.command("reload")(act.reload)
 app.add_typer(db.db, name="db")

@@ -80,7 +80,7 @@ def _operation(claimed: Claimed, operations: set[Operation]) -> Operation | Noth
         if right.held == "no":
             return Nothing("access is not wanted and not held")
         if right.heir_id is not None:
-            return Nothing("access is taken away here once the learner's other account has it")
+            return Nothing("access is taken away here once what takes its place has arrived")
         return Operation.REVOKE
     if right.held != "yes":
         return Operation.GRANT

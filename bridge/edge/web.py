@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
 from aiohttp import web
 
 from bridge.contract.catalogue import Catalogue
+from bridge.edge.api import Api
 from bridge.edge.claims import ClaimPage
 from bridge.edge.console import Console
 from bridge.edge.health import Health
 from bridge.edge.webhooks import Webhooks
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """What is for operators: the web console and the admin API."""
+
+    console: Console
+    api: Api
+
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        """Register the addresses of both."""
+        self.console.add_to(router)
+        self.api.add_to(router)
 
 
 def application(
@@ -24,30 +39,30 @@ def application(
     catalogue: Callable[[], Catalogue],
     max_body: int,
     *,
-    console: Console | None,
+    inside: Inside | None,
     metrics: bool,
 ) -> web.Application:
-    """Build the application. ``console`` and ``metrics`` are shown here, or on the admin listener."""
+    """Build the application. What is ``inside`` and ``metrics`` are shown here, or on the admin listener."""
     app = web.Application(middlewares=[_errors(webhooks.late)], client_max_size=max_body)
     webhooks.add_to(app.router)
     claims.add_to(app.router)
     health.add_probes_to(app.router)
     if metrics:
         health.add_metrics_to(app.router)
-    if console is not None:
-        console.add_to(app.router)
+    if inside is not None:
+        inside.add_to(app.router)
     app.router.add_get("/go/{course}", _to_registration(catalogue))
     return app
 
 
-def admin_application(health: Health, console: Console | None, *, metrics: bool = True) -> web.Application:
+def admin_application(health: Health, inside: Inside | None, *, metrics: bool = True) -> web.Application:
     """Build what the admin listener shows, and all that a bridge shows that takes nothing of senders."""
     app = web.Application(middlewares=[_errors(_nobody)])
     health.add_probes_to(app.router)
     if metrics:
         health.add_metrics_to(app.router)
-    if console is not None:
-        console.add_to(app.router)
+    if inside is not None:
+        inside.add_to(app.router)
     return app
 
 

@@ -9,7 +9,7 @@ import orjson
 
 from bridge.contract.command import EnrollmentCommand, Item, Learner, Options, email_key
 from bridge.contract.inbound import AcceptedLine
-from bridge.intake import later, notices
+from bridge.intake import decided, later, notices
 from bridge.intake import people as persons
 from bridge.intake.plan import CommandPlan, LinePlan, line_of
 from bridge.intake.result import Entry, Member
@@ -19,12 +19,13 @@ from bridge.ledger import notices as notes
 from bridge.ledger.learners import Known
 from bridge.ledger.outbox import DeliveryRow, right_delivery
 from bridge.ledger.registrations import Opened, RegistrationRow
+from bridge.ledger.reroutes import REROUTED
 from bridge.ledger.rights import Given, GrantRow
 from bridge.ledger.states import Intent, State
 from bridge.ledger.unit import Unit
 
-_GIVING = frozenset({"created", "changed", "reopened", "revived", "moved"})
-_RENEWING = frozenset({"reopened", "revived", "moved"})
+_GIVING = frozenset({"created", "changed", "reopened", "revived", "moved", REROUTED})
+_RENEWING = frozenset({"reopened", "revived", "moved", REROUTED})
 """Where the registration becomes what this event and the mapping of today say."""
 _REPEATS_WITHIN = 86_400_000  # milliseconds
 
@@ -89,8 +90,8 @@ def apply(unit: Unit, wave: Sequence[Entry]) -> list[Line]:
     lines = _opened(unit, wave, known, now)
     later.paid(unit, [line.row for line in lines if line.entry.plan.command.paid])
     _renew(unit, lines, now)
-    judged = _give(unit, [line for line in lines if line.gives], now)
-    judged |= _remember(unit, [line for line in lines if line.withheld], now)
+    judged = give(unit, [line for line in lines if line.gives], now)
+    judged |= withhold(unit, [line for line in lines if line.withheld], now)
     _name(unit, lines)
     events.record_effects(unit, [(line.entry.event_id, line.registration.id, line.effect) for line in lines])
     _answer(unit, lines, judged)
@@ -113,8 +114,10 @@ def _opened(unit: Unit, wave: Sequence[Entry], known: Sequence[Known], now: int)
     fresh = [line for line in lines if line.opened is None]
     for line, opened in zip(fresh, registrations.insert(unit, [line.row for line in fresh], now), strict=True):
         line.opened = opened
+    elsewhere = decided.plans(unit, [(x.registration.id, x.entry, x.plan) for x in lines if not x.registration.created])
     for line in lines:
         opened = line.registration
+        line.plan = elsewhere.get(opened.id, line.plan)
         moved = opened.learner_id != line.known.id and _takes_over(unit, line)
         line.effect = _effect(line, moved=moved, overtaken=_overtaken(unit, line))
     merges.passed_on(unit, [line.registration.id for line in lines if line.effect == "moved"])
@@ -258,7 +261,7 @@ def _renew(unit: Unit, lines: Sequence[Line], now: int) -> None:
     registrations.advance(unit, confirmed)
 
 
-def _give(unit: Unit, lines: Sequence[Line], now: int) -> set[int]:
+def give(unit: Unit, lines: Sequence[Line], now: int) -> set[int]:
     """Give what the lines lead to; return the registrations whose state was derived again."""
     causes = {line.registration.id: line.entry.event_id for line in lines}
     renewed = {line.registration.id for line in lines if line.effect in _RENEWING}
@@ -282,14 +285,15 @@ def _give(unit: Unit, lines: Sequence[Line], now: int) -> set[int]:
     return judged
 
 
-def _remember(unit: Unit, lines: Sequence[Line], now: int) -> set[int]:
+def withhold(unit: Unit, lines: Sequence[Line], now: int) -> set[int]:
     """Keep what a purchase would give that was taken back before it came, or is not paid: it may be resumed one day.
 
     Returns the registrations whose state was derived again.
     """
     if not lines:
         return set()
-    rights.give(unit, [grant for line in lines for grant in _grants(line)], (), now)
+    renewed = {line.registration.id for line in lines if line.effect == REROUTED}
+    rights.give(unit, [grant for line in lines for grant in _grants(line)], renewed, now)
     rights.end(unit, [line.registration.id for line in lines], now)
     unpaid = {line.registration.id for line in lines if line.registration.created}
     registrations.derive_states(unit, unpaid, now)

@@ -26,10 +26,11 @@ _SETTLED = frozenset({"active", "suspended", "cancelled", "expired"})
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """It can't be done; nothing was changed. ``passing``: it may be possible in a moment."""
+    """It can't be done; nothing was changed. ``passing``: it may be possible in a moment. ``missing``: that learner is not there."""
 
     why: str
     passing: bool = False
+    missing: int | None = None
 
 
 @dataclass(slots=True)
@@ -71,7 +72,7 @@ def merge(unit: Unit, from_id: int, into_id: int, catalogue: Catalogue, operator
     """Let one learner be another from now on, with everything they bought. Done again, it changes nothing."""
     found = merges.held(unit, (from_id, into_id))
     if missing := [number for number in (from_id, into_id) if number not in found]:
-        return Refused(f"there is no learner {missing[0]}")
+        return Refused(f"there is no learner {missing[0]}", missing=missing[0])
     one, other = found[from_id], found[into_id]
     merged = one.merged_into is not None and one.id != other.id
     if merged and _survivor(unit, one).id == _survivor(unit, other).id:
@@ -91,7 +92,7 @@ def undo(unit: Unit, from_id: int, catalogue: Catalogue, operator: str, now: int
     """Let a merged learner be somebody of their own again, with what was theirs. Done again, it changes nothing."""
     found = merges.held(unit, (from_id,))
     if from_id not in found:
-        return Refused(f"there is no learner {from_id}")
+        return Refused(f"there is no learner {from_id}", missing=from_id)
     one, standing = found[from_id], merges.standing(unit, from_id)
     if standing is None:
         if merges.was_merged(unit, from_id):

@@ -41,7 +41,7 @@ def access(
         return None
     if _told_by(entry, told, NoticeKind.ACCESS):
         return None
-    again = effect == "moved" or (effect == "revived" and not was_suspended)
+    again = effect in ("moved", "rerouted") or (effect == "revived" and not was_suspended)
     data = {
         "courses": _courses(member.mailer, (grant.course for grant in line.grants)),
         "product_url": line.product_url,

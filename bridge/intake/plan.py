@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -105,6 +105,20 @@ def plan(
 def seats_of(product: ProductEntry, quantity: int) -> int:
     """Return how many seats there are of so many units of a product."""
     return {"first": quantity - 1, "links": quantity, "none": 0}[product.seats]
+
+
+def along(
+    command: EnrollmentCommand, line: LinePlan, source: SourceEntry, catalogue: Catalogue, keys: Sequence[str]
+) -> LinePlan:
+    """Return what an order line comes to where an operator let it lead to these courses instead of its product's."""
+    roots = _roots(command, line.item, source)
+    courses = [catalogue.courses[key] for key in keys]
+    return replace(
+        line,
+        grants=tuple(_grant(command, line.item, course, catalogue, roots, None) for course in courses),
+        contacts=tuple(_contacts(courses, catalogue, roots)),
+        product_url=next((course.product_url for course in courses), None),
+    )
 
 
 def leads_to(source: str, remote_product_id: str, target: str, catalogue: Catalogue) -> frozenset[str] | None:

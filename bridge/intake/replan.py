@@ -11,14 +11,18 @@ from typing import Any
 
 from bridge.contract.catalogue import Catalogue
 from bridge.intake.plan import leads_to
-from bridge.ledger import repairs
+from bridge.ledger import repairs, reroutes
 from bridge.ledger.unit import Unit
 
 
 def elsewhere(unit: Unit, letters: Sequence[Any], catalogue: Catalogue) -> dict[int, int]:
     """Return the dead letters whose product leads elsewhere today: delivery id -> event of the purchase."""
     found: dict[int, int] = {}
-    for row in repairs.planned(unit, letters):
+    planned = repairs.planned(unit, letters)
+    decided = reroutes.courses(unit, [row.registration_id for row in planned])
+    for row in planned:
+        if row.registration_id in decided:  # an operator let it lead there, whatever is mapped
+            continue
         today = leads_to(row.source, row.remote_product_id, row.target, catalogue)
         if today is not None and row.course_key not in today:
             found[row.id] = row.event_id

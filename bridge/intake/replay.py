@@ -20,6 +20,7 @@ from bridge.intake.plan import CommandPlan, plan
 from bridge.intake.result import Member, Result, of_kept
 from bridge.intake.stored import event_of
 from bridge.ledger import events, quarantine, replays
+from bridge.ledger.events import OPERATOR
 from bridge.ledger.unit import Unit
 
 CLAIM = "claim"
@@ -71,6 +72,8 @@ def prepare(
         return Replayable(
             row, None, "it is about one seat: replay the event of its order line, which carries its seats along"
         )
+    if row.adapter == OPERATOR:
+        return Replayable(row, None, "it is what an operator decided, and stands")
     if row.encoding == "emptied":
         return Replayable(row, None, "its bytes are older than [ledger] keep_events and were emptied")
     event = event_of(row)

@@ -6,16 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bridge.contract.catalogue import Catalogue, SourceEntry
-from bridge.contract.command import Action, EnrollmentCommand
-from bridge.intake import change, periods
-from bridge.intake.plan import CommandPlan
-from bridge.intake.replay import CLAIM
-from bridge.intake.result import Entry, Result, of_kept
-from bridge.kit.clock import moment
-from bridge.ledger import events, registrations
+from bridge.contract.catalogue import Catalogue
+from bridge.intake import operated, periods
+from bridge.ledger import registrations
 from bridge.ledger import seats as kept
-from bridge.ledger.events import EventRow
 from bridge.ledger.seats import SeatRow
 from bridge.ledger.states import Intent
 from bridge.ledger.unit import Unit
@@ -116,30 +110,7 @@ def _refused(seat: Any, line: Any, catalogue: Catalogue, *, renew: bool) -> str 
 
 def _take_back(unit: Unit, seat: Any, line: Any, catalogue: Catalogue, now: int) -> None:
     """End the access that a claimed seat gave, by an event of its own, so that its story tells of it."""
-    source: SourceEntry = catalogue.sources[line.source]
-    event = EventRow(
-        source=line.source,
-        adapter=CLAIM,
-        event_key=None,
-        received_at=now,
-        method="-",
-        path="-",
-        query="{}",
-        headers="{}",
-        body="",
-        encoding="utf-8",
-        state="accepted",
-        note=f"an operator took back seat {seat.number} of registration {line.id}",
-    )
-    (event_id,) = events.insert(unit, [event])
-    assert event_id is not None  # noqa: S101 - without an event key nothing is in its way
     (claimed,) = registrations.by_ids(unit, [seat.claimed_registration_id])
-    command = EnrollmentCommand(
-        action=Action.CANCEL,
-        # After whatever its sender has said so far: an operator's word stands until the seat is given anew.
-        occurred_at=moment(max(now, claimed.occurred_at)),
-        registration_id=claimed.id,
+    operated.take_back(
+        unit, claimed, catalogue, f"an operator took back seat {seat.number} of registration {line.id}", now
     )
-    planned = CommandPlan(command, (), (), ())
-    member = of_kept(source, (planned,), catalogue, now)
-    change.apply(unit, Entry(member, event_id, planned, Result()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from bridge.ledger.rights import derive_wanted
@@ -115,11 +115,16 @@ def move_grants(unit: Unit, learner_id: int, target: str, former: str, person: s
         unit.run(_NEXT_LEARNER, old=old.id)
         pairs.append((old.id, new))
     derive_wanted(unit, (right_id for pair in pairs for right_id in pair), now)
+    inherit(unit, pairs)
+    return pairs
+
+
+def inherit(unit: Unit, pairs: Iterable[tuple[int, int]]) -> None:
+    """Let rights that nobody wants any more be held until what takes their place has arrived: (left, taken)."""
     for left, taken in pairs:
         unit.run(_NEXT_HEIR, left=left, taken=taken)
         unit.run('UPDATE "right" SET heir_id = NULL, awaited = 1 WHERE id = :taken', taken=taken)
         unit.run('UPDATE "right" SET heir_id = :taken WHERE id = :left AND wanted = 0', left=left, taken=taken)
-    return pairs
 
 
 def _other_right(unit: Unit, old: Any, learner_id: int, person: str, now: int) -> int:

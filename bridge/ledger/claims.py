@@ -97,7 +97,7 @@ WHERE "right".id = r.id AND ("right".former IS NOT NULL OR "right".awaited IS NO
 _ONE_ACCOUNT = """
 UPDATE "right" SET held = 'no', held_as = '' WHERE wanted = 0 AND id IN (
  SELECT o.id FROM {rows} JOIN "right" o ON o.heir_id IS NOT NULL AND o.heir_id = r.id
- JOIN "right" h ON h.id = r.id AND h.wanted = 1 AND h.held = 'yes'
+ JOIN "right" h ON h.id = r.id AND h.wanted = 1 AND h.held = 'yes' AND h.course_key = o.course_key
  JOIN remote_ref a ON a.target = o.target AND a.key IN (o.person, 'right:' || o.id)
   AND a.kind IN ('user', 'enrollment', 'registration') AND a.remote_id <> ''
  JOIN remote_ref b ON b.target = a.target AND b.key IN (h.person, 'right:' || h.id) AND b.kind = a.kind

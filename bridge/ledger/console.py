@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, bindparam, text
 
 from bridge.ledger.unit import Unit
 
@@ -84,6 +84,17 @@ def guess(unit: Unit, most: Mapping[str, int], now: int, window: int) -> int:
         now=now,
     )
     return 0
+
+
+def locked(connection: Connection, most: Mapping[str, int], now: int, window: int) -> int:
+    """Say for how long nobody may try (milliseconds; 0: they may), without counting a try; arguments as in :func:`guess`."""
+    found = connection.execute(
+        text(
+            "SELECT f.key, f.failures, f.at FROM console_failure f WHERE f.key IN :keys AND f.at > :before"
+        ).bindparams(bindparam("keys", expanding=True)),
+        {"keys": list(most), "before": now - window},
+    ).all()
+    return max((row.at + window - now for row in found if row.failures >= most[row.key]), default=0)
 
 
 def succeeded(unit: Unit, keys: Sequence[str]) -> None:

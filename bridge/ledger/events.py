@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from bridge.ledger.unit import Unit
 
@@ -33,6 +33,9 @@ def placeholder(source: str, adapter: str, now: int) -> EventRow:
     return EventRow(source, adapter, None, now, "", "", "{}", "{}", "", "utf-8", "accepted")
 
 
+OPERATOR: Final = "operator"
+"""What stands for the adapter where an event is an operator's decision about one purchase."""
+
 _COLUMNS = {
     "source": "text",
     "adapter": "text",
@@ -50,8 +53,8 @@ _COLUMNS = {
 _ORIGINAL = "SELECT id FROM event WHERE source = :source AND event_key = :event_key"
 _EFFECT_COLUMNS = {"event_id": "int", "registration_id": "int", "effect": "text"}
 _LATEST_EFFECT = "ON CONFLICT (event_id, registration_id) DO UPDATE SET effect = excluded.effect"
-_IDLE = "('noted', 'older', 'progressed', 'scheduled', 'lifted')"
-"""Effects that change nothing of a registration, or not yet."""
+_IDLE = "('noted', 'older', 'progressed', 'scheduled', 'lifted', 'rerouted')"
+"""Effects that change nothing of what is wanted of a registration, or not yet."""
 
 
 def body_text(body: bytes) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from sqlalchemy import Connection
@@ -53,6 +54,10 @@ def learners(connection: Connection, what: str | None, limit: int) -> list[dict[
         rows, each with ``twins``: (``learner_id``, ``why``). Who was merged has no twins, and says into whom.
     """
     found = _shared(connection, limit) if what is None else _named(connection, what.strip(), limit)
+    return _with_twins(connection, found)
+
+
+def _with_twins(connection: Connection, found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     rows = {row["learner_id"]: row for row in found}
     for row in rows.values():
         row["twins"] = []
@@ -60,6 +65,11 @@ def learners(connection: Connection, what: str | None, limit: int) -> list[dict[
         why = "same address and name" if twin["same_name"] else "same address"
         rows[twin["learner_id"]]["twins"].append({"learner_id": twin["twin_id"], "why": why})
     return list(rows.values())
+
+
+def learner(connection: Connection, learner_id: int) -> dict[str, Any] | None:
+    """Return one learner as in :func:`learners`, or None."""
+    return next(iter(_with_twins(connection, ask(connection, _BY_ID, what=learner_id))), None)
 
 
 def _shared(connection: Connection, limit: int) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
+from bridge.ledger.events import OPERATOR
 from bridge.ledger.reports import ask, quarantine_causes
 
 MANY: Final = 10_000
@@ -111,7 +112,11 @@ def troubles(connection: Connection) -> dict[str, dict[str, Any]]:
 
 def heard(connection: Connection) -> tuple[dict[str, list[Any]], Any]:
     """Return when each source's events came, newest first, among the newest events of all; and how far back those reach; None: there are no others."""
-    rows = ask(connection, "SELECT e.source, e.received_at FROM event e ORDER BY e.id DESC LIMIT :most", most=_NEWEST)
+    rows = ask(
+        connection,
+        f"SELECT e.source, e.received_at FROM event e WHERE e.adapter <> '{OPERATOR}' ORDER BY e.id DESC LIMIT :most",
+        most=_NEWEST,
+    )
     times: dict[str, list[Any]] = {}
     for row in rows:
         times.setdefault(row["source"], []).append(row["received_at"])

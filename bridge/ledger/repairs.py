@@ -35,11 +35,11 @@ def asks_for_a_hand(delivery: Any) -> bool:
 def planned(unit: Unit, deliveries: Sequence[Any]) -> list[Any]:
     """Return for what purchase the wanted rights of these deliveries stand.
 
-    Each as delivery id, target, course key, and the registration's source, product and first event.
+    Each as delivery id, target, course key, and the registration's id, source, product and first event.
     """
     return list(
         unit.each(
-            "SELECT d.id, w.target, w.course_key, g.source, g.remote_product_id, g.event_id FROM {rows}"
+            "SELECT d.id, d.registration_id, w.target, w.course_key, g.source, g.remote_product_id, g.event_id FROM {rows}"
             ' JOIN delivery d ON d.id = r.id JOIN "right" w ON w.id = d.right_id AND w.wanted = 1'
             " JOIN registration g ON g.id = d.registration_id ORDER BY d.id",
             {"id": "int"},

@@ -66,6 +66,7 @@ class Filter:
         limit: how many, newest first.
         learner: an e-mail address or a remote user id, also one under which a learner was known before they were merged.
         since: not older than this: received, created, or last touched, whichever the list is ordered by.
+        before: of a list that goes on, the id that came last: only what is older.
     """
 
     limit: int = 50
@@ -74,7 +75,9 @@ class Filter:
     state: str | None = None
     product: str | None = None
     learner: str | None = None
+    learner_id: int | None = None
     since: datetime | None = None
+    before: int | None = None
 
 
 def told(row: Any) -> dict[str, Any]:
@@ -102,13 +105,14 @@ def ask(connection: Connection, statement: str, **values: Any) -> list[dict[str,
 
 
 def _listed(
-    connection: Connection, select: str, conditions: dict[str, Any], order: str, limit: int
+    connection: Connection, select: str, conditions: dict[str, Any], order: str, wanted: Filter
 ) -> list[dict[str, Any]]:
     """Run a list's SELECT under the conditions (``column operator`` -> value) that are not None."""
+    conditions = {**conditions, f"{order} <": wanted.before}
     given = {f"p{n}": (left, value) for n, (left, value) in enumerate(conditions.items()) if value is not None}
     where = " AND ".join(f"{left} :{name}" for name, (left, _) in given.items())
     statement = f"{select}{f' WHERE {where}' if where else ''} ORDER BY {order} DESC LIMIT :limit"
-    return ask(connection, statement, limit=limit, **{name: value for name, (_, value) in given.items()})
+    return ask(connection, statement, limit=wanted.limit, **{name: value for name, (_, value) in given.items()})
 
 
 def _ms(since: datetime | None) -> int | None:
@@ -118,7 +122,7 @@ def _ms(since: datetime | None) -> int | None:
 def events(connection: Connection, wanted: Filter) -> list[dict[str, Any]]:
     """List events by ``source``, ``state`` and ``since`` (received), newest first; without their bodies."""
     conditions = {"e.source =": wanted.source, "e.state =": wanted.state, "e.received_at >=": _ms(wanted.since)}
-    return _listed(connection, f"SELECT {EVENT} FROM event e", conditions, "e.id", wanted.limit)
+    return _listed(connection, f"SELECT {EVENT} FROM event e", conditions, "e.id", wanted)
 
 
 def event(connection: Connection, event_id: int) -> dict[str, Any] | None:
@@ -155,19 +159,20 @@ def registrations(connection: Connection, wanted: Filter) -> list[dict[str, Any]
         "g.source =": wanted.source,
         "g.state =": wanted.state,
         "g.remote_product_id =": wanted.product,
+        "g.learner_id =": wanted.learner_id,
         "g.learner_id IN": None if wanted.learner is None else _people(connection, wanted.learner),
         "g.created_at >=": _ms(wanted.since),
     }
     select = (
         f"SELECT {REGISTRATION}, l.remote_user_id, l.email FROM registration g JOIN learner l ON l.id = g.learner_id"
     )
-    return _listed(connection, select, conditions, "g.id", wanted.limit)
+    return _listed(connection, select, conditions, "g.id", wanted)
 
 
 def deliveries(connection: Connection, wanted: Filter) -> list[dict[str, Any]]:
     """List deliveries by ``target``, ``state`` and ``since`` (last touched), newest first."""
     conditions = {"d.target =": wanted.target, "d.state =": wanted.state, "d.updated_at >=": _ms(wanted.since)}
-    return _listed(connection, f"SELECT {DELIVERY} FROM delivery d", conditions, "d.id", wanted.limit)
+    return _listed(connection, f"SELECT {DELIVERY} FROM delivery d", conditions, "d.id", wanted)
 
 
 def delivery(connection: Connection, delivery_id: int) -> dict[str, Any] | None:
@@ -187,7 +192,7 @@ def delivery(connection: Connection, delivery_id: int) -> dict[str, Any] | None:
 def lookups(connection: Connection, wanted: Filter) -> list[dict[str, Any]]:
     """List what senders were, or are to be, asked by ``source``, ``state`` and ``since`` (last touched), newest first."""
     conditions = {"k.source =": wanted.source, "k.state =": wanted.state, "k.updated_at >=": _ms(wanted.since)}
-    return _listed(connection, f"SELECT {LOOKUP} FROM lookup k", conditions, "k.id", wanted.limit)
+    return _listed(connection, f"SELECT {LOOKUP} FROM lookup k", conditions, "k.id", wanted)
 
 
 def quarantine(connection: Connection, wanted: Filter) -> list[dict[str, Any]]:
@@ -198,7 +203,7 @@ def quarantine(connection: Connection, wanted: Filter) -> list[dict[str, Any]]:
         "q.state =": wanted.state,
         "q.updated_at >=": _ms(wanted.since),
     }
-    return _listed(connection, f"SELECT {QUARANTINE} FROM quarantine q", conditions, "q.id", wanted.limit)
+    return _listed(connection, f"SELECT {QUARANTINE} FROM quarantine q", conditions, "q.id", wanted)
 
 
 def quarantined(connection: Connection, quarantine_id: int) -> dict[str, Any] | None:

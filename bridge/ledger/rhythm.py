@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, text
 
+from bridge.ledger.events import OPERATOR
 from bridge.ledger.unit import Unit
 
 HOUR: Final = 3_600_000
@@ -41,10 +42,12 @@ def first_since(connection: Connection, at: int) -> int:
 
 
 def events_after(connection: Connection, event_id: int, limit: int) -> Sequence[Any]:
-    """Return id, source and time of receipt of the events after one, in order."""
+    """Return id, source and time of receipt of the events that sources sent after one, in order."""
     return connection.execute(
-        text("SELECT id, source, received_at FROM event WHERE id > :id ORDER BY id LIMIT :limit"),
-        {"id": event_id, "limit": limit},
+        text(
+            "SELECT id, source, received_at FROM event WHERE id > :id AND adapter <> :operator ORDER BY id LIMIT :limit"
+        ),
+        {"id": event_id, "operator": OPERATOR, "limit": limit},
     ).all()
 
 

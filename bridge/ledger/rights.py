@@ -116,6 +116,10 @@ WHERE id IN (SELECT r.id FROM {rows}) RETURNING *
 _BEHIND = """
 SELECT DISTINCT g.registration_id FROM {rows} JOIN "grant" g ON g.right_id = r.id
 """
+_RESTING = """
+SELECT DISTINCT w.* FROM {rows} JOIN "grant" t ON t.registration_id = r.id AND (t.superseded = 0 OR :former = 1)
+JOIN "right" w ON w.id = t.right_id ORDER BY w.id
+"""
 _HELD = """
 UPDATE "right" SET held = r.held, held_as = r.held_as, held_at = :now, updated_at = :now FROM {rows} WHERE "right".id = r.id
 """
@@ -196,6 +200,12 @@ def derive_wanted(unit: Unit, right_ids: Iterable[int], now: int) -> list[Any]:
     ids = sorted(set(right_ids))
     unit.hold("right", ids)
     return list(unit.each(_DERIVE, {"id": "int"}, [{"id": i} for i in ids], now=now))
+
+
+def resting(unit: Unit, registration_ids: Iterable[int], *, former: bool = False) -> list[Any]:
+    """Return the rights that registrations rest on, live or ended; with ``former`` also those of superseded grants."""
+    rows = [{"id": i} for i in sorted(set(registration_ids))]
+    return list(unit.each(_RESTING, {"id": "int"}, rows, former=int(former)))
 
 
 def of_learner(unit: Unit, learner_id: int) -> list[Any]:

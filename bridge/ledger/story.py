@@ -231,6 +231,8 @@ def _actions(
         "retry": letters,
         "release": {str(row["quarantine_id"]) for row in lines},
         "seats": {str(own["registration_id"])},
+        "cancel": {str(own["registration_id"])},
+        "move": {str(own["registration_id"])},
     }
     targets = {row["target"] for row in deliveries}
     rows = ask(connection, "SELECT o.at, o.operator, o.action, o.subject, o.note FROM operator_action o ORDER BY o.id")
@@ -272,7 +274,10 @@ def timeline(
 ) -> list[dict[str, Any]]:
     """Return what happened in time order: ``at``, ``what`` (event, attempt, quarantine, action), its ids and its words."""
     entries = [
-        {"what": "event", **_part(event, "received_at", "event_id", "source", "effect", "method", "path", "note")}
+        {
+            "what": "event",
+            **_part(event, "received_at", "event_id", "source", "adapter", "effect", "method", "path", "note"),
+        }
         for event in events
     ]
     for delivery in deliveries:

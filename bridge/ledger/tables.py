@@ -189,7 +189,7 @@ effect = Table(
     Column("registration_id", Id, ForeignKey("registration.id"), primary_key=True),
     _text(
         "effect"
-    ),  # created | repeated | confirmed | changed | reopened | revived | moved | cancelled | refunded | ended | suspended | resumed | progressed | older | noted | scheduled | lifted
+    ),  # created | repeated | confirmed | changed | reopened | revived | moved | cancelled | refunded | ended | suspended | resumed | progressed | older | noted | scheduled | lifted | rerouted
 )
 Index("ix_effect_registration_id", effect.c.registration_id)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import sqlite3
 
 import pytest
 
@@ -137,3 +138,49 @@ def test_another_user_is_told_so(known, tmp_path, closed: str) -> None:
         os.seteuid(0)
     assert refused.code == 1
     assert "is another user's; run the verb as the user the bridge runs as" in " ".join(refused.err.split())
+
+
+def test_a_registration_is_cancelled_by_its_id(known, tmp_path) -> None:
+    """A dry run says what would go, masked; the real one records who did it, and an id that is not there is named."""
+    config = known.copy(tmp_path)
+    dry = ask("cancel", known.ada, "--dry-run", "--config", config)
+    assert (dry.code, actions(config)) == (0, [])
+    assert "would be cancelled; nothing was changed" in dry.out
+    done = ask("cancel", known.ada, 999, "--why", "paid twice", "--json", "--config", config)
+    assert (done.code, [row["became"] for row in done.json]) == (1, ["cancelled"])
+    assert "there is no registration 999" in done.err
+    assert actions(config) == [(getpass.getuser(), "cancel", str(known.ada))]
+    traced = ask("trace", known.ada, "--by", "registration", "--config", config)
+    assert f"an operator cancelled registration {known.ada}" in traced.out
+    assert ask("cancel", known.ada, "--config", config).out.count("nothing was changed") == 1
+
+
+def test_a_registration_is_moved_to_another_course(known, tmp_path) -> None:
+    """A dry run says what would change hands, the real one how to take it back; a course that is none is named."""
+    config = known.copy(tmp_path)
+    dry = ask("move", known.ada, "--to", "ethics", "--dry-run", "--config", config)
+    assert (dry.code, actions(config)) == (0, [])
+    assert "is given first" in dry.out
+    assert "ada.lovelace" not in dry.out
+    done = ask("move", known.ada, "--to", "ethics", "--config", config)
+    assert f"bridge move {known.ada} --to intro-ce" in done.out
+    assert actions(config) == [(getpass.getuser(), "move", str(known.ada))]
+    wrong = ask("move", known.ada, "--to", "ethic", "--config", config)
+    assert (wrong.code, wrong.err.strip()) == (1, "bridge: there is no course 'ethic'; there are ethics, intro-ce")
+
+
+def test_a_waiting_delivery_is_tried_at_once(known, tmp_path) -> None:
+    """Only one that waits for its next try; any other is named."""
+    config = known.copy(tmp_path)
+    ask("move", known.ada, "--to", "ethics", "--config", config)
+    ((delivery,),) = look(config.with_name("bridge.db"), "SELECT max(id) FROM delivery WHERE state = 'open'")
+    said = ask("retry", delivery, "--config", config)
+    assert (said.code, said.out.strip()) == (1, "nothing to retry")
+    connection = sqlite3.connect(config.with_name("bridge.db"))
+    connection.execute("UPDATE delivery SET due_at = due_at + 86400000 WHERE id = ?", (delivery,))
+    connection.commit()
+    connection.close()
+    assert "1 delivery would be tried at once" in ask("retry", delivery, "--dry-run", "--config", config).out
+    done = ask("retry", delivery, "--json", "--config", config)
+    assert (done.code, [row["delivery_id"] for row in done.json]) == (0, [delivery])
+    assert actions(config)[-1] == (getpass.getuser(), "retry", str(delivery))

@@ -16,6 +16,7 @@ _SIGNING = "whsec_bWFkZS11cC1zZWNyZXQtb2YtMjQtYnl0"
 _OF_A_FORM = {
     "STANDARD_WEBHOOKS_SOURCE_SIGNING_SECRETS": _SIGNING,
     "ALERTS_SECRET": _SIGNING,
+    "BRIDGE_CI_TOKEN": "made-up-token-of-thirty-two-signs",
     "SLACK_WEBHOOK": "https://hooks.example.org/made-up",
 }
 _NAMED = re.compile(r"\$\{([A-Z][A-Z0-9_]*)\}")

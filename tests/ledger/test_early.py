@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from bridge.actions import Actions, ReleaseLines
+from bridge.actions import Actions
+from bridge.actions.asked import ReleaseLines
 from bridge.contract.command import Action, Order
 from bridge.kit.clock import SystemClock
 from tests.ledger.rig import ADA, BOB, PAY, SHOP, World, buy, cancel, line, mapping, refund
@@ -109,7 +110,7 @@ async def test_a_refund_of_a_purchase_that_waits_for_its_mapping_waits_with_it(w
 
     usual = mapping()
     world.catalogue = mapping("second", products={**usual.products, ("shop", "NEW"): usual.products["shop", "INTRO"]})
-    await Actions(world.ledger, lambda: world.catalogue, SystemClock()).release(ReleaseLines(every=True), "ada")
+    await Actions(world.ledger, lambda: world.catalogue, SystemClock()).do("release", ReleaseLines(every=True), "ada")
     assert await _waiting(world) == []
     assert await world.wanted() == {"id:shop:ada": 0}
 

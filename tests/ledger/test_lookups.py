@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
-from bridge.actions import Actions, Requeue
+from bridge.actions import Actions
+from bridge.actions.asked import Requeue
 from bridge.contract.command import Order
 from bridge.contract.errors import PayloadInvalid, Unreachable
 from bridge.contract.inbound import InboundEvent, Lookup, Unreadable
@@ -142,10 +143,11 @@ async def test_what_is_never_answered_waits_for_an_operator_who_can_have_it_aske
         adapter.says = [[buy("INTRO", order="1")]]
         actions = Actions(world.ledger, lambda: world.catalogue, SystemClock())
         assert [
-            row["lookup_id"] for row in await actions.requeue(Requeue(lookups=True, every=True, dry_run=True), "a")
+            row["lookup_id"]
+            for row in await actions.do("requeue", Requeue(lookups=True, every=True, dry_run=True), "a")
         ] == [1]
         assert await world.rows(STATES) == [("dead",)]
-        await actions.requeue(Requeue(lookups=True, every=True), "ada")
+        await actions.do("requeue", Requeue(lookups=True, every=True), "ada")
         await _until(world, STATES, [("done",)])
     assert await world.wanted() == {"id:shop:ada": 1}
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from bridge.actions import Actions, ReleaseLines
+from bridge.actions import Actions
+from bridge.actions.asked import ReleaseLines
 from bridge.contract.command import Action, Order
 from bridge.intake.replay import Replay, prepare, replay
 from bridge.kit.clock import SetClock
@@ -149,7 +150,7 @@ async def test_a_released_line_does_not_bring_an_old_name_back(world: World):
     await world.accept(update(KING, minute=5))
     world.catalogue = now_mapped("LATER")
     actions = Actions(world.ledger, lambda: world.catalogue, SetClock(at(10_000)))
-    await actions.release(ReleaseLines(every=True), "ada")
+    await actions.do("release", ReleaseLines(every=True), "ada")
     assert await world.operations("lms") == ["grant"]
     assert await world.one("SELECT last_name FROM learner") == "King"
 
@@ -180,7 +181,7 @@ async def test_an_early_refund_waits_once_however_often_it_is_replayed(world: Wo
 @pytest.mark.parametrize("which", ["state", "ids"])
 async def test_however_many_there_are_each_is_replayed_once(world: World, monkeypatch: pytest.MonkeyPatch, which: str):
     """More than a transaction holds: what changed its state is not skipped over, and whoever asks for a part can go on."""
-    monkeypatch.setattr("bridge.actions.MOST_EVENTS", 2)
+    monkeypatch.setattr("bridge.actions.events.MOST_EVENTS", 2)
     for n in range(5):
         await world.accept(buy("UNMAPPED", order=f"o-{n}"))
     await world.ledger.write(lambda unit: unit.run("UPDATE event SET state = 'unreadable'"))

@@ -10,7 +10,8 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from bridge.actions import Actions, LaneSwitch, ReleaseLines, ReplayEvents, Requeue
+from bridge.actions import Actions
+from bridge.actions.asked import LaneSwitch, ReleaseLines, ReplayEvents, Requeue
 from bridge.contract.catalogue import Catalogue, CourseEntry, ProductEntry, SourceEntry
 from bridge.contract.command import EnrollmentCommand, Item, Refund
 from bridge.contract.command import Learner as Person
@@ -294,19 +295,19 @@ class Town:
         await Expiry(self.ledger, self._catalogue, self.clock).run()
 
     async def pause(self, name: str) -> None:
-        await self.actions.pause(LaneSwitch(target=name), "ada")
+        await self.actions.do("pause", LaneSwitch(target=name), "ada")
 
     async def resume(self, name: str) -> None:
-        await self.actions.resume(LaneSwitch(target=name), "ada")
+        await self.actions.do("resume", LaneSwitch(target=name), "ada")
 
     async def requeue(self) -> None:
-        await self.actions.requeue(Requeue(every=True), "ada")
+        await self.actions.do("requeue", Requeue(every=True), "ada")
 
     async def release(self) -> list[dict[str, Any]]:
-        return await self.actions.release(ReleaseLines(every=True), "ada")
+        return await self.actions.do("release", ReleaseLines(every=True), "ada")
 
     async def replay(self, event_id: int) -> None:
-        await self.actions.replay(ReplayEvents(ids=(event_id,)), "ada")
+        await self.actions.do("replay", ReplayEvents(ids=(event_id,)), "ada")
 
     async def rows(self, question: str) -> list[Any]:
         return list(await self.ledger.read(lambda connection: connection.exec_driver_sql(question).all()))

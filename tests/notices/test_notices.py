@@ -10,7 +10,8 @@ from typing import Any
 
 import aiohttp
 
-from bridge.actions import Actions, LaneSwitch, ReplayEvents, Requeue
+from bridge.actions import Actions
+from bridge.actions.asked import LaneSwitch, ReplayEvents, Requeue
 from bridge.app import Bridge
 from bridge.ledger import reports
 from bridge.ledger.reports import Filter
@@ -108,7 +109,7 @@ class TestAccess:
             await until(lambda: server.taken)
             await client.register("ada", send_email=True)
             events = [row.id for row in await rows(bridge, "SELECT id FROM event")]
-            await acts(bridge).replay(ReplayEvents(ids=tuple(events)), "ops")
+            await acts(bridge).do("replay", ReplayEvents(ids=tuple(events)), "ops")
             await quiet(bridge)
             assert len(server.taken) == 1
 
@@ -126,10 +127,10 @@ class TestAccess:
     async def test_a_changed_address_is_the_one_that_is_written_to(self, tmp_path: Path) -> None:
         """The mail goes to the address that the learner has when it is sent."""
         async with sold(tmp_path) as (bridge, client, server, _):
-            await acts(bridge).pause(LaneSwitch(target="mailer"), "ops")
+            await acts(bridge).do("pause", LaneSwitch(target="mailer"), "ops")
             await client.register("ada", send_email=True)
             await client.register("ada", product="BUNDLE", email="new@example.org")
-            await acts(bridge).resume(LaneSwitch(target="mailer"), "ops")
+            await acts(bridge).do("resume", LaneSwitch(target="mailer"), "ops")
             await until(lambda: server.taken)
             assert server.taken[0][0].rcpt_tos == ["new@example.org"]
 
@@ -188,7 +189,7 @@ class TestRepair:
             assert "is unknown" in why
             assert "ada@example.org" not in why + exchanges
             server.says = {}
-            await acts(bridge).requeue(Requeue(target="mailer"), "ops")
+            await acts(bridge).do("requeue", Requeue(target="mailer"), "ops")
             await until(lambda: server.taken)
 
     async def test_an_unknown_outcome_waits_for_the_operator(self, tmp_path: Path) -> None:
@@ -199,7 +200,7 @@ class TestRepair:
             await until_async(lambda: all_dead(bridge))
             server.says = {}
             assert server.arrived == 1
-            await acts(bridge).requeue(Requeue(target="mailer"), "ops")
+            await acts(bridge).do("requeue", Requeue(target="mailer"), "ops")
             await until(lambda: server.taken)
             assert server.arrived == 2
 
@@ -210,7 +211,7 @@ class TestRepair:
             await client.register("ada", send_email=True)
             await until(lambda: bridge.dispatcher.lanes["mailer"].status == "paused")
             server.says = {}
-            await acts(bridge).resume(LaneSwitch(target="mailer"), "ops")
+            await acts(bridge).do("resume", LaneSwitch(target="mailer"), "ops")
             await until(lambda: server.taken)
 
     async def test_a_mail_server_that_is_away_is_waited_for(self, tmp_path: Path) -> None:
@@ -250,7 +251,7 @@ class TestKilled:
                 ((unknown, why),) = await rows(bridge, "SELECT unknown, why FROM delivery WHERE target = 'mailer'")
                 assert unknown == 1
                 assert "may have had its effect" in why
-                await acts(bridge).requeue(Requeue(target="mailer"), "ops")
+                await acts(bridge).do("requeue", Requeue(target="mailer"), "ops")
                 await until(lambda: server.arrived == 2)
                 await quiet(bridge)
 

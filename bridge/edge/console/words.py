@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any, Final
 
 from bridge.edge.masked import plain, veil
+from bridge.ledger.events import OPERATOR
 from bridge.ledger.overview import MANY
 
 Row = Mapping[str, Any]
@@ -103,6 +104,8 @@ def entry(row: Row) -> str:
     """Return one entry of a purchase's story in words."""
     note = f" ({row['note']})" if row.get("note") else ""
     match row["what"]:
+        case "event" if row["adapter"] == OPERATOR:
+            return f"Event {row['event_id']}: {row['note']}"
         case "event":
             return f"{row['source']} sent event {row['event_id']}: {row['effect']}{note}"
         case "attempt":
