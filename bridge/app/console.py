@@ -8,6 +8,7 @@ from bridge.actions import Actions
 from bridge.edge.console import Console
 from bridge.edge.console.access import Access, User
 from bridge.edge.console.acting import Acting
+from bridge.edge.console.glance import Glance
 from bridge.edge.console.views import Views
 
 if TYPE_CHECKING:
@@ -25,5 +26,7 @@ def console_of(bridge: Bridge, actions: Actions) -> Console:
     # The public address says nothing of a listener of our own, which may be reached by plain HTTP on loopback.
     https = bridge.settings.admin.port is None and (server.public_url or "").lower().startswith("https:")
     access = Access(bridge.ledger, users, server.trusted_proxies, bridge.clock, https=https)
-    views = Views(bridge.ledger, lambda: bridge.catalogue, bridge, bridge.clock)
-    return Console(access, views, Acting(bridge.ledger, actions, bridge.clock, views.changed))
+    quiet = lambda: bridge.settings.alerts.quiet_after  # noqa: E731 - the newest after a reload
+    glance = Glance(bridge.ledger, lambda: bridge.catalogue, bridge, bridge.clock, quiet)
+    acting = Acting(bridge.ledger, actions, bridge.clock, glance.changed)
+    return Console(access, glance, Views(bridge.ledger, glance), acting)

@@ -35,7 +35,7 @@ def application(
     if metrics:
         health.add_metrics_to(app.router)
     if console is not None:
-        console.add_to(app.router)
+        console.add_to(app)
     app.router.add_get("/go/{course}", _to_registration(catalogue))
     return app
 
@@ -47,7 +47,7 @@ def admin_application(health: Health, console: Console | None, *, metrics: bool 
     if metrics:
         health.add_metrics_to(app.router)
     if console is not None:
-        console.add_to(app.router)
+        console.add_to(app)
     return app
 
 
