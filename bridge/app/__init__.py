@@ -297,6 +297,7 @@ class Bridge:
             fenced=presence is not None and presence.fenced,
             bridges=presence.alive if presence is not None else 1,
             beat_age=presence.age if presence is not None else 0.0,
+            uses=self._lanes.uses(self._running_lanes.values()),
         )
 
     async def reread(self) -> dict[str, Any]:

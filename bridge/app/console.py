@@ -10,6 +10,7 @@ from bridge.app.verb import Verb
 from bridge.edge.console import Console
 from bridge.edge.console.access import Access, User
 from bridge.edge.console.acting import Acting
+from bridge.edge.console.glance import Glance
 from bridge.edge.console.mapping import MappingPage
 from bridge.edge.console.rehearsing import RehearsalBox
 from bridge.edge.console.views import Views
@@ -29,8 +30,10 @@ def console_of(bridge: Bridge, actions: Actions) -> Console:
     # The public address says nothing of a listener of our own, which may be reached by plain HTTP on loopback.
     https = bridge.settings.admin.port is None and (server.public_url or "").lower().startswith("https:")
     access = Access(bridge.ledger, users, server.trusted_proxies, bridge.clock, https=https)
-    views = Views(bridge.ledger, lambda: bridge.catalogue, bridge, bridge.clock)
+    quiet = lambda: bridge.settings.alerts.quiet_after  # noqa: E731 - the newest after a reload
+    glance = Glance(bridge.ledger, lambda: bridge.catalogue, bridge, bridge.clock, quiet)
     mapping = MappingPage(bridge.ledger, lambda waiting: mapping_of(bridge.settings, waiting))
-    acting = Acting(bridge.ledger, actions, bridge.clock, views.changed)
+    acting = Acting(bridge.ledger, actions, bridge.clock, glance.changed)
     rehearses = None if bridge.file is None else Verb(bridge.file).rehearse
-    return Console(access, views, acting, mapping, RehearsalBox(lambda: bridge.catalogue.sources, rehearses))
+    box = RehearsalBox(lambda: bridge.catalogue.sources, rehearses)
+    return Console(access, glance, Views(bridge.ledger, glance), acting, mapping, box)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -15,6 +15,7 @@ from bridge.app.policies import lane_policy, request_timeout
 from bridge.contract.catalogue import Catalogue, TargetEntry
 from bridge.contract.mail import MAILER
 from bridge.contract.outbound import OutboundConnector
+from bridge.contract.settings import Rate
 from bridge.dispatch.attempt import PatientLimiter
 from bridge.dispatch.lane import Arrival, Lane, LanePolicy, Observer
 from bridge.kit.clock import Clock
@@ -31,19 +32,30 @@ def connector_of(
     name: str,
     session: aiohttp.ClientSession,
     clock: Clock,
-    company: Company | None = None,
+    limiter: Limiter,
     dates: Dates | None = None,
 ) -> OutboundConnector:
-    """Return a target's connector, which speaks through ``session`` under the target's own rate limit and time-out.
+    """Return a target's connector, which speaks through ``session`` under ``limiter`` and the target's own time-out.
 
-    The limit is shared with the whole ``company``, where one is given. ``dates`` comes to know the target's clock.
+    ``dates`` comes to know the target's clock.
     """
     given = settings.targets[name]
     kind = registry.connector_class(given.connector)
-    rates, timeout = given.rate_limit or kind.rate_limit, request_timeout(settings, name)
-    own = Windows(rates, clock, fixed=bool(given.rate_limit))
-    limiter: Limiter = own if company is None else company.limiter(f"target {name}", rates, own, timeout)
-    return kind(given, Http(given.base_url, PatientLimiter(limiter), timeout, session, dates), clock)
+    return kind(
+        given, Http(given.base_url, PatientLimiter(limiter), request_timeout(settings, name), session, dates), clock
+    )
+
+
+def windows_of(settings: Settings, name: str, clock: Clock) -> Windows:
+    """Return a target's rate limit: the operator's, else its connector's."""
+    given = settings.targets[name]
+    return Windows(rates_of(settings, name), clock, fixed=bool(given.rate_limit))
+
+
+def rates_of(settings: Settings, name: str) -> Sequence[Rate]:
+    """Return the rates of a target's limit."""
+    given = settings.targets[name]
+    return given.rate_limit or registry.connector_class(given.connector).rate_limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +66,7 @@ class _Made:
     of: tuple[object, ...]
     session: aiohttp.ClientSession | None = None
     dates: Dates = field(default_factory=Dates)
+    windows: Windows | None = None
 
 
 class LaneShop:
@@ -96,9 +109,11 @@ class LaneShop:
             return lane
         session = open_session(given.concurrency * 2)  # its connections live as long as the lane
         dates = Dates()
-        connector = connector_of(settings, name, session, self._clock, self._company, dates)
+        windows = windows_of(settings, name, self._clock)
+        limiter = self._company.limiter(f"target {name}", rates_of(settings, name), windows, of[3])
+        connector = connector_of(settings, name, session, self._clock, limiter, dates)
         lane = self._made_of(entry, connector, of[2], secrets_of(given))
-        self._made[id(lane)] = _Made(lane, of, session, dates)
+        self._made[id(lane)] = _Made(lane, of, session, dates, windows)
         return lane
 
     def _mailer(self, settings: Settings) -> Lane:
@@ -138,6 +153,11 @@ class LaneShop:
         )
         self._company.joined(lane)
         return lane
+
+    def uses(self, lanes: Iterable[Lane]) -> dict[str, list[tuple[int, Rate]]]:
+        """Return of each target how many requests of ours count now, and the limit, for every window that it has."""
+        made = [self._made[id(lane)] for lane in lanes if id(lane) in self._made]
+        return {one.lane.target.name: one.windows.uses() for one in made if one.windows is not None}
 
     def clocks(self) -> dict[str, float]:
         """Return by how many seconds our clock is ahead of each target's, where an answer of late tells."""

@@ -68,7 +68,7 @@ class OtelTracer:
         self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
         self._tracer = self._provider.get_tracer("bridge", __version__)
 
-    def begin(self, name: str, kind: Literal["server", "client"], traceparent: str | None, about: About) -> OtelSpan:
+    def span(self, name: str, kind: Literal["server", "client"], traceparent: str | None, about: About) -> OtelSpan:
         """Begin a span. Of what a sender sends, only ids and the sampling flag are taken over; its ``tracestate`` is not."""
         parent = _PROPAGATOR.extract({"traceparent": traceparent} if traceparent is not None else {})
         said = {name: value for name, value in about.items() if value is not None}

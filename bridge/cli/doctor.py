@@ -79,11 +79,12 @@ async def _mailer(settings: Settings) -> dict[str, Any]:
 
 
 async def _target(settings: Settings, name: str, given: TargetSettings, *, fix: bool) -> dict[str, Any]:
-    from bridge.app.lanes import connector_of  # noqa: PLC0415 - the whole bridge; no other verb should wait for it
+    from bridge.app.lanes import connector_of, windows_of  # noqa: PLC0415 - the whole bridge; no other verb should wait for it
 
     findings: list[Finding] = []
     async with open_session() as session:
-        connector = connector_of(settings, name, session, SystemClock())
+        clock = SystemClock()
+        connector = connector_of(settings, name, session, clock, windows_of(settings, name, clock))
         outcome = await _checked(connector, settings.dispatch.deadline.total_seconds())
         if isinstance(outcome, Receipt):
             findings = await _looked_at(connector, tables(settings, name, type(connector)), fix=fix)

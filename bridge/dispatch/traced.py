@@ -46,4 +46,4 @@ def _begun(tracer: Tracer, target: str, claimed: Claimed, work: Work) -> Span:
     about = {f"bridge.{name}": value for name, value in ids(claimed).items()}
     operation = work.operation.value
     said = {"bridge.target": target, "bridge.operation": operation, "bridge.attempt": work.attempt, **about}
-    return tracer.begin(f"attempt {operation}", "client", claimed.delivery.traceparent, said)
+    return tracer.span(f"attempt {operation}", "client", claimed.delivery.traceparent, said)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,6 +11,7 @@ from typing import Protocol
 from aiohttp import web
 
 from bridge.contract.errors import LedgerError
+from bridge.contract.settings import Rate
 from bridge.edge.telemetry import Telemetry
 from bridge.kit.clock import Clock, milliseconds
 from bridge.ledger import reports, schedule
@@ -34,6 +35,7 @@ class Standing:
         fenced: whether it begins nothing because its heartbeat could not be written.
         bridges: how many live on the ledger, itself among them.
         beat_age: seconds since its last heartbeat that was written; 0 where there are none.
+        uses: by target, how many requests of this bridge count now in each window of its limit, and the limit.
     """
 
     role: str
@@ -43,6 +45,7 @@ class Standing:
     fenced: bool
     bridges: int
     beat_age: float
+    uses: Mapping[str, Sequence[tuple[int, Rate]]]
 
 
 class Stands(Protocol):

@@ -26,10 +26,10 @@ class Inside:
     console: Console
     api: Api
 
-    def add_to(self, router: web.UrlDispatcher) -> None:
+    def add_to(self, app: web.Application) -> None:
         """Register the addresses of both."""
-        self.console.add_to(router)
-        self.api.add_to(router)
+        self.console.add_to(app)
+        self.api.add_to(app.router)
 
 
 def application(
@@ -50,7 +50,7 @@ def application(
     if metrics:
         health.add_metrics_to(app.router)
     if inside is not None:
-        inside.add_to(app.router)
+        inside.add_to(app)
     app.router.add_get("/go/{course}", _to_registration(catalogue))
     return app
 
@@ -62,7 +62,7 @@ def admin_application(health: Health, inside: Inside | None, *, metrics: bool = 
     if metrics:
         health.add_metrics_to(app.router)
     if inside is not None:
-        inside.add_to(app.router)
+        inside.add_to(app)
     return app
 
 

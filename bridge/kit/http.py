@@ -138,6 +138,11 @@ class Windows:
         """Whether nobody ever waits."""
         return not self._windows
 
+    def uses(self) -> list[tuple[int, Rate]]:
+        """Return for each window how many requests count in it now, those under way among them, and its limit."""
+        now = self._clock.monotonic()
+        return [(window.count(now) + self._under_way, window.rate) for window in self._windows]
+
     async def take(self) -> None:
         """Wait until every window has room, then use one token of each. First come, first served."""
         if self._windows:
@@ -200,6 +205,10 @@ class _Window:
         if over < 0:
             return 0.0
         return self.used[over] + self.rate.seconds - now if over < len(self.used) else inf
+
+    def count(self, now: float) -> int:
+        self._forget(now)
+        return len(self.used)
 
     def others(self, gone: int, now: float) -> None:
         self._forget(now)

@@ -40,7 +40,7 @@ class Span(Protocol):
 class Tracer(Protocol):
     """Begins spans. It never waits and never raises."""
 
-    def begin(self, name: str, kind: Literal["server", "client"], traceparent: str | None, about: About) -> Span:
+    def span(self, name: str, kind: Literal["server", "client"], traceparent: str | None, about: About) -> Span:
         """Begin a span in the trace of ``traceparent``; in a new one where that is None or is none."""
 
     async def close(self) -> None:
@@ -54,7 +54,7 @@ of_request: ContextVar[Span | None] = ContextVar("span_of_request", default=None
 @contextmanager
 def request(tracer: Tracer, traceparent: str | None) -> Iterator[Span]:
     """Trace what answers a sender's request; log lines within carry its ids."""
-    span = tracer.begin("receive", "server", traceparent, {})
+    span = tracer.span("receive", "server", traceparent, {})
     token = of_request.set(span)
     try:
         with structlog.contextvars.bound_contextvars(**span.ids):

@@ -14,12 +14,18 @@ GROUPS: Final = 200
 
 
 def dead_letters(connection: Connection) -> Sequence[Any]:
-    """Count dead letters by target and remedy, which goes with one sentence: ``n``, a ``why``, the newest's ``id``."""
+    """Count dead letters by target and remedy, which goes with one sentence; most first.
+
+    Of each group: ``n``, of them ``rights`` and ``contacts`` (the others are notices), a ``why``, the newest's ``id``, ``since``
+    when the oldest is dead (milliseconds).
+    """
     return _ask(
         connection,
-        "SELECT c.target, coalesce(c.remedy, '') AS remedy, count(*) AS n, max(c.why) AS why, max(c.id) AS id"
-        " FROM (SELECT id, target, remedy, why FROM delivery WHERE state = 'dead' LIMIT :most) c"
-        " GROUP BY c.target, coalesce(c.remedy, '') ORDER BY c.target, coalesce(c.remedy, '') LIMIT :groups",
+        "SELECT c.target, coalesce(c.remedy, '') AS remedy, count(*) AS n, max(c.why) AS why, max(c.id) AS id,"
+        " sum(CASE WHEN c.kind = 'right' THEN 1 ELSE 0 END) AS rights,"
+        " sum(CASE WHEN c.kind = 'contact' THEN 1 ELSE 0 END) AS contacts, min(c.updated_at) AS since"
+        " FROM (SELECT id, target, kind, remedy, why, updated_at FROM delivery WHERE state = 'dead' LIMIT :most) c"
+        " GROUP BY c.target, coalesce(c.remedy, '') ORDER BY count(*) DESC, c.target, coalesce(c.remedy, '') LIMIT :groups",
     )
 
 
@@ -57,11 +63,12 @@ def _others(connection: Connection, kind: str, before: int) -> Sequence[Any]:
 
 
 def dead_lookups(connection: Connection) -> Sequence[Any]:
-    """Count the lookups that were given up, by source and remedy: ``n`` and a ``why``."""
+    """Count the lookups that were given up, by source and remedy, most first: ``n``, a ``why``, ``since`` (milliseconds)."""
     return _ask(
         connection,
-        "SELECT c.source, c.remedy, count(*) AS n, max(c.why) AS why FROM (SELECT source, remedy, why FROM lookup"
-        " WHERE state = 'dead' LIMIT :most) c GROUP BY c.source, c.remedy ORDER BY c.source, c.remedy LIMIT :groups",
+        "SELECT c.source, coalesce(c.remedy, '') AS remedy, count(*) AS n, max(c.why) AS why, min(c.updated_at) AS since"
+        " FROM (SELECT source, remedy, why, updated_at FROM lookup WHERE state = 'dead' LIMIT :most) c"
+        " GROUP BY c.source, coalesce(c.remedy, '') ORDER BY count(*) DESC, c.source, coalesce(c.remedy, '') LIMIT :groups",
     )
 
 

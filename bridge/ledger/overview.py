@@ -10,32 +10,19 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from bridge.ledger.events import OPERATOR
 from bridge.ledger.reports import ask, quarantine_causes
 
 MANY: Final = 10_000
 """Where counting ends: whoever reads "10,000 or more" knows enough."""
 
-_SAMPLE: Final = 100  # purchases of each hour whose way to access is looked at
-_NEWEST: Final = 1_000  # events that tell which sources are alive
 _LATELY: Final = 300  # attempts that are searched for each target's newest trouble
 
 GROUPS: Final = 200
 """How many causes in quarantine are told apart."""
 
-GROUPED: Final = 1_000
-"""How many dead letters are looked at to group them by their cause."""
+EXAMPLES: Final = 1_000
+"""How many of the newest dead letters are looked at to show some of each cause."""
 
-
-_CREATED: Final = (
-    "FROM event e JOIN effect f ON f.event_id = e.id WHERE e.received_at >= :since AND e.received_at < :until"
-    " AND f.effect = 'created'"
-)
-_HELD: Final = """
-SELECT d.registration_id, d.id, min(a.at + a.ms) AS confirmed FROM delivery d
-LEFT JOIN attempt a ON a.delivery_id = d.id AND a.outcome IN ('receipt', 'nothing')
-WHERE d.registration_id IN :ids AND d.kind = 'right' GROUP BY d.registration_id, d.id
-"""
 _COUNT: Final = "SELECT count(*) AS n FROM (SELECT 1 FROM delivery WHERE target = :target AND {} LIMIT :most) counted"
 _COUNTS: Final = {
     "queued": _COUNT.format("state IN ('open', 'blocked')"),
@@ -46,35 +33,6 @@ _DUE: Final = (
     "SELECT min(due_at) AS due FROM (SELECT due_at FROM delivery WHERE target = :target AND state = 'open'"
     " LIMIT :most) counted"
 )
-
-
-def purchases(connection: Connection, since: int, until: int) -> int:
-    """Count the purchases whose event came in between (milliseconds), up to :data:`MANY`."""
-    statement = f"SELECT count(*) AS n FROM (SELECT 1 {_CREATED} LIMIT :most) counted"
-    return int(ask(connection, statement, since=since, until=until, most=MANY)[0]["n"])
-
-
-def ways_in(connection: Connection, since: int, until: int) -> list[float | None]:
-    """Return, of the newest purchases between two times, the seconds from event to access; None for who is not in yet.
-
-    Purchases that no LMS has to be told of are left out.
-    """
-    found = ask(
-        connection,
-        f"SELECT f.registration_id, e.received_at AS received {_CREATED} ORDER BY e.received_at DESC LIMIT :most",
-        since=since,
-        until=until,
-        most=_SAMPLE,
-    )
-    received = {row["registration_id"]: row["received"] for row in found}
-    confirmed: dict[int, list[int | None]] = {}
-    for row in ask(connection, _HELD, ids=list(received)):
-        confirmed.setdefault(row["registration_id"], []).append(row["confirmed"])
-    ways: list[float | None] = []
-    for registration_id, times in confirmed.items():
-        known = [at for at in times if at is not None]
-        ways.append((max(known) - received[registration_id]) / 1000 if len(known) == len(times) else None)
-    return ways
 
 
 def lanes(connection: Connection, targets: Iterable[str], now: int) -> list[dict[str, Any]]:
@@ -110,19 +68,6 @@ def troubles(connection: Connection) -> dict[str, dict[str, Any]]:
     return {row["target"]: row for row in rows}
 
 
-def heard(connection: Connection) -> tuple[dict[str, list[Any]], Any]:
-    """Return when each source's events came, newest first, among the newest events of all; and how far back those reach; None: there are no others."""
-    rows = ask(
-        connection,
-        f"SELECT e.source, e.received_at FROM event e WHERE e.adapter <> '{OPERATOR}' ORDER BY e.id DESC LIMIT :most",
-        most=_NEWEST,
-    )
-    times: dict[str, list[Any]] = {}
-    for row in rows:
-        times.setdefault(row["source"], []).append(row["received_at"])
-    return times, rows[-1]["received_at"] if len(rows) == _NEWEST else None
-
-
 def quarantined(connection: Connection) -> list[dict[str, Any]]:
     """Group what waits in quarantine by source, kind and product, as ``bridge quarantine --causes`` does, up to :data:`MANY`."""
     return quarantine_causes(connection, None, most=MANY, groups=GROUPS)
@@ -141,24 +86,50 @@ def quarantined_lines(connection: Connection, kind: str, source: str, product: s
     )
 
 
-def dead_letters(connection: Connection) -> list[dict[str, Any]]:
-    """Return dead letters: ``delivery_id``, ``target``, ``kind``, ``why``, ``remedy``, ``updated_at``; as many as are grouped."""
+def newest_dead(connection: Connection) -> list[dict[str, Any]]:
+    """Return some dead letters, as examples of their causes: ``delivery_id``, ``registration_id``, ``target``, ``remedy``, ``why``."""
     return ask(
         connection,
-        "SELECT d.id AS delivery_id, d.target, d.kind, d.event_id, d.registration_id, d.why, d.remedy, d.updated_at"
+        "SELECT d.id AS delivery_id, d.target, d.registration_id, coalesce(d.remedy, '') AS remedy, d.why"
         " FROM delivery d WHERE d.state = 'dead' LIMIT :most",
-        most=GROUPED,
+        most=EXAMPLES,
     )
 
 
-def dead_lookups(connection: Connection) -> list[dict[str, Any]]:
-    """Return lookups that were given up, as many as are grouped."""
+def newest_dead_lookups(connection: Connection) -> list[dict[str, Any]]:
+    """Return some lookups that were given up, as examples of their causes: ``event_id``, ``source``, ``remedy``, ``why``."""
     return ask(
         connection,
-        "SELECT k.id AS lookup_id, k.source, k.kind, k.event_id, k.why, k.remedy, k.updated_at FROM lookup k"
-        " WHERE k.state = 'dead' LIMIT :most",
-        most=GROUPED,
+        "SELECT k.id AS lookup_id, k.source, k.event_id, coalesce(k.remedy, '') AS remedy, k.why"
+        " FROM lookup k WHERE k.state = 'dead' LIMIT :most",
+        most=EXAMPLES,
     )
+
+
+def dead_of(connection: Connection, target: str, remedy: str, most: int) -> list[int]:
+    """Return the ids of the oldest dead letters of one cause."""
+    rows = ask(
+        connection,
+        "SELECT d.id FROM delivery d WHERE d.state = 'dead' AND d.target = :target AND coalesce(d.remedy, '') = :remedy"
+        " ORDER BY d.id LIMIT :most",
+        target=target,
+        remedy=remedy,
+        most=most,
+    )
+    return [row["id"] for row in rows]
+
+
+def dead_lookups_of(connection: Connection, source: str, remedy: str, most: int) -> list[int]:
+    """Return the ids of the oldest lookups of one cause that were given up."""
+    rows = ask(
+        connection,
+        "SELECT k.id FROM lookup k WHERE k.state = 'dead' AND k.source = :source AND coalesce(k.remedy, '') = :remedy"
+        " ORDER BY k.id LIMIT :most",
+        source=source,
+        remedy=remedy,
+        most=most,
+    )
+    return [row["id"] for row in rows]
 
 
 def audit(connection: Connection, before: int | None, most: int) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 import re
 from contextlib import asynccontextmanager
@@ -72,6 +73,14 @@ class Browser:
     async def logs_in(self, name: str = "ada", password: str = PASSWORD, **how) -> Page:
         page = await self.opens("/console/login")
         return await self.sends("/console/login", {"csrf": page.csrf, "name": name, "password": password}, **how)
+
+    async def sees(self, path: str, text: str) -> Page:
+        """Open a page until it says something: what it shows may be a moment old."""
+        deadline = asyncio.get_running_loop().time() + 15
+        while text not in (page := await self.opens(path)).words:
+            assert asyncio.get_running_loop().time() < deadline, page.words
+            await asyncio.sleep(0.05)
+        return page
 
     async def finds(self, what: str) -> Page:
         page = await self.opens("/console/find")

@@ -32,17 +32,15 @@ async def test_at_a_glance(tmp_path) -> None:
         await until(lambda: live(targets["hubspot"]))
         await until(lambda: look(tmp_path / "bridge.db", "SELECT 1 FROM delivery WHERE state <> 'done'") == [])
         await browser.logs_in()
-        page = await browser.opens("/console/")
+        page = await browser.sees("/console/", "Purchases today (UTC) 1")
         assert "All is well" in page.words
-        assert "Purchases today (UTC) 1" in page.words
+        assert "requests used in 10 s" in page.words
         assert "Waiting for you 1" not in page.words
         await _dead(tmp_path, targets, client, **BOB)
         await client.register(**EVE, product="UNMAPPED-9")
-        await asyncio.sleep(1.1)  # an overview is as fresh as that
-        page = await browser.opens("/console/")
+        page = await browser.sees("/console/", "1 in quarantine: Product UNMAPPED-9 of ams is not mapped")
         assert "Something waits for you" in page.words
         assert "1 dead at elevate:" in page.words
-        assert "1 in quarantine: Product UNMAPPED-9 of ams is not mapped" in page.words
         assert "1 dead" in page.words
         assert 'role="img"' in page.text
 
@@ -315,3 +313,35 @@ async def test_questions_that_were_given_up_are_asked_again(tmp_path) -> None:
         assert "1 of 1 will be done" in preview.words
         assert "Done: Ask the sender again" in done.words
         assert look(tmp_path / "bridge.db", "SELECT count(*) FROM lookup WHERE state = 'dead'") == [(0,)]
+
+
+async def test_pages_are_told_of_changes(tmp_path) -> None:
+    """Server-sent events say that there is something new; they end with the session, and without one there are none."""
+    async with emulators("elevate") as targets, console(tmp_path, targets) as (_, client, browser):
+        assert (await browser.opens("/console/live")).path == "/console/login"
+        await browser.logs_in()
+        page = await browser.opens("/console/")
+        seen = page.text.partition('data-print="')[2].partition('"')[0]
+        url = f"{browser.base_url}/console/live?seen={seen}"
+        async with browser.session.get(url) as stream:
+            assert stream.headers["Content-Type"].startswith("text/event-stream")
+            assert "default-src 'none'" in stream.headers["Content-Security-Policy"]
+            await client.register(**ADA)
+            async with asyncio.timeout(15):
+                assert await stream.content.readline() == b"event: changed\n"
+            await browser.sends("/console/logout", {"csrf": page.csrf})
+            await client.register(**BOB)
+            async with asyncio.timeout(15):
+                rest = await stream.content.read()
+        assert rest.replace(b"event: changed\n", b"").replace(b"data: fetch\n", b"").strip() == b""
+
+
+async def test_a_bridge_stops_while_pages_watch(tmp_path) -> None:
+    """Streams end with it at once."""
+    async with emulators("elevate") as targets, console(tmp_path, targets) as (bridge, _, browser):
+        await browser.logs_in()
+        async with browser.session.get(f"{browser.base_url}/console/live") as stream:
+            begun = asyncio.get_running_loop().time()
+            await bridge.stop()
+            assert asyncio.get_running_loop().time() - begun < 4, "a listener gives what is under way five seconds"
+            assert await stream.content.read() in (b"", b"event: changed\ndata: fetch\n\n")

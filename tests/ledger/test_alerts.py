@@ -16,11 +16,10 @@ from bridge.contract.errors import LedgerError
 from bridge.contract.outbound import Refused
 from bridge.jobs.alerts import AlertPolicy
 from bridge.jobs.alerts.digest import compose
-from bridge.jobs.alerts.rhythm import longest_usual
 from bridge.kit.clock import SetClock, milliseconds
 from bridge.ledger import lookups, quarantine, repairs
 from bridge.ledger.quarantine import QuarantineRow
-from bridge.ledger.rhythm import HOUR, Hour
+from bridge.ledger.rhythm import HOUR, Hour, longest_usual
 from bridge.ledger.store import Ledger
 from tests.alerts.rig import Job, Receiver, receiver
 from tests.ledger.rig import ADA, BOB, World, at, buy

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.ledger import console, lanes, overview, repairs
+from bridge.ledger import console, days, lanes, overview, repairs, rhythm
 from bridge.ledger.find import find
 from bridge.ledger.store import Ledger
 
@@ -63,11 +63,19 @@ async def _past(ledger: Ledger) -> None:
                 n=n,
                 at=NOW + n,
             )
+            unit.run(
+                'INSERT INTO "right" (target, person, course_key, course, learner_id, wanted, held, created_at, updated_at)'
+                " VALUES ('lms', :key, 'INTRO', '{}', :n, 1, 'no', :at, :at)",
+                key=f"u{n}",
+                n=n,
+                at=NOW + n,
+            )
+            unit.run("INSERT INTO \"grant\" (registration_id, course, right_id, live) VALUES (:n, 'intro', :n, 1)", n=n)
             unit.run("INSERT INTO effect (event_id, registration_id, effect) VALUES (:n, :n, 'created')", n=n)
             state = {1: "done", 2: "dead", 3: "open"}[n]
             unit.run(
-                "INSERT INTO delivery (target, kind, key, person, learner_id, registration_id, state, due_at, why, created_at, updated_at)"
-                " VALUES ('lms', 'right', :key, :key, :n, :n, :state, :at, 'HTTP 500', :at, :at)",
+                "INSERT INTO delivery (target, kind, key, right_id, person, learner_id, registration_id, state, due_at, why, created_at,"
+                " updated_at) VALUES ('lms', 'right', :key, :n, :key, :n, :n, :state, :at, 'HTTP 500', :at, :at)",
                 key=f"right:{n}",
                 n=n,
                 state=state,
@@ -93,39 +101,44 @@ async def _past(ledger: Ledger) -> None:
 
 
 async def test_what_the_overview_asks(ledger: Ledger) -> None:
-    """Counts, ways to access, lanes, newest troubles, quiet sources, causes and the audit come out as they are."""
+    """Counts, times to access, lanes, newest troubles, causes with their ids, and the audit come out as they are."""
     await _past(ledger)
     until = NOW + 10_000
 
     def asked(connection) -> dict:
         return {
-            "purchases": overview.purchases(connection, NOW, until),
-            "none": overview.purchases(connection, until, until + 1),
-            "ways": overview.ways_in(connection, NOW, until),
+            "purchases": days.counted(connection, NOW, until, 10),
+            "most": days.counted(connection, NOW, until, 2),
+            "none": days.counted(connection, until, until + 1, 10),
+            "waits": days.waits(connection, NOW, until),
+            "newest": days.waits(connection, NOW, until, 1),
             "lanes": overview.lanes(connection, ["lms", "crm"], until),
             "waiting": overview.waiting(connection),
             "troubles": overview.troubles(connection),
-            "heard": overview.heard(connection),
             "quarantine": overview.quarantined(connection),
             "lines": overview.quarantined_lines(connection, "unmapped", "shop", "NEW", 10),
-            "dead": overview.dead_letters(connection),
-            "lookups": overview.dead_lookups(connection),
+            "dead": overview.newest_dead(connection),
+            "of": overview.dead_of(connection, "lms", "", 10),
+            "others": overview.dead_of(connection, "lms", "look", 10),
+            "lookups": overview.newest_dead_lookups(connection),
+            "lookups_of": overview.dead_lookups_of(connection, "shop", "", 10),
             "audit": overview.audit(connection, None, 10),
         }
 
     found = await ledger.read(asked)
-    assert (found["purchases"], found["none"]) == (3, 0)
-    assert sorted(found["ways"], key=str) == [2.0, None, None]
+    assert (found["purchases"], found["most"], found["none"]) == (3, 2, 0)
+    assert sorted(found["waits"], key=str) == [2_000, None, None]
+    assert found["newest"] == [None]
     lms, crm = found["lanes"]
     assert lms == {"target": "lms", "queued": 1, "in_flight": 0, "dead": 1, "oldest": 9.997}
     assert (crm["queued"], crm["oldest"]) == (0, None)
     assert found["waiting"] == {}
     assert found["troubles"]["lms"]["why"] == "said so"
-    assert [len(found["heard"][0]["shop"]), found["heard"][1]] == [3, None]
     assert [(row["remote_product_id"], row["waiting"]) for row in found["quarantine"]] == [("NEW", 1)]
     assert [row["event_id"] for row in found["lines"]] == [1]
     assert [row["registration_id"] for row in found["dead"]] == [2]
-    assert found["lookups"] == []
+    assert (found["of"], found["others"]) == ([2], [])
+    assert (found["lookups"], found["lookups_of"]) == ([], [])
     assert [row["operator"] for row in found["audit"]] == ["ada"]
 
 
@@ -164,3 +177,41 @@ async def test_only_what_waits_for_a_try_is_hastened(ledger: Ledger) -> None:
     assert await ledger.write(work) == []
     rows = await ledger.write(lambda unit: unit.rows("SELECT due_at, attempts FROM delivery ORDER BY id"))
     assert [(row.due_at, row.attempts) for row in rows] == [(NOW + 99_000, 3), (NOW + 99_000, 3), (NOW, 3)]
+
+
+async def test_who_was_in_before_did_not_wait(ledger: Ledger) -> None:
+    """A second purchase of what is held counts as no wait; one that was taken back before it was there is not counted."""
+    await _past(ledger)
+    await ledger.write(
+        lambda unit: unit.run("UPDATE \"right\" SET held = 'yes', held_at = :at WHERE id = 2", at=NOW - 5_000)
+    )
+    await ledger.write(lambda unit: unit.run('UPDATE "right" SET wanted = 0 WHERE id = 3'))
+    waits = await ledger.read(lambda connection: days.waits(connection, NOW, NOW + 10_000))
+    assert sorted(waits, key=str) == [0, 2_000]
+
+
+async def test_console_and_alerts_judge_silence_alike(ledger: Ledger) -> None:
+    """By what has come up to now, whether folded or not; while most is still to be folded, nobody is judged."""
+    hour, week = 10_000 * rhythm.HOUR, 7 * 24 * rhythm.HOUR
+    past = [
+        rhythm.Hour("shop", (hour + more - n * week) // rhythm.HOUR, 30, hour + more - n * week + 3_500_000, 120_000)
+        for n in (4, 3, 2, 1)
+        for more in (-rhythm.HOUR, 0, rhythm.HOUR)
+    ]
+
+    def judged(connection) -> rhythm.Silence:
+        return rhythm.how_heard(connection, ["shop", "other"], 0, 60_000, hour)["shop"]
+
+    assert (await ledger.read(judged)).quiet is False
+    await ledger.write(lambda unit: rhythm.fold(unit, past, None, 0, hour))
+    found = await ledger.read(judged)
+    assert (found.quiet, found.usual) == (True, 120_000)
+    await ledger.write(
+        lambda unit: unit.run(
+            "INSERT INTO event (source, adapter, received_at, method, path, body, state)"
+            " VALUES ('shop', 'elevate', :at, 'POST', '/', '{}', 'accepted')",
+            at=hour - 1_000,
+        )
+    )
+    found = await ledger.read(judged)
+    assert (found.quiet, found.heard) == (False, hour - 1_000)

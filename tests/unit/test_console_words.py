@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from ipaddress import ip_network
+from types import SimpleNamespace
 
 import pytest
 from multidict import CIMultiDict
 
+from bridge.contract.settings import Rate
 from bridge.edge.console import plots, words
 from bridge.edge.forwarded import Networks, Peer, judged
 
@@ -34,35 +36,36 @@ def test_spans(seconds: float | None, said: str) -> None:
     assert words.span(seconds) == said
 
 
-def test_causes_are_grouped_without_their_particulars() -> None:
-    """Ids, numbers and quotations do not make a cause of their own; another remedy or target does; what is shown is masked."""
+def test_a_cause_with_examples_is_masked() -> None:
+    """What was said to somebody is masked; examples are those of the same place and remedy, with what else was said of it."""
+    cause = SimpleNamespace(n=3, why="ada@example.org is unknown", remedy="look", rights=2, contacts=1, since=0)
+    group = words.dead_group(cause, "lms")
+    assert "ada@example.org" not in group["why"]
+    assert group["kinds"] == "2 not let in, or not out, 1 contacts not told"
 
-    def row(n: int, why: str, target: str = "lms", remedy: str = "look") -> dict:
-        return {"id": n, "target": target, "kind": "right", "why": why, "remedy": remedy, "updated_at": NOW}
+    def row(why: str, target: str = "lms", remedy: str = "look") -> dict:
+        return {"delivery_id": 1, "target": target, "why": why, "remedy": remedy}
 
     rows = [
-        row(1, "course 42 is gone"),
-        row(2, "course 43 is gone"),
-        row(3, "course 42 is gone", target="crm"),
-        row(4, "course 42 is gone", remedy="wait"),
-        row(5, "ada@example.org is unknown"),
-        row(6, "bob@example.com is unknown"),
+        row("ada@example.org is unknown"),
+        row("bob@example.com left"),
+        row("gone", "crm"),
+        row("gone", remedy="wait"),
     ]
-    groups = words.grouped(rows, "target", "id")
-    assert sorted(group["ids"] for group in groups) == [[1, 2], [3], [4], [5, 6]]
-    assert "ada@example.org" not in str([group["why"] for group in groups])
+    told = words.with_examples(group, rows, "target")
+    assert len(told["examples"]) == 2
+    assert len(told["told"]) == 1
+    assert "bob@example.com" not in told["told"][0]
 
 
-def test_quiet_is_measured_by_what_a_source_did_before() -> None:
-    """A busy source is quiet after an hour, one with long nights after half as long again, one never heard of is not."""
-    busy = [NOW - timedelta(minutes=50 + n) for n in range(20)]
-    assert words.quiet(busy, NOW, None)["quiet"] is False
-    assert words.quiet(busy, NOW + timedelta(minutes=11), None)["quiet"] is True
-    nights = [NOW - timedelta(hours=10), NOW - timedelta(hours=20)]
-    assert words.quiet(nights, NOW, None)["quiet"] is False
-    assert words.quiet(nights, NOW + timedelta(hours=6), None)["quiet"] is True
-    assert words.quiet([], NOW, None)["quiet"] is False
-    assert words.quiet([], NOW, NOW - timedelta(hours=3))["quiet"] is True
+def test_the_fullest_window_of_a_limit_is_shown() -> None:
+    """Of several windows the one that is nearest to its limit; a lane without a limit has none."""
+    row = {"paused": None, "dead": 0}
+    lane = words.lane(row, "running", [(5, Rate(100, 10.0)), (90, Rate(1_000, 86_400.0)), (12, Rate(10, 1.0))])
+    assert lane["rate"] == {"used": 10, "of": 10, "seconds": 1.0}
+    assert lane["mark"] == "good"
+    assert words.lane(row, "open", [])["mark"] == "bad"
+    assert words.lane(row, None, [])["rate"] is None
 
 
 def test_plots_of_anything() -> None:

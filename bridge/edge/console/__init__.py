@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 from collections.abc import Awaitable, Callable
@@ -15,19 +16,21 @@ from bridge.contract.errors import LedgerError
 from bridge.edge.bounded import bounded_body
 from bridge.edge.console.access import COOKIE, FORM_COOKIE, PATH, Access, Refused, Visitor, is_ours
 from bridge.edge.console.acting import Acting
+from bridge.edge.console.glance import Glance
 from bridge.edge.console.mapping import MappingPage
-from bridge.edge.console.pages import asset, elsewhere, page, said
+from bridge.edge.console.pages import LIVE_HEADERS, asset, elsewhere, page, said
 from bridge.edge.console.rehearsing import MOST_BYTES, RehearsalBox
 from bridge.edge.console.views import Views
 
 log = structlog.get_logger(__name__)
 
 Form = dict[str, str]
-Shows = Callable[[web.Request, Visitor], Awaitable[web.Response]]
+Shows = Callable[[web.Request, Visitor], Awaitable[web.StreamResponse]]
 Takes = Callable[[web.Request, Visitor, Form], Awaitable[web.Response]]
 
 _MOST_BYTES: Final = 64 * 1024
 _BODY_SECONDS: Final = 30.0
+_STILL_THERE: Final = 15.0  # seconds after which a stream without news says so: proxies cut what is silent for long
 _OURS: Final = re.compile(r"/console/[a-z]{0,20}(/[0-9]{1,19})?")
 _HOME: Final = f"{PATH}/"
 
@@ -35,17 +38,28 @@ _HOME: Final = f"{PATH}/"
 class Console:
     """Registers the addresses, and stands between each of them and whoever calls."""
 
-    def __init__(self, access: Access, views: Views, acting: Acting, mapping: MappingPage, box: RehearsalBox) -> None:
-        """Let ``access`` decide who sees ``views`` and ``mapping``, who acts, and who rehearses in the ``box``."""
+    def __init__(
+        self,
+        access: Access,
+        glance: Glance,
+        views: Views,
+        acting: Acting,
+        mapping: MappingPage,
+        box: RehearsalBox,
+    ) -> None:
+        """Let ``access`` decide who sees ``views`` and ``mapping``, acts, and rehearses in the ``box``; ``glance`` looks while we listen."""
         self._access = access
+        self._glance = glance
         self._views = views
         self._acting = acting
         self._mapping = mapping
         self._box = box
 
-    def add_to(self, router: web.UrlDispatcher) -> None:
+    def add_to(self, app: web.Application) -> None:
         """Register every address below ``/console/``."""
-        views = self._views
+        app.on_startup.append(self._begin)
+        app.on_shutdown.append(self._end)
+        router, views = app.router, self._views
         shown: dict[str, Shows] = {
             "/": views.overview,
             "/troubles": views.troubles,
@@ -60,6 +74,7 @@ class Console:
         }
         for path, view in shown.items():
             router.add_get(PATH + path, self._shown(view))
+        router.add_get(f"{PATH}/live", self._shown(self._live), allow_head=False)
         taken: dict[str, Takes] = {"/find": views.find, "/act": self._acting.act, "/logout": self._log_out}
         for path, take in taken.items():
             router.add_post(PATH + path, self._taken(take))
@@ -71,9 +86,9 @@ class Console:
         router.add_route("*", PATH + "/{rest:.*}", self._guarded(self._unknown))
 
     def _guarded(
-        self, handler: Callable[[web.Request], Awaitable[web.Response]]
-    ) -> Callable[..., Awaitable[web.Response]]:
-        async def guarded(request: web.Request) -> web.Response:
+        self, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> Callable[..., Awaitable[web.StreamResponse]]:
+        async def guarded(request: web.Request) -> web.StreamResponse:
             try:
                 return await handler(request)
             except LedgerError as fault:
@@ -95,14 +110,14 @@ class Console:
 
         return guarded
 
-    def _shown(self, view: Shows) -> Callable[..., Awaitable[web.Response]]:
-        async def shown(request: web.Request) -> web.Response:
+    def _shown(self, view: Shows) -> Callable[..., Awaitable[web.StreamResponse]]:
+        async def shown(request: web.Request) -> web.StreamResponse:
             visitor = await self._access.visitor(request)
             return self._to_login(request) if visitor is None else await view(request, visitor)
 
         return self._guarded(shown)
 
-    def _taken(self, take: Takes, most: int = _MOST_BYTES) -> Callable[..., Awaitable[web.Response]]:
+    def _taken(self, take: Takes, most: int = _MOST_BYTES) -> Callable[..., Awaitable[web.StreamResponse]]:
         async def taken(request: web.Request) -> web.Response:
             visitor = await self._access.visitor(request)
             if visitor is None:
@@ -138,6 +153,27 @@ class Console:
     async def _unknown(self, request: web.Request) -> web.Response:
         visitor = await self._access.visitor(request)
         return self._to_login(request) if visitor is None else said(visitor, 404, "There is no such page")
+
+    async def _begin(self, _: web.Application) -> None:
+        self._glance.start()
+
+    async def _end(self, _: web.Application) -> None:
+        await self._glance.close()
+
+    async def _live(self, request: web.Request, visitor: Visitor) -> web.StreamResponse:
+        """Tell a page, as server-sent events, that there is something new to fetch, for as long as the session lasts."""
+        async with self._glance.watching(request.query.get("seen", "")) as changed:
+            if changed is None:
+                return said(visitor, 503, "Too many pages are open", "This one renews itself every 20 seconds.")
+            response = web.StreamResponse(headers=LIVE_HEADERS)
+            await response.prepare(request)
+            try:
+                while (told := await changed(_STILL_THERE)) is not None and await self._access.visitor(request):
+                    async with asyncio.timeout(_BODY_SECONDS):
+                        await response.write(b"event: changed\ndata: fetch\n\n" if told else b": still there\n\n")
+            except (ConnectionError, TimeoutError, LedgerError):
+                log.debug("console.watcher_gone")  # its browser asks again, or renews itself by the clock
+            return response
 
     async def _find_page(self, request: web.Request, visitor: Visitor) -> web.Response:
         return await self._views.find(request, visitor, {})

@@ -13,9 +13,10 @@ from bridge.actions import ActionRefused, Actions
 from bridge.contract.errors import ConfigError
 from bridge.edge.console.access import Visitor
 from bridge.edge.console.pages import page, said
+from bridge.edge.console.words import key_of
 from bridge.edge.masked import veil
 from bridge.kit.clock import Clock, milliseconds
-from bridge.ledger import overview
+from bridge.ledger import causes, overview
 from bridge.ledger.store import Ledger
 
 MOST: Final = 500
@@ -194,6 +195,9 @@ class Acting:
         if "ids" in form:
             ids = _numbers(form["ids"])
             return ids[:MOST], max(0, len(ids) - MOST)
+        if "cause" in form:
+            ids = await self._ledger.read(lambda connection: _of_cause(connection, form["action"], form["cause"]))
+            return ids[:MOST], max(0, len(ids) - MOST)
         kind, source, product = (form.get(name, "") for name in ("kind", "source", "product"))
         found = await self._ledger.read(
             lambda connection: overview.quarantined_lines(connection, kind, source, product, MOST + 1)
@@ -205,6 +209,17 @@ class Acting:
     async def _lane(self, looked_at: Mapping[str, Any]) -> dict[str, Any]:
         now, targets = milliseconds(self._clock.now()), [looked_at["target"]]
         return (await self._ledger.read(lambda connection: overview.lanes(connection, targets, now)))[0]
+
+
+def _of_cause(connection: Any, action: str, key: str) -> list[int]:
+    """Return the oldest of what was given up for one reason; none where nothing is any more."""
+    if action == "requeue":
+        found = [row for row in causes.dead_letters(connection) if key_of(row.target, row.remedy) == key]
+        return overview.dead_of(connection, found[0].target, found[0].remedy, MOST + 1) if found else []
+    if action == "requeue_lookups":
+        found = [row for row in causes.dead_lookups(connection) if key_of(row.source, row.remedy) == key]
+        return overview.dead_lookups_of(connection, found[0].source, found[0].remedy, MOST + 1) if found else []
+    return []
 
 
 def _numbers(text: str) -> list[int]:

@@ -17,7 +17,7 @@ from bridge.edge.console.access import Visitor
 from bridge.edge.masked import plain
 
 _HERE: Final = Path(__file__).parent
-_TYPES: Final = {"console.css": "text/css", "htmx.min.js": "text/javascript"}
+_TYPES: Final = {"console.css": "text/css", "htmx.min.js": "text/javascript", "live.js": "text/javascript"}
 _ASSETS: Final = {name: (_HERE / "assets" / name).read_bytes() for name in _TYPES}
 _DIGESTS: Final = {name: hashlib.sha256(body).hexdigest()[:12] for name, body in _ASSETS.items()}
 _HEADERS: Final = {
@@ -30,6 +30,8 @@ _HEADERS: Final = {
     "X-Frame-Options": "DENY",
     "X-Robots-Tag": "noindex",
 }
+LIVE_HEADERS: Final = {**_HEADERS, "Content-Type": "text/event-stream; charset=utf-8", "X-Accel-Buffering": "no"}
+"""Headers of a stream of events."""
 
 
 def _shown(value: Any) -> Any:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import re
+import hashlib
 from collections.abc import Iterable, Mapping
-from itertools import pairwise
 from typing import Any, Final
 
+from bridge.contract.settings import Rate
 from bridge.edge.masked import plain, veil
+from bridge.kit.clock import moment
 from bridge.ledger.events import OPERATOR
 from bridge.ledger.overview import MANY
 
 Row = Mapping[str, Any]
 
-_PARTICULAR: Final = re.compile(r"\"[^\"]*\"|'[^']*'|\S*•••\S*|\d+")
+_EXAMPLES: Final = 8  # of a cause: purchases that lead to its stories
+_TOLD, _REASONS = 50, 3  # of a cause: how many are read for what else was said, and how much of that is shown
 _UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"))
 _REMEDIES: Final = {
     "unmapped": "Map the product under [[products]] in bridge.toml, then: bridge reload. After that, release the lines.",
@@ -73,31 +75,37 @@ def quarantine_group(row: Row) -> dict[str, Any]:
     return {**row, "cause": cause, "remedy": _REMEDIES.get(kind, ""), "act": act}
 
 
-def grouped(rows: Iterable[Row], where: str, key: str) -> list[dict[str, Any]]:
-    """Group dead letters by what was told of them, particulars aside; largest first, each with its ``ids``.
+def dead_group(row: Any, where: str) -> dict[str, Any]:
+    """Return what was given up for one reason, as the ledger groups it, masked: ``where``, ``n``, ``why``, ``remedy``, ``kinds``, ``since``.
 
-    Args:
-        rows: with ``why`` and ``remedy``; each different one is masked once, of a thousand that are mostly alike.
-        where: the field that names the target or source.
-        key: the field that holds the id.
+    With its ``key``, by which a form can name it.
     """
-    groups: dict[tuple[Any, ...], dict[str, Any]] = {}
-    told: dict[str, tuple[str, str]] = {"": ("", "")}
-    for row in rows:
-        for text in (row["why"], row["remedy"]):
-            if text and text not in told:
-                masked = veil(text)
-                told[text] = (masked, _PARTICULAR.sub("…", masked))
-        (why, why_alike), (remedy, remedy_alike) = told[row["why"] or ""], told[row["remedy"] or ""]
-        alike = (row[where], row["kind"], why_alike, remedy_alike)
-        group = groups.setdefault(
-            alike, {"where": row[where], "kind": row["kind"], "why": why, "remedy": remedy, "rows": [], "ids": []}
-        )
-        group["rows"].append(row)
-        group["ids"].append(row[key])
-    for group in groups.values():
-        group["since"] = min(row["updated_at"] for row in group["rows"])
-    return sorted(groups.values(), key=lambda group: -len(group["ids"]))
+    kinds = [
+        (getattr(row, "rights", 0), "not let in, or not out"),
+        (getattr(row, "contacts", 0), "contacts not told"),
+    ]
+    kinds.append((row.n - sum(count for count, _ in kinds) if hasattr(row, "rights") else 0, "notices not sent"))
+    return {
+        "where": where,
+        "n": row.n,
+        "why": veil(row.why or ""),
+        "remedy": veil(row.remedy),
+        "kinds": ", ".join(f"{number(count)} {said}" for count, said in kinds if count),
+        "since": moment(row.since),
+        "key": key_of(where, row.remedy),
+    }
+
+
+def key_of(where: str, remedy: str) -> str:
+    """Return by which a form names what was given up for one reason."""
+    return hashlib.sha256(f"{where}\0{remedy}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def with_examples(group: Row, rows: Iterable[Row], where: str) -> dict[str, Any]:
+    """Return the group with ``examples`` of it among ``rows``: ids, and the different things that were said, masked."""
+    own = [row for row in rows if key_of(row[where], row["remedy"]) == group["key"]]
+    told = dict.fromkeys(veil(row["why"]) for row in own[:_TOLD] if row["why"])
+    return {**group, "examples": own[:_EXAMPLES], "told": [why for why in told if why != group["why"]][:_REASONS]}
 
 
 def entry(row: Row) -> str:
@@ -153,16 +161,19 @@ def step(row: Row) -> dict[str, Any]:
     return {**found, "mark": mark, "waits": waits, "remedy": ""}
 
 
-def quiet(times: Iterable[Any], now: Any, reach: Any) -> dict[str, Any]:
-    """Judge a source by its newest events (newest first): ``last``, ``silent`` (seconds), ``longest`` pause before, ``quiet``.
+def lane(row: Row, status: str | None, uses: Iterable[tuple[int, Rate]]) -> dict[str, Any]:
+    """Return a lane with how it ``stands`` and how bad that is, and what it uses of its ``rate``.
 
-    A source that never spoke (``reach`` is None) did not go quiet. One is when it has been silent for half as long again as ever before among its newest events, and for an hour.
+    Where this bridge does not deliver, only a pause is known.
     """
-    seen = list(times)
-    if not seen:
-        silent = None if reach is None else (now - reach).total_seconds()
-        return {"last": None, "silent": silent, "longest": None, "quiet": silent is not None and silent > 3_600}
-    pauses = [(later - earlier).total_seconds() for later, earlier in pairwise(seen)]
-    silent, longest = (now - seen[0]).total_seconds(), max(pauses, default=None)
-    expected = max(3_600.0, 1.5 * longest) if longest is not None else 86_400.0
-    return {"last": seen[0], "silent": silent, "longest": longest, "quiet": silent > expected}
+    if row["paused"] is not None or status == "paused":
+        stands, mark = "Paused", "bad"
+    elif status == "open":
+        stands, mark = "Target is down, tried again by itself", "bad"
+    elif row["dead"]:
+        stands, mark = "Delivers; dead letters wait for a person", "bad"
+    else:
+        stands, mark = "Delivers", "good"
+    rates = [{"used": min(used, rate.requests), "of": rate.requests, "seconds": rate.seconds} for used, rate in uses]
+    fullest = max(rates, key=lambda one: one["used"] / one["of"], default=None)
+    return {**row, "stands": stands, "mark": mark, "rate": fullest}
