@@ -372,3 +372,5 @@ async def test_an_operators_event_is_not_replayed(world: World):
     await moved(world, registration, "ethics")
     told = await once_more(world, event_id=2)
     assert (told.became, told.note) == ("impossible", "it is what an operator decided, and stands")
+    of_source = await world.ledger.write(lambda unit: replays.events(unit, [], "shop", "accepted", 10))
+    assert [row.id for row in of_source] == [1]
