@@ -26,7 +26,7 @@ async def requeue(ground: Ground, wanted: Requeue, operator: str) -> list[dict[s
     if wanted.lookups:
         return await _requeue_lookups(ground, wanted, operator)
     if not (wanted.ids or wanted.target or wanted.every):
-        raise ActionRefused("say which: delivery ids, --target NAME, or --all")
+        raise ActionRefused("say which: ids of deliveries, a target, or every one")
     now, catalogue = ground.now, ground.catalogue()
 
     def look(unit: Unit) -> tuple[dict[int, int], Sequence[Any]]:
@@ -80,7 +80,7 @@ async def retry(ground: Ground, wanted: RetryNow, operator: str) -> list[dict[st
 
 async def _requeue_lookups(ground: Ground, wanted: Requeue, operator: str) -> list[dict[str, Any]]:
     if not (wanted.ids or wanted.source or wanted.every):
-        raise ActionRefused("say which: lookup ids, --source NAME, or --all")
+        raise ActionRefused("say which: ids of lookups, a source, or every one")
     now = ground.now
 
     def work(unit: Unit) -> list[dict[str, Any]]:

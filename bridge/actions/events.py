@@ -21,7 +21,7 @@ MOST_EVENTS: Final = 500
 async def release(ground: Ground, wanted: ReleaseLines, operator: str) -> list[dict[str, Any]]:
     """Accept quarantined lines under today's mapping; return what became of each."""
     if not (wanted.ids or wanted.source or wanted.product or wanted.every):
-        raise ActionRefused("say which: quarantine ids, --source NAME, --product ID, or --all")
+        raise ActionRefused("say which: ids of quarantined lines, a source, a product, or every one")
     now, catalogue = ground.now, ground.catalogue()
 
     def work(unit: Unit) -> list[dict[str, Any]]:
@@ -43,7 +43,7 @@ async def replay(ground: Ground, wanted: ReplayEvents, operator: str) -> list[di
     However many they are, a transaction holds only some of them; what one has written stays if a later one fails.
     """
     if not (wanted.ids or (wanted.source and wanted.state)):
-        raise ActionRefused("say which: event ids, or --source NAME with --state STATE")
+        raise ActionRefused("say which: ids of events, or a source with a state")
     done: list[dict[str, Any]] = []
     after, left = wanted.after, wanted.most
     while left is None or left > 0:

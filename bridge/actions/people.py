@@ -22,7 +22,7 @@ async def merge(ground: Ground, wanted: MergeLearners, operator: str) -> dict[st
     While a CRM is just being told of the one, it is waited for, up to half a minute.
     """
     if wanted.undo is (wanted.into is not None):
-        raise ActionRefused("say whom to merge into whom: two learner ids; or --undo and the one that was merged")
+        raise ActionRefused("say whom to merge into whom: two ids of learners; or, to undo it, the one that was merged")
     done = await _merge(ground, wanted, operator)
     for _ in range(_LOOKS):
         if not (isinstance(done, Refused) and done.passing):

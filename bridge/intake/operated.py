@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -30,7 +30,7 @@ class Cancellation:
         registrations: what is taken away with it: those of its seats that were claimed.
         taken: rights that are let go of: target, person, remote course.
         kept: rights that stay, because another purchase stands behind them.
-        opened: how much work it opened, by target.
+        opened: targets that have something to do because of it.
     """
 
     registration_id: int
@@ -43,7 +43,7 @@ class Cancellation:
     registrations: tuple[int, ...] = ()
     taken: tuple[Mapping[str, Any], ...] = ()
     kept: tuple[Mapping[str, Any], ...] = ()
-    opened: Mapping[str, int] = field(default_factory=dict)
+    opened: tuple[str, ...] = ()
 
 
 def cancel(unit: Unit, ids: Sequence[int], catalogue: Catalogue, now: int, *, dry_run: bool) -> list[Cancellation]:
@@ -81,7 +81,7 @@ def _cancel(unit: Unit, row: Any, catalogue: Catalogue, now: int) -> Cancellatio
         registrations=tuple(one for one in gone if one != row.id),
         taken=tuple(right_of(right) for right in resting if not right.wanted and right.held != "no"),
         kept=tuple(right_of(right) for right in resting if right.wanted),
-        opened=replays.opened(unit, event_id),
+        opened=tuple(replays.opened(unit, event_id)),
     )
 
 

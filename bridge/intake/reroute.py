@@ -6,7 +6,7 @@ Access is given at the other course first and taken away from the former only wh
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -48,7 +48,7 @@ class Move:
         given: rights that are wanted now: target, person, remote course, whether it is held already, and when access ends.
         taken: rights that are let go of once those have arrived.
         kept: rights of the former courses that stay, because another purchase stands behind them.
-        opened: how much work it opened, by target.
+        opened: targets that have something to do because of it.
     """
 
     registration_id: int
@@ -63,7 +63,7 @@ class Move:
     given: tuple[Mapping[str, Any], ...] = ()
     taken: tuple[Mapping[str, Any], ...] = ()
     kept: tuple[Mapping[str, Any], ...] = ()
-    opened: Mapping[str, int] = field(default_factory=dict)
+    opened: tuple[str, ...] = ()
 
 
 def move(
@@ -210,5 +210,5 @@ def _told(unit: Unit, found: Move, line: Line, own: Sequence[Any], gone: Sequenc
         ),
         taken=tuple(operated.right_of(right) for right in gone if not right.wanted and right.held != "no"),
         kept=tuple(operated.right_of(right) for right in gone if right.wanted),
-        opened=replays.opened(unit, event_id),
+        opened=tuple(replays.opened(unit, event_id)),
     )

@@ -21,8 +21,9 @@ _WITHOUT = """
 SELECT g.* FROM {rows} JOIN registration g ON g.id = r.id AND g.intent = 'live'
 WHERE NOT EXISTS (SELECT 1 FROM "grant" t WHERE t.registration_id = g.id AND t.live = 1)
 """
+# What an operator decided is no sender's, holds nothing of a learner, and goes on to count.
 _OLD = """
-e.received_at < :before AND e.encoding <> 'emptied'
+e.received_at < :before AND e.encoding <> 'emptied' AND e.adapter <> 'operator'
  AND NOT EXISTS (SELECT 1 FROM quarantine q WHERE q.event_id = e.id AND q.state = 'waiting')
  AND NOT EXISTS (SELECT 1 FROM lookup k WHERE k.event_id = e.id AND k.state <> 'done')"""
 _OLDEST = text(

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from bridge.ledger.events import OPERATOR
 from bridge.ledger.reports import ask
 from bridge.ledger.unit import Unit
 
@@ -14,6 +15,8 @@ _EVENT = "SELECT id, source, adapter, state, method, path, query, headers, body,
 
 
 _MATCHES = "(:source = '' OR source = :source) AND (:state = '' OR state = :state)"
+_SENT = f"{_MATCHES} AND adapter <> '{OPERATOR}'"
+"""All that a source itself has said: what an operator decided is told of where it is asked for by its id, and not replayed."""
 
 
 def events(
@@ -23,14 +26,14 @@ def events(
     given = {"source": source or "", "state": state or "", "after": after, "limit": limit}
     chosen = f"{_MATCHES} AND id > :after"
     if not ids:
-        return list(unit.rows(f"{_EVENT} WHERE {chosen} ORDER BY id LIMIT :limit", **given))
+        return list(unit.rows(f"{_EVENT} WHERE {_SENT} AND id > :after ORDER BY id LIMIT :limit", **given))
     statement = f"{_EVENT} WHERE id IN (SELECT r.id FROM {{rows}}) AND {chosen} ORDER BY id LIMIT :limit"
     return list(unit.each(statement, {"id": "int"}, [{"id": i} for i in sorted(set(ids))], **given))
 
 
 def count(connection: Connection, source: str, state: str) -> int:
     """Return how many events of a source are in a state."""
-    rows = ask(connection, f"SELECT count(*) AS n FROM event WHERE {_MATCHES}", source=source, state=state)
+    rows = ask(connection, f"SELECT count(*) AS n FROM event WHERE {_SENT}", source=source, state=state)
     return int(rows[0]["n"])
 
 

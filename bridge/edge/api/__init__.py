@@ -87,7 +87,7 @@ class Api:
         if found is None:
             raise Refused(404, "There is no such thing in the ledger.")
         if one.operates or getattr(query, "reveal", False):
-            log.info("api.acted" if one.operates else "api.revealed", operation=one.name, token=caller.name)
+            log.info("api.acted" if one.operates else "api.revealed", operation=one.name, by=caller.recorded_as)
         return as_json(one.answer.model_validate(found).model_dump(mode="json"))
 
 

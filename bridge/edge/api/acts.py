@@ -136,7 +136,7 @@ ACTS: Final = (
     _acting(
         "/events/replay",
         "replayEvents",
-        "Understand events anew by today's adapters and mapping: these, or the oldest 500 of a source in one state.",
+        "Understand events anew by today's adapters and mapping: these, or a source's in one state.",
         done.ReplayedAnswer,
         _many("replay", "event_id"),
         _body(asked.ReplayEvents),

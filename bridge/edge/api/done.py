@@ -125,7 +125,7 @@ class Cancelled(BaseModel):
     registrations: list[int]
     taken: list[RemoteRight]
     kept: list[RemoteRight]
-    opened: dict[str, int]
+    opened: list[str]
 
 
 class Moved(BaseModel):
@@ -147,7 +147,7 @@ class Moved(BaseModel):
     given: list[MovedRight]
     taken: list[RemoteRight]
     kept: list[RemoteRight]
-    opened: dict[str, int]
+    opened: list[str]
 
 
 class Revised(BaseModel):
