@@ -179,28 +179,34 @@ class Missing:
 sys.meta_path.insert(0, Missing())
 
 async def main():
-    bridge = Bridge(load(Path(sys.argv[1]), Registry(), env={}).settings)
-    await bridge.start()
-    await bridge.stop()
+    for path in sys.argv[1:]:
+        print("STARTS", path, flush=True, file=sys.stderr)
+        bridge = Bridge(load(Path(path), Registry(), env={}).settings)
+        await bridge.start()
+        await bridge.stop()
 
 asyncio.run(main())
 """
 
 
-@pytest.mark.parametrize("wanted", [True, False])
-async def test_without_the_extra_a_bridge_runs(tmp_path: Path, wanted: bool):
+async def test_without_the_extra_a_bridge_runs(tmp_path: Path):
     """Where traces are not wanted it is not even looked for; where they are, the log says what to install."""
+    plain, traced = (tmp_path / name for name in ("plain", "traced"))
     async with emulators("elevate") as targets:
-        config = configuration(tmp_path, targets, extra=TRACES if wanted else "")
+        for folder, extra in ((plain, ""), (traced, TRACES)):
+            folder.mkdir()
+            configuration(folder, targets, extra=extra)
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", WITHOUT, str(config)),
+            *(sys.executable, "-c", WITHOUT, str(plain / "bridge.toml"), str(traced / "bridge.toml")),
             stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
         )
-        out, errors = await process.communicate()
-    assert process.returncode == 0, errors.decode()
-    assert (b"LOOKED FOR" in errors) is wanted
-    assert (b"registration-bridge[otel]" in out + errors) is wanted
+        told = (await process.communicate())[0].decode()
+    assert process.returncode == 0, told
+    starts = told.index(f"STARTS {traced}")
+    assert "LOOKED FOR" not in told[:starts]
+    assert "LOOKED FOR" in told[starts:]
+    assert "registration-bridge[otel]" in told
 
 
 async def test_without_traces_the_ledger_is_asked_nothing_more(tmp_path: Path, monkeypatch):
