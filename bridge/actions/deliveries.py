@@ -31,7 +31,8 @@ async def requeue(ground: Ground, wanted: Requeue, operator: str) -> list[dict[s
 
     def look(unit: Unit) -> tuple[dict[int, int], Sequence[Any]]:
         moved = elsewhere(unit, _parted(unit, wanted)[0], catalogue)
-        return moved, replays.events(unit, sorted(set(moved.values())), None, None, 0) if moved else ()
+        chosen = sorted(set(moved.values()))
+        return moved, replays.events(unit, chosen, None, None, len(chosen)) if moved else ()
 
     moved, events = await ground.ledger.write(look)
     ready = {row.id: prepared(ground, row, catalogue, now) for row in events}

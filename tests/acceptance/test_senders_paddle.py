@@ -120,7 +120,7 @@ async def test_bought_told_again_refunded_and_cancelled(world) -> None:
     await become(ledger, {SEATS: "active", ONCE: "cancelled"})
     canceled = told("subscription.canceled", {"id": SUB}, name="evt_10", at="2026-05-04T10:00:00Z")
     assert await send(client, canceled) == 200
-    await become(ledger, {SEATS: "cancelled", ONCE: "cancelled"})
+    await become(ledger, {SEATS: "cancelled", ONCE: "cancelled", "pri_01h1vjfevh5etwq3rb416a23h2": "cancelled"})
     assert not live(elevate)
 
 

@@ -6,7 +6,7 @@ import tomllib
 
 import pytest
 
-from bridge.cli.causes import quoted
+from bridge.app.mapping import quoted
 
 
 @pytest.mark.parametrize(

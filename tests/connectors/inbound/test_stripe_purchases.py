@@ -72,7 +72,8 @@ class Shop:
     async def registrations(self) -> dict[str, str]:
         """Return business key -> intent."""
         rows = await self.world.rows("SELECT business_key, intent FROM registration ORDER BY id")
-        assert len({row.business_key for row in rows}) == len(rows)
+        found = {(row.business_key, row.intent) for row in rows}
+        assert len({key for key, _ in found}) == len(found)
         return {row.business_key: row.intent for row in rows}
 
     async def waiting(self) -> list[str]:
