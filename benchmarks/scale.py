@@ -21,36 +21,12 @@ from typing import Any
 from benchmarks import accept
 from benchmarks.deliver import fill
 from benchmarks.many import Server
+from benchmarks.setting import configuration
 from benchmarks.size import ready
 from bridge.edge import logs
 from bridge.ledger.store import Ledger
 
 _PORT = 18_500
-_CONFIG = """
-[server]
-port = {port}
-[ledger]
-url = "{url}"
-[log]
-level = "error"
-[sources.ams]
-adapter = "elevate"
-api_key = "bench-key"
-namespace = "members"
-[targets.lms]
-connector = "elevate"
-base_url = "http://127.0.0.1:{target}"
-api_key = "bench-key"
-concurrency = {concurrency}
-timeout = "20s"
-{limit}
-[courses.intro-ce]
-lms = {{}}
-[[products]]
-source = "ams"
-remote_product_id = "ABCD1234"
-courses = ["intro-ce"]
-"""
 
 
 @dataclass(frozen=True)
@@ -165,15 +141,14 @@ async def _run(server: Server, run: _Run) -> dict[str, Any]:
                 bridge.terminate()
             for bridge in bridges:
                 await bridge.wait()
-            told, _ = await target.communicate()
+            told, _ = await target.communicate(b"")  # the end of its input ends it
     seen: dict[str, Any] = json.loads(told)
     return seen
 
 
 async def _start(folder: Path, url: str, target: int, number: int, run: _Run) -> asyncio.subprocess.Process:
-    config = folder / f"bridge-{number}.toml"
-    text = _CONFIG.format(port=_PORT + number, url=url, target=target, concurrency=run.concurrency, limit=run.limit)
-    await asyncio.to_thread(config.write_text, text)
+    more = f'concurrency = {run.concurrency}\ntimeout = "20s"\n{run.limit}'
+    config = await asyncio.to_thread(configuration, str(folder), _PORT + number, target, "bench-key", url, more)
     command = (sys.executable, "-m", "bridge", "run", "--role", "dispatch", "--config", str(config))
     return await asyncio.create_subprocess_exec(*command, stderr=subprocess.DEVNULL)
 

@@ -13,7 +13,7 @@ _CONFIG = """
 [server]
 port = {port}
 [ledger]
-url = "sqlite:///{folder}/bench.db"
+url = "{url}"
 [log]
 level = "error"
 [sources.ams]
@@ -24,6 +24,7 @@ namespace = "members"
 connector = "elevate"
 base_url = "http://127.0.0.1:{target}"
 api_key = "{key}"
+{more}
 [courses.intro-ce]
 lms = {{}}
 [[products]]
@@ -33,10 +34,14 @@ courses = ["intro-ce"]
 """
 
 
-def configuration(folder: str, port: int, target: int, key: str) -> Path:
-    """Write what a daemon is run with: one source, and one target on a port of this machine; return the file."""
-    config = Path(folder, "bridge.toml")
-    config.write_text(_CONFIG.format(folder=folder, port=port, target=target, key=key))
+def configuration(folder: str, port: int, target: int, key: str, url: str = "", more: str = "") -> Path:
+    """Write what a daemon is run with: one source, and one target on a port of this machine; return the file.
+
+    The ledger is SQLite in ``folder`` where no ``url`` is given; ``more`` are further settings of the target.
+    """
+    config = Path(folder, f"bridge-{port}.toml")
+    url = url or f"sqlite:///{folder}/bench.db"
+    config.write_text(_CONFIG.format(url=url, port=port, target=target, key=key, more=more))
     return config
 
 

@@ -10,7 +10,7 @@ import typer
 from bridge.cli.control import act
 from bridge.cli.given import CONFIG, AsJson, ConfigPath, DryRun, Limit, Reveal, settings_of
 from bridge.cli.reading import ask
-from bridge.cli.shown import show, show_json, table, veil
+from bridge.cli.shown import course_of, person_of, show, show_json, table, veil
 from bridge.ledger import identities
 
 _COLUMNS: Final = {
@@ -84,23 +84,15 @@ def _sentences(done: Mapping[str, Any]) -> Iterator[str]:
         yield f"registration {row['registration_id']} ({row['source']} {row['remote_product_id']}) passes over{beside}"
     for row in done["given"]:
         state = "held there already" if row["held"] else "is given first"
-        yield f"{row['target']}: {_course(row)} for {_person(row)} {state}"
+        yield f"{row['target']}: {course_of(row)} for {person_of(row)} {state}"
     for row in done["taken"]:
         state = "stays: somebody else has it too" if row["kept"] else "is taken away after that"
-        yield f"{row['target']}: {_course(row)} for {_person(row)} {state}"
+        yield f"{row['target']}: {course_of(row)} for {person_of(row)} {state}"
     for row in done["told"]:
-        yield f"{row['target']}: the contact {_person(row)} is brought up to date"
+        yield f"{row['target']}: the contact {person_of(row)} is brought up to date"
     for row in done["left"]:
         ids = ", ".join(f"{kind} {number}" for kind, number in row["remote_ids"].items())
-        yield f"{row['target']}: what stands under {_person(row)} ({ids}) stays as it is; merge it there, if you like"
-
-
-def _person(row: Mapping[str, Any]) -> str:
-    return str(row["person"]).removeprefix("email:").removeprefix("id:")
-
-
-def _course(row: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in row["remote_course"].items())
+        yield f"{row['target']}: what stands under {person_of(row)} ({ids}) stays as it is; merge it there, if you like"
 
 
 def _said(done: Mapping[str, Any], *, dry_run: bool) -> str:

@@ -9,7 +9,7 @@ import typer
 
 from bridge.cli.control import act
 from bridge.cli.given import CONFIG, AsJson, ConfigPath, DryRun, Reveal, settings_of
-from bridge.cli.shown import complain, plain, show, show_json, veil
+from bridge.cli.shown import complain, course_of, person_of, plain, show, show_json, veil
 
 _LARGEST_ID = 2**63 - 1
 
@@ -100,6 +100,4 @@ def _moved(done: Mapping[str, Any]) -> Iterator[str]:
 
 def _rights(rows: Sequence[Mapping[str, Any]], words: str) -> Iterator[str]:
     for row in rows:
-        course = ", ".join(f"{name} {value}" for name, value in row["remote_course"].items())
-        person = str(row["person"]).removeprefix("email:").removeprefix("id:")
-        yield f"{row['target']}: {course} for {person} {words}"
+        yield f"{row['target']}: {course_of(row)} for {person_of(row)} {words}"

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from bridge.edge.masked import plain, veil
 
-__all__ = ["complain", "facts", "plain", "show", "show_json", "table", "veil"]
+__all__ = ["complain", "course_of", "facts", "person_of", "plain", "show", "show_json", "table", "veil"]
 
 _NARROWEST = 12
 """A column of text narrower than this is a torment to read."""
@@ -36,6 +36,16 @@ def show_json(value: Any) -> None:
     """Print one JSON document on standard output."""
     options = orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
     typer.echo(orjson.dumps(value, default=str, option=options).decode())
+
+
+def person_of(right: Mapping[str, Any]) -> str:
+    """Return by what a target knows the person of a right."""
+    return str(right["person"]).removeprefix("email:").removeprefix("id:")
+
+
+def course_of(right: Mapping[str, Any]) -> str:
+    """Return what a target calls the course of a right."""
+    return ", ".join(f"{name} {value}" for name, value in right["remote_course"].items())
 
 
 def table(columns: Mapping[str, str], rows: Iterable[Mapping[str, Any]], *, whole: Sequence[str] = ()) -> Table:

@@ -10,15 +10,13 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
+from bridge.ledger import causes
 from bridge.ledger.reports import ask, quarantine_causes
 
 MANY: Final = 10_000
 """Where counting ends: whoever reads "10,000 or more" knows enough."""
 
 _LATELY: Final = 300  # attempts that are searched for each target's newest trouble
-
-GROUPS: Final = 200
-"""How many causes in quarantine are told apart."""
 
 EXAMPLES: Final = 1_000
 """How many of the newest dead letters are looked at to show some of each cause."""
@@ -70,7 +68,7 @@ def troubles(connection: Connection) -> dict[str, dict[str, Any]]:
 
 def quarantined(connection: Connection) -> list[dict[str, Any]]:
     """Group what waits in quarantine by source, kind and product, as ``bridge quarantine --causes`` does, up to :data:`MANY`."""
-    return quarantine_causes(connection, None, most=MANY, groups=GROUPS)
+    return quarantine_causes(connection, None, most=MANY, groups=causes.GROUPS)
 
 
 def quarantined_lines(connection: Connection, kind: str, source: str, product: str, most: int) -> list[dict[str, Any]]:
@@ -108,28 +106,20 @@ def newest_dead_lookups(connection: Connection) -> list[dict[str, Any]]:
 
 def dead_of(connection: Connection, target: str, remedy: str, most: int) -> list[int]:
     """Return the ids of the oldest dead letters of one cause."""
-    rows = ask(
-        connection,
-        "SELECT d.id FROM delivery d WHERE d.state = 'dead' AND d.target = :target AND coalesce(d.remedy, '') = :remedy"
-        " ORDER BY d.id LIMIT :most",
-        target=target,
-        remedy=remedy,
-        most=most,
-    )
-    return [row["id"] for row in rows]
+    return _oldest_dead(connection, "delivery", "target", target, remedy, most)
 
 
 def dead_lookups_of(connection: Connection, source: str, remedy: str, most: int) -> list[int]:
     """Return the ids of the oldest lookups of one cause that were given up."""
-    rows = ask(
-        connection,
-        "SELECT k.id FROM lookup k WHERE k.state = 'dead' AND k.source = :source AND coalesce(k.remedy, '') = :remedy"
-        " ORDER BY k.id LIMIT :most",
-        source=source,
-        remedy=remedy,
-        most=most,
+    return _oldest_dead(connection, "lookup", "source", source, remedy, most)
+
+
+def _oldest_dead(connection: Connection, table: str, of: str, name: str, remedy: str, most: int) -> list[int]:
+    statement = (
+        f"SELECT o.id FROM {table} o WHERE o.state = 'dead' AND o.{of} = :name AND coalesce(o.remedy, '') = :remedy"
+        " ORDER BY o.id LIMIT :most"
     )
-    return [row["id"] for row in rows]
+    return [row["id"] for row in ask(connection, statement, name=name, remedy=remedy, most=most)]
 
 
 def audit(connection: Connection, before: int | None, most: int) -> list[dict[str, Any]]:

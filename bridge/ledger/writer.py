@@ -12,6 +12,7 @@ commit, which waits for the disk, is a thread's (ADR 0029).
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import queue
 import threading
 import time
@@ -196,6 +197,7 @@ class LoopWriter(Writer):
         self._aside_until = 0.0  # by the loop's clock
         self._steps: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._idle = asyncio.Event()
+        self._context = contextvars.Context()  # a group is of many requests: its log lines carry no one's ids
 
     async def stop(self) -> None:
         """Write what waits, then stop; whatever comes from now on is refused."""
@@ -218,7 +220,7 @@ class LoopWriter(Writer):
         if self._short or self._long:
             self._turn_taken = True
             # Not at once: whoever is served in this round of the loop shall be of this group.
-            self._loop.call_soon(self._turn)
+            self._loop.call_soon(self._turn, context=self._context)
         else:
             self._idle.set()
 
@@ -228,7 +230,7 @@ class LoopWriter(Writer):
         self._last_was_long = bool(self._long) and not (self._short and self._last_was_long)
         aside = self._last_was_long or self._loop.time() < self._aside_until
         waiting = self._long if self._last_was_long else self._short
-        limit = min(GROUP_LIMIT, GROUP_LIMIT if aside else TURN_LIMIT)
+        limit = GROUP_LIMIT if aside else min(GROUP_LIMIT, TURN_LIMIT)
         jobs = [waiting.popleft() for _ in range(min(limit, len(waiting)))]
         self.group_sizes(len(jobs))
         began = time.perf_counter()

@@ -12,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import structlog
 
 from bridge.contract.errors import LedgerError
 from bridge.ledger.store import Ledger
@@ -43,6 +44,16 @@ async def test_short_work_is_the_event_loops_and_long_work_the_threads(ledger: L
     """What an accept writes is handed to nobody; a merge keeps no accept from being heard."""
     assert await ledger.submit(where, "short")
     assert not await ledger.write(lambda unit: where(unit, ["long"])[0])
+
+
+async def test_a_group_speaks_for_no_single_request(ledger: Ledger):
+    """What is logged of a group does not carry the ids of whoever came first."""
+
+    def said(_unit: Unit, items: Sequence[object]) -> list[object]:
+        return [structlog.contextvars.get_contextvars() for _ in items]
+
+    with structlog.contextvars.bound_contextvars(trace_id="of one request"):
+        assert await ledger.submit(said, "short") == {}
 
 
 async def test_the_event_loop_waits_for_no_other_program(ledger: Ledger, file: Path):

@@ -10,8 +10,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from bridge.edge.api import rows, story
 from bridge.edge.api.endpoint import LARGEST_ID, Call, Desk, Endpoint, Shown
-from bridge.edge.api.standing import lanes_now
 from bridge.edge.masked import body_of
+from bridge.edge.standing import lanes_now
 from bridge.kit.clock import milliseconds
 from bridge.ledger import identities, overview, reports
 from bridge.ledger.reports import Filter

@@ -14,12 +14,12 @@ import structlog
 
 from bridge.contract.catalogue import Catalogue
 from bridge.contract.errors import LedgerError
-from bridge.contract.mail import MAILER
 from bridge.edge.console import plots, words
 from bridge.edge.health import Stands
 from bridge.edge.masked import veil
+from bridge.edge.standing import lanes_now
 from bridge.kit.clock import Clock, milliseconds, moment
-from bridge.ledger import causes, days, overview, reports, rhythm
+from bridge.ledger import causes, days, overview, rhythm
 from bridge.ledger.store import Ledger
 
 log = structlog.get_logger(__name__)
@@ -252,18 +252,9 @@ def _between(since: datetime, until: datetime) -> tuple[int, int]:
 
 
 def _lanes(connection: Any, catalogue: Catalogue, now: int) -> list[dict[str, Any]]:
-    names = sorted([*catalogue.targets, *([MAILER] if catalogue.mailer is not None else [])])
-    paused = {row["target"]: veil(row) for row in reports.pauses(connection)}
-    trouble, waiting = overview.troubles(connection), overview.waiting(connection)
     return [
-        {
-            **row,
-            "connector": catalogue.targets[row["target"]].connector if row["target"] in catalogue.targets else "mail",
-            "waiting": waiting.get(row["target"], 0),
-            "paused": paused.get(row["target"]),
-            "trouble": veil(trouble.get(row["target"])),
-        }
-        for row in overview.lanes(connection, names, now)
+        {**row, "paused": veil(row["paused"]), "trouble": veil(row["trouble"])}
+        for row in lanes_now(connection, catalogue, now)
     ]
 
 

@@ -10,7 +10,7 @@ from aiohttp import web
 from bridge.edge.console.access import Visitor
 from bridge.edge.console.pages import page
 from bridge.edge.masked import veil
-from bridge.ledger import overview
+from bridge.ledger import causes, overview
 from bridge.ledger.store import Ledger
 
 Rows = Sequence[Mapping[str, Any]]
@@ -44,7 +44,7 @@ class MappingPage:
             **{
                 **found,
                 "unmapped": [_waiting(row) for row in found["unmapped"]],
-                "many": len(groups) >= overview.GROUPS,
+                "many": len(groups) >= causes.GROUPS,
                 "products": products[:_MOST],
                 "more": max(0, len(products) - _MOST),
             },
