@@ -51,6 +51,7 @@ class Ledger:
         # Threads of their own: those that a silent database keeps are not missed where the ledger is not read.
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="ledger-reader")
         self._reads: set[Future[Any]] = set()
+        self._closed = False
 
     @property
     def waits(self) -> bool:
@@ -88,6 +89,7 @@ class Ledger:
         except BaseException:
             self._hold.release()
             raise
+        self._closed = False
         self._writer.start()
         if self.shared:
             self._aside.start()
@@ -100,6 +102,7 @@ class Ledger:
         if self._listener is not None:
             await asyncio.to_thread(self._listener.stop)
         await asyncio.gather(self._writer.stop(), self._aside.stop())
+        self._closed = True
         self._writing.dispose()
         self._reading.dispose()
         self._hold.release()
@@ -165,11 +168,15 @@ class Ledger:
         return answer
 
     def _read(self, question: Callable[[Connection], Any]) -> Any:
+        pool = self._reading.pool
         try:
             with self._reading.connect() as connection:
                 return question(connection)
         except SQLAlchemyError as fault:
             raise LedgerError(f"the ledger can't be read: {type(fault).__name__}: {_short(fault)}") from None
+        finally:
+            if self._closed:  # while we read: what went back to the pool just now, nobody else would close
+                pool.dispose()
 
     def _committed(self, targets: frozenset[str]) -> None:
         for listener in self._listeners:

@@ -8,13 +8,15 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import make_url
+from sqlalchemy import Connection, make_url
 
 from bridge.contract.errors import LedgerError, LedgerHeld
 from bridge.intake import intake as receiving
@@ -263,3 +265,22 @@ async def test_a_caller_that_goes_away_does_not_take_its_neighbours_along(world:
     assert (await staying).kind == "accepted"
     await asyncio.gather(leaving, return_exceptions=True)
     assert await world.counts("registration") == {"registration": 2}
+
+
+async def test_closing_leaves_no_connection_open_that_somebody_still_reads_on(shared_url: str):
+    """A page may be asked for while the bridge ends; its connection ends with the question."""
+    ledger = Ledger(shared_url)
+    await ledger.open()
+    asked, answer = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def question(connection: Connection) -> Any:
+        loop.call_soon_threadsafe(asked.set)
+        answer.wait()
+        return connection.connection.driver_connection
+
+    reading = asyncio.ensure_future(ledger.read(question))
+    await asked.wait()
+    await ledger.close()
+    answer.set()
+    assert (await reading).closed
