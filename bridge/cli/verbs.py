@@ -48,7 +48,6 @@ class Verbs(TyperGroup):
 app = typer.Typer(
     cls=Verbs,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="A sale in one system becomes access in another. Exit codes: 0 done, 1 something is wrong with the data or a"
