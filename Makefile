@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+DOCS := $(VENV)/.docs
 ARGS ?=
 
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
@@ -38,8 +39,14 @@ check: setup ## Format, lint, types, import contracts, docs up to date; long fil
 	$(BIN)/python -m bridge.cli.reference
 	@$(BIN)/python -m tests.architecture.sizes
 
-docs: setup ## Render the generated passages of docs/ and bridge.toml.example anew
+docs: setup $(DOCS) ## Render the generated passages of docs/ and bridge.toml.example anew, and build the site
 	$(BIN)/bridge connectors --write-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "the site is in site/: open site/index.html"
+
+$(DOCS): requirements-docs.lock $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --requirement requirements-docs.lock
+	@touch $@
 
 bench: setup ## Measure; ARGS goes to the benchmarks
 	$(BIN)/python -m benchmarks $(ARGS)
@@ -52,7 +59,8 @@ lock: setup ## Lock the dependencies anew; UPGRADE=1 takes newer versions
 	$(LOCK) --group dev --extra uvloop --extra otel pyproject.toml --output-file requirements.lock
 	$(LOCK) --extra uvloop --extra otel --constraint requirements.lock pyproject.toml --output-file requirements-runtime.lock
 	$(LOCK) --group pyproject.toml:build --constraint requirements.lock --output-file requirements-build.lock
+	$(LOCK) --group pyproject.toml:docs --constraint requirements.lock --output-file requirements-docs.lock
 
 clean: ## Remove .venv, caches and build output; never a ledger
-	rm -rf $(VENV) dist htmlcov .coverage .hypothesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .grimp_cache
+	rm -rf $(VENV) dist site htmlcov .coverage .hypothesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .grimp_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

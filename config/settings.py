@@ -82,7 +82,7 @@ class Server(SettingsModel):
         port: 0 lets the system choose.
         public_url: how the world sees this address, for links in notices and answers.
         trusted_proxies: networks whose ``X-Forwarded-For`` and ``X-Forwarded-Proto`` are believed.
-        max_body: largest body that is read, in bytes.
+        max_body: largest body that is read, in bytes or as in ``"1MiB"``.
     """
 
     host: str = "127.0.0.1"
@@ -189,7 +189,7 @@ class Admin(SettingsModel):
 
     Attributes:
         host: address that listener is on.
-        port: of that listener; ``/metrics`` is then only there.
+        port: of that listener; console and ``/metrics`` are then only there.
     """
 
     host: str = "127.0.0.1"
@@ -210,7 +210,11 @@ class ConsoleUser(SettingsModel):
 
 
 class Console(SettingsModel):
-    """``[console]``: who may log in."""
+    """``[console]``: who may log in.
+
+    Attributes:
+        users: login name -> password and role.
+    """
 
     users: Mapping[str, ConsoleUser] = Field(default_factory=dict)
 
@@ -223,7 +227,7 @@ class Access(SettingsModel):
     """``access`` of a course: how long somebody is in.
 
     Attributes:
-        duration: from the purchase on; None is without end.
+        duration: from the purchase on; not set is without end.
         until: the last day of access for everybody, in UTC; the earlier of the two ends counts. Who buys after it gets in all
             the same, for the duration or without end.
         full_access: everything at once, where a target can release content bit by bit.
@@ -242,6 +246,7 @@ class Course(SettingsModel):
     Attributes:
         title: for notices and CRM fields; default: the course's name.
         product_url: where the learner finds the course.
+        access: how long whoever buys it is in.
         registration_url: where ``/go/{course}`` leads.
         tables: target name -> what that target needs to know of the course.
     """

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from bridge.actions.deliveries import LEFT
+from bridge.cli import completing
 from bridge.cli.control import act
 from bridge.cli.given import (
     CONFIG,
@@ -25,9 +26,18 @@ from bridge.cli.replaying import replayed
 from bridge.cli.shown import complain, show, show_json, table
 from bridge.contract.mail import MAILER
 
-Ids = Annotated[list[int] | None, typer.Argument(metavar="ID", show_default=False)]
+Ids = Annotated[
+    list[int] | None, typer.Argument(metavar="ID", show_default=False, help="Numbers, as the lists show them.")
+]
 Every = Annotated[bool, typer.Option("--all", help="All there are.")]
-Target = Annotated[str, typer.Argument(metavar="TARGET", help="Name of the target, as in the table targets.NAME.")]
+Target = Annotated[
+    str,
+    typer.Argument(
+        metavar="TARGET",
+        help="Name of the target, as in the table targets.NAME.",
+        autocompletion=completing.targets,
+    ),
+]
 Why = Annotated[str, typer.Option("--why", help="Kept with the action, for whoever reads it later.")]
 
 
@@ -75,7 +85,9 @@ def requeue(
 
 
 def retry(
-    ids: Annotated[list[int], typer.Argument(metavar="ID", show_default=False)],
+    ids: Annotated[
+        list[int], typer.Argument(metavar="ID", show_default=False, help="Numbers, as `bridge deliveries` shows them.")
+    ],
     *,
     config: ConfigPath = CONFIG,
     dry_run: DryRun = False,
@@ -94,7 +106,9 @@ def retry(
 
 
 def dismiss(
-    ids: Annotated[list[int], typer.Argument(metavar="ID", show_default=False)],
+    ids: Annotated[
+        list[int], typer.Argument(metavar="ID", show_default=False, help="Numbers, as `bridge deliveries` shows them.")
+    ],
     *,
     config: ConfigPath = CONFIG,
     why: Annotated[str, typer.Option("--why", help="What was done at the target instead; kept with the delivery.")],

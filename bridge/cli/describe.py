@@ -17,6 +17,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
+from bridge.cli.kinds import kind_of
 from bridge.contract.settings import Rate
 
 _ATTRIBUTE = re.compile(r"    (\w+): (.*)")
@@ -30,6 +31,7 @@ class Described:
 
     Attributes:
         text: what the docstring says of it; may be empty.
+        kind: what may be written, in words.
         default: as TOML; None when the field is required, or when its default is to be absent.
         choices: as TOML, where only certain values are taken.
         secret: whether it holds a credential. ``several``: whether it takes a list of them while they rotate.
@@ -39,6 +41,7 @@ class Described:
 
     name: str
     text: str
+    kind: str
     required: bool
     default: str | None
     choices: tuple[str, ...]
@@ -122,6 +125,7 @@ def _described(name: str, field: FieldInfo, text: str) -> Described:
     return Described(
         name=field.alias or name,
         text=text,
+        kind=kind_of(field.annotation, field.metadata),
         required=field.is_required(),
         default=toml(default),
         choices=tuple(json.dumps(choice) for choice in _choices(field.annotation)),

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from bridge.cli import completing
 from bridge.cli.given import CONFIG, AsJson, ConfigPath, settings_of
 from bridge.cli.shown import show, show_json, table
 from bridge.contract.errors import AnswerLost, Unreachable
@@ -31,7 +32,9 @@ def doctor(
     *,
     config: ConfigPath = CONFIG,
     fix: Annotated[bool, typer.Option("--fix", help="Make what is missing at a target and can be made.")] = False,
-    only: Annotated[str | None, typer.Option("--target", help="Look at this target only.")] = None,
+    only: Annotated[
+        str | None, typer.Option("--target", help="Look at this target only.", autocompletion=completing.targets)
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask every target whether it takes our credentials, has the rights, and knows what is mapped; nothing is changed without --fix."""

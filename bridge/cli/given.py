@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from bridge.cli import completing
 from bridge.contract.mail import MAILER
 from bridge.contract.settings import duration
 from bridge.kit.clock import SystemClock
@@ -48,8 +49,12 @@ Since = Annotated[
     datetime | None,
     typer.Option("--since", parser=moment_since, metavar="WHEN", help="Not older: 24h, 7d, or a date (UTC)."),
 ]
-OfSource = Annotated[str | None, typer.Option("--source", "-s", help="Of this source.")]
-OfTarget = Annotated[str | None, typer.Option("--target", "-t", help="Of this target.")]
+OfSource = Annotated[
+    str | None, typer.Option("--source", "-s", help="Of this source.", autocompletion=completing.sources)
+]
+OfTarget = Annotated[
+    str | None, typer.Option("--target", "-t", help="Of this target.", autocompletion=completing.targets)
+]
 OfProduct = Annotated[str | None, typer.Option("--product", "-p", help="Of this product, as its source calls it.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
 

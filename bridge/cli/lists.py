@@ -241,7 +241,7 @@ def list_quarantine(  # noqa: PLR0913 - a parameter an option
 @events.command("show")
 def show_event(
     ctx: typer.Context,
-    event_id: Annotated[int, typer.Argument(metavar="ID")],
+    event_id: Annotated[int, typer.Argument(metavar="ID", help="Its number, as the list shows it.")],
     *,
     config: OwnConfigPath = None,
     as_json: AsJson = False,
@@ -259,7 +259,7 @@ def show_event(
 @registrations.command("show")
 def show_registration(
     ctx: typer.Context,
-    registration_id: Annotated[int, typer.Argument(metavar="ID")],
+    registration_id: Annotated[int, typer.Argument(metavar="ID", help="Its number, as the list shows it.")],
     *,
     config: OwnConfigPath = None,
     as_json: AsJson = False,
@@ -272,7 +272,7 @@ def show_registration(
 @deliveries.command("show")
 def show_delivery(
     ctx: typer.Context,
-    delivery_id: Annotated[int, typer.Argument(metavar="ID")],
+    delivery_id: Annotated[int, typer.Argument(metavar="ID", help="Its number, as the list shows it.")],
     *,
     config: OwnConfigPath = None,
     as_json: AsJson = False,
@@ -289,7 +289,7 @@ def show_delivery(
 @quarantine.command("show")
 def show_quarantined(
     ctx: typer.Context,
-    quarantine_id: Annotated[int, typer.Argument(metavar="ID")],
+    quarantine_id: Annotated[int, typer.Argument(metavar="ID", help="Its number, as the list shows it.")],
     *,
     config: OwnConfigPath = None,
     as_json: AsJson = False,

@@ -17,6 +17,7 @@ from rich.tree import Tree
 
 from bridge import registry
 from bridge.app.catalogue import catalogue_of
+from bridge.cli import completing
 from bridge.cli.detail import exchange_line
 from bridge.cli.emulated import emulated, settled
 from bridge.cli.given import CONFIG, AsJson, ConfigPath, Reveal, settings_of
@@ -43,7 +44,7 @@ def rehearse(  # noqa: PLR0913 - a parameter an option
             help="The body as it was sent; or a JSON object with `body` and any of `headers`, `query`, `method` and `path`. `-` reads it from standard input.",
         ),
     ],
-    source: Annotated[str, typer.Option("--source", "-s", help="Whose call it is.")],
+    source: Annotated[str, typer.Option("--source", "-s", help="Whose call it is.", autocompletion=completing.sources)],
     *,
     config: ConfigPath = CONFIG,
     header: Annotated[

@@ -27,7 +27,7 @@ from bridge.cli import (
 from bridge.cli.shown import complain
 from bridge.contract.errors import BridgeError, ConfigError
 
-_BAD_DATA, _BAD_USAGE = 1, 2
+BAD_DATA, BAD_USAGE = 1, 2
 
 
 class Verbs(TyperGroup):
@@ -39,16 +39,15 @@ class Verbs(TyperGroup):
             return super().invoke(ctx)
         except ConfigError as fault:
             typer.echo(str(fault), err=True)  # as compilers do, so that editors find the line
-            raise typer.Exit(_BAD_USAGE) from None
+            raise typer.Exit(BAD_USAGE) from None
         except BridgeError as fault:
             complain(str(fault))
-            raise typer.Exit(_BAD_DATA) from None
+            raise typer.Exit(BAD_DATA) from None
 
 
 app = typer.Typer(
     cls=Verbs,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="A sale in one system becomes access in another. Exit codes: 0 done, 1 something is wrong with the data or a"

@@ -179,13 +179,21 @@ def _some(value: object) -> object:
 
 
 class AllOf(SettingsModel):
-    """``{ all = [...] }``: holds when every one of these does."""
+    """``{ all = [...] }``: holds when every one of these does.
+
+    Attributes:
+        all: rules that must all hold.
+    """
 
     all: Annotated[tuple[Rule, ...], BeforeValidator(_some)]
 
 
 class AnyOf(SettingsModel):
-    """``{ any = [...] }``: holds when at least one of these does."""
+    """``{ any = [...] }``: holds when at least one of these does.
+
+    Attributes:
+        any: rules of which one must hold.
+    """
 
     any: Annotated[tuple[Rule, ...], BeforeValidator(_some)]
 

@@ -65,7 +65,7 @@ class _Said:
     sentences: tuple[str, ...] = ()
 
 
-_SAYS: Final[Mapping[str, _Said]] = {
+SAYS: Final[Mapping[str, _Said]] = {
     "open": _Said(200, "Claim your place", ("A place was bought for you. Tell us who you are, and you are in.",)),
     "invalid": _Said(422, "Claim your place", ("Something is missing or not right below.",)),
     "claimed": _Said(200, "You are in", ("This place is yours. It may take a moment until the course opens for you.",)),
@@ -172,7 +172,7 @@ class ClaimPage:
         faults: Mapping[str, str] | None = None,
         status: int | None = None,
     ) -> web.Response:
-        says, faults = _SAYS[became], faults or {}
+        says, faults = SAYS[became], faults or {}
         text = _TEMPLATES.get_template("claim.html").render(
             style=_STYLE,
             heading=says.heading,

@@ -85,6 +85,12 @@ class PersonFields(SettingsModel):
     """A learner, or a buyer who is somebody else.
 
     Attributes:
+        remote_user_id: the id that the person keeps at the sender.
+        email: their address.
+        first_name: their first name.
+        last_name: their last name.
+        phone: their telephone number.
+        attributes: whatever else targets shall be told of the person: name -> where it stands.
         name: first and last name in one; used where neither of the two is given.
     """
 
@@ -102,6 +108,10 @@ class ItemFields(SettingsModel):
 
     Attributes:
         each: the list of lines; the other expressions are then evaluated on each of them (``@`` is the line itself).
+        remote_product_id: what the sender calls the product, as in ``[[products]]``.
+        quantity: how many were bought; 1 where nothing is said.
+        amount_paid: what was paid for the line.
+        currency: of that amount, by its three letters.
         line: the sender's reference of the line, where one order may hold a product twice.
         returned: of a refund: how many of the line's units came back, where others stay.
     """
@@ -116,7 +126,19 @@ class ItemFields(SettingsModel):
 
 
 class OrderFields(SettingsModel):
-    """The order; a later event finds the purchase by any of its ids."""
+    """The order; a later event finds the purchase by any of its ids.
+
+    Attributes:
+        number: the order's number or id.
+        status: the sender's word for how far it is.
+        total: what the whole order cost.
+        currency: of that total, by its three letters.
+        coupon: the code that was used.
+        payment_method: how it was paid.
+        transaction_id: the payment's id.
+        subscription_id: the subscription's id.
+        refs: further ids by which a later event may name the order.
+    """
 
     number: OneValue | None = None
     status: OneValue | None = None
@@ -130,7 +152,14 @@ class OrderFields(SettingsModel):
 
 
 class CancellationFields(SettingsModel):
-    """Texts that go with a cancellation."""
+    """Texts that go with a cancellation.
+
+    Attributes:
+        admin_email: who is told ``admin_text``.
+        admin_text: what the administrator is told.
+        notify_learner: whether the learner is told.
+        learner_text: what the learner is told.
+    """
 
     admin_email: OneValue | None = None
     admin_text: OneValue | None = None
@@ -142,6 +171,10 @@ class OptionFields(SettingsModel):
     """How access is given or taken.
 
     Attributes:
+        send_email: whether the learner shall get a mail of the access.
+        full_access: everything at once, where a target can release content bit by bit.
+        groups: groups that a target shall put the learner into.
+        cancellation: texts that go with a cancellation.
         expires_at: end of access.
         period_end: end of a subscription's paid period; access ends ``period_grace`` later.
     """
@@ -155,14 +188,24 @@ class OptionFields(SettingsModel):
 
 
 class RefundFields(SettingsModel):
-    """What kind of refund; a full one that is final where nothing is said."""
+    """What kind of refund; a full one that is final where nothing is said.
+
+    Attributes:
+        full: whether all of it goes back.
+        pending: whether it is not final yet: it then waits.
+    """
 
     full: OneValue | None = None
     pending: OneValue | None = None
 
 
 class ProgressFields(SettingsModel):
-    """How far a learner is."""
+    """How far a learner is.
+
+    Attributes:
+        kind: started, percent, completed or expired.
+        percent: how much of the course is done, 0 to 100.
+    """
 
     kind: OneValue | None = None
     percent: OneValue | None = None
@@ -172,6 +215,17 @@ class EventFields(SettingsModel):
     """Every field but the action.
 
     Attributes:
+        event_key: the sender's own id of what happened; by it a repeat is known.
+        business_key: what makes two events the same purchase, where the order's number does not.
+        occurred_at: when it happened; else when it came.
+        registration_id: our own number of the registration, where the sender keeps it.
+        learner: who gets in.
+        buyer: who paid, where it is somebody else.
+        items: the order lines.
+        order: the order.
+        options: how access is given or taken.
+        refund: what kind of refund it is.
+        progress: how far the learner is.
         livemode: whether the order is real.
         test: whether it is a test, for a sender that says it this way round.
     """
@@ -205,6 +259,7 @@ class EventMeaning(SettingsModel):
     """What one of the sender's events means.
 
     Attributes:
+        action: what it does here.
         fields: that stand elsewhere in this event; they replace those of the source.
     """
 

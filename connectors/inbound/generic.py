@@ -75,6 +75,7 @@ class HmacScheme(SettingsModel):
         header: that holds the signature, or several.
         secret: the signing secret; several while it rotates.
         secret_encoding: how the secret's bytes are written.
+        algorithm: the hash that the signature is made with.
         encoding: of the signature.
         prefix: that stands before a signature, such as ``"sha256="`` or ``"v1="``.
         separator: between the parts of the header, such as ``","``, where it holds several.
@@ -213,6 +214,7 @@ class BasicScheme(SettingsModel):
     """HTTP basic authentication.
 
     Attributes:
+        username: the name that the sender logs in with.
         password: of the user; several while it rotates.
     """
 

@@ -16,7 +16,7 @@ import typer
 from aiohttp import web
 
 from bridge.cli import app
-from bridge.cli.verbs import _BAD_USAGE
+from bridge.cli.verbs import BAD_USAGE
 from bridge.contract.role import Role
 from bridge.edge.health import Health
 from bridge.edge.telemetry import Telemetry
@@ -315,7 +315,7 @@ def test_systemd_waits_for_the_drain_and_does_not_repeat_what_can_not_work() -> 
     unit.optionxform = str
     unit.read(DEPLOY / "bridge.service")
     assert int(unit["Service"]["TimeoutStopSec"]) > _DRAIN
-    assert int(unit["Service"]["RestartPreventExitStatus"]) == _BAD_USAGE
+    assert int(unit["Service"]["RestartPreventExitStatus"]) == BAD_USAGE
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")

@@ -27,6 +27,36 @@ class AcademyOfMineRoutes(SettingsModel):
     """``[targets.NAME.routes]``: operation = ``"METHOD /path/{id}"``. The defaults are assumed.
 
     The names are ours, one for each operation of the vendor's reference; ``{course_id}`` and the like mean ``{id}``.
+
+    Attributes:
+        search_users: finds an account by its e-mail address.
+        create_user: makes an account.
+        read_user: reads one account.
+        update_user: changes an account's name and address.
+        edit_users: enables or disables accounts.
+        resend_email: has the school send its welcome mail.
+        enrolled_courses: lists what an account is enrolled in.
+        list_courses: lists the school's courses.
+        enroll: enrolls somebody in a course.
+        remove: takes a learner out of a course.
+        revoke_access: takes the access to a course away and keeps the progress.
+        grant_access: gives such access back.
+        set_expiry: sets the day on which access to a course ends.
+        reset_progress: lets a learner begin a course anew.
+        list_learning_paths: lists the school's learning paths.
+        learning_path_students: lists who is in a learning path.
+        learning_path_enroll: enrolls somebody in a learning path.
+        learning_path_remove: takes a learner out of a learning path.
+        list_memberships: lists the school's memberships.
+        update_membership: sets the membership of an account.
+        read_portal: reads a portal and its seats.
+        add_to_portal: adds a learner to a portal.
+        list_products: lists what the school's shop sells.
+        list_orders: finds the orders of an account.
+        read_order: reads one order.
+        create_order: makes an order.
+        order_status: sets the status of an order.
+        refund_order: marks an order as refunded.
     """
 
     search_users: str = "GET /api/v1/users/lookup"
@@ -69,7 +99,12 @@ class AcademyOfMineRoutes(SettingsModel):
 
 
 class AcademyOfMineAuth(SettingsModel):
-    """``[targets.NAME.auth]``: the header that carries the key, ``value`` being a template around ``{api_key}``."""
+    """``[targets.NAME.auth]``: the header that carries the key, ``value`` being a template around ``{api_key}``.
+
+    Attributes:
+        header: name of the header.
+        value: what stands in it; ``{api_key}`` is replaced by the target's ``api_key``.
+    """
 
     header: str = "Authorization"
     value: str = "Bearer {api_key}"

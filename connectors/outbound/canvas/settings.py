@@ -88,7 +88,7 @@ class CanvasCourse(CourseTable):
     Attributes:
         course_id: the number in the course's address at Canvas, or ``sis_course_id:...``.
         section_id: the section to enroll in, or ``sis_section_id:...``; default: the course's own.
-        enrollment_type: as what.
+        enrollment_type: the role in which people are enrolled.
         role_id: a custom role of that type.
         limit_to_section: whether the learner sees only people of the same section.
     """
