@@ -123,7 +123,9 @@ def _told(shown: Sequence[Row], steps: Sequence[Row]) -> str:
     count = {what: sum(entry["what"] == what for entry in shown) for what in ("event", "attempt")}
     failed = sum(entry["what"] == "attempt" and entry["outcome"] not in _GOOD | {"pending"} for entry in shown)
     waits = ", ".join(sorted({step["target"] for step in steps}))
-    told = f"{count['event']} events, {count['attempt']} tries at targets, {failed} of them in vain."
+    events = f"{count['event']} event{'' if count['event'] == 1 else 's'}"
+    tries = f"{count['attempt']} {'try' if count['attempt'] == 1 else 'tries'} at targets"
+    told = f"{events}, {tries}, {failed} in vain."
     return f"{told} Not done yet: {waits}." if waits else f"{told} Nothing is left to do."
 
 
