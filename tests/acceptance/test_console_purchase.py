@@ -56,6 +56,7 @@ async def test_access_is_taken_away_by_an_operator(tmp_path) -> None:
         assert "Done: Take access away" in done.words
         await until(lambda: not live(targets["elevate"]))
         assert "asked by phone" in (await browser.opens("/console/audit")).words
+        assert "Replay event 1…" in (await browser.opens("/console/purchases/1")).words, "not what the operator decided"
         again = await browser.sends("/console/act", page.form("cancel"))
         assert "0 of 1 will be done" in again.words
         assert "Take access away…" not in (await browser.opens("/console/purchases/1")).words

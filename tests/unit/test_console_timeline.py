@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from xml.etree import ElementTree as ET
 
 from bridge.edge.console import timeline
+from bridge.ledger.events import OPERATOR
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -22,7 +23,8 @@ def _marks(picture: str) -> list[str]:
 def test_each_entry_has_its_mark() -> None:
     """Event, line in quarantine, tries that came to something or nothing, what is given up and what is to come."""
     story = [
-        {"what": "event", "at": NOW, "source": "shop"},
+        {"what": "event", "at": NOW, "source": "shop", "adapter": "stripe"},
+        {"what": "event", "at": NOW, "source": "shop", "adapter": OPERATOR},
         {"what": "quarantine", "at": NOW},
         {"what": "action", "at": NOW + timedelta(days=2)},
         _attempt(3, "lms", "later"),
@@ -35,6 +37,7 @@ def test_each_entry_has_its_mark() -> None:
         "mark event",
         "mark own",
         "mark own",
+        "mark own",
         "mark bad",
         "mark good",
         "mark open",
@@ -42,7 +45,7 @@ def test_each_entry_has_its_mark() -> None:
         "mark bad",
     ]
     assert "+2 d" in picture
-    assert "1 event, 3 tries at targets, 1 in vain. Not done yet: crm, mail." in picture
+    assert "2 events, 3 tries at targets, 1 in vain. Not done yet: crm, mail." in picture
 
 
 def test_nothing_and_much_are_drawn() -> None:
@@ -50,6 +53,6 @@ def test_nothing_and_much_are_drawn() -> None:
     assert _marks(timeline.picture([], [])) == []
     many = [_attempt(n, "lms", "later") for n in range(200)]
     assert len(_marks(timeline.picture(many, []))) == timeline.MOST
-    hostile = timeline.picture([{"what": "event", "at": NOW, "source": '<script>"\x00'}], [])
+    hostile = timeline.picture([{"what": "event", "at": NOW, "source": '<script>"\x00', "adapter": "stripe"}], [])
     assert "<script" not in hostile
     assert len(_marks(hostile)) == 1

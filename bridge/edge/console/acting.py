@@ -243,7 +243,9 @@ class Acting:
         if why := _ACTS[name].why:
             arguments["why"] = form.get("why", "").strip()[:500] or ("-" if dry_run and why == "must" else "")
         done = await self._actions.act(name.partition("_")[0], arguments, visitor.name)
-        return [{key: _said(value) for key, value in row.items()} for row in ([done] if name == "move" else done)]
+        columns = _ACTS[name].columns or {}
+        rows = [done] if name == "move" else done
+        return [{key: _said(row[key]) for key in row if key in columns or key == "became"} for row in rows]
 
     async def _meant(self, form: Mapping[str, str]) -> tuple[Sequence[int], int]:
         """Return the ids that are meant, and how many more there are; of a group in quarantine, its oldest."""

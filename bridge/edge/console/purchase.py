@@ -9,6 +9,7 @@ from bridge.contract.catalogue import Catalogue
 from bridge.edge.console import timeline, words
 from bridge.edge.masked import body_of, veil
 from bridge.ledger import behind, reports
+from bridge.ledger.events import OPERATOR
 from bridge.ledger.story import story
 
 PageOf = Callable[[str, str, str], str | None]
@@ -49,6 +50,7 @@ def shown(found: Mapping[str, Any], catalogue: Catalogue, page_of: PageOf) -> di
         "plan": _plan(own, found["mapping"], catalogue),
         "ids": list(_ids(own, found["own"], page_of)),
         "elsewhere": _elsewhere(own, catalogue),
+        "replays": max((event["event_id"] for event in own["events"] if event["adapter"] != OPERATOR), default=None),
     }
 
 

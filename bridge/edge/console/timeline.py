@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from bridge.edge.console.words import span
 from bridge.edge.masked import plain
+from bridge.ledger.events import OPERATOR
 
 _STEP, _LEFT, _RIGHT, _ROW, _TOP, _BOTTOM = 64, 132, 24, 44, 26, 34
 _LONGEST_NAME: Final = 17
@@ -49,15 +50,15 @@ def picture(story: Sequence[Row], steps: Sequence[Row]) -> Markup:
 
 def _rows(shown: Sequence[Row], steps: Sequence[Row]) -> dict[str, int]:
     """Return the rows by name: senders first, then the bridge where it did something, then targets."""
-    senders = [_row_of(entry) for entry in shown if entry["what"] == "event"]
-    own = [_BRIDGE for entry in shown if entry["what"] in ("quarantine", "action")]
+    senders = [_row_of(entry) for entry in shown if entry["what"] == "event" and _row_of(entry) != _BRIDGE]
+    own = [_BRIDGE for entry in shown if _row_of(entry) == _BRIDGE]
     targets = [entry["target"] for entry in shown if entry["what"] == "attempt"] + [step["target"] for step in steps]
     return {name: at for at, name in enumerate(dict.fromkeys([*senders, *own, *targets]))}
 
 
 def _row_of(entry: Row) -> str:
     match entry["what"]:
-        case "event":
+        case "event" if entry["adapter"] != OPERATOR:
             return f"from {entry['source']}"
         case "attempt":
             return str(entry["target"])
@@ -107,7 +108,7 @@ def _mark(entry: Row, x: float, y: float) -> Markup:
         return Markup('<circle class="mark open" cx="{x}" cy="{y}" r="6"/>').format(x=x, y=y)
     if entry["what"] == "attempt":
         return Markup('<path class="mark bad" d="M{x} {y}l12 12m0 -12l-12 12"/>').format(x=x - 6, y=y - 6)
-    if entry["what"] == "event":
+    if entry["what"] == "event" and _row_of(entry) != _BRIDGE:
         return Markup('<path class="mark event" d="M{x} {y}l8 8 -8 8 -8 -8z"/>').format(x=x, y=y - 8)
     return Markup('<rect class="mark own" x="{x}" y="{y}" width="12" height="12"/>').format(x=x - 6, y=y - 6)
 
