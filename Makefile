@@ -11,10 +11,10 @@ LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generat
        $(if $(UPGRADE),--upgrade)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check docs bench wheel lock clean
+.PHONY: help setup demo test check docs bench screenshots wheel lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY) ## Make ./.venv with the `bridge` command and everything the tests need
 
@@ -50,6 +50,9 @@ $(DOCS): requirements-docs.lock $(READY)
 
 bench: setup ## Measure; ARGS goes to the benchmarks
 	$(BIN)/python -m benchmarks $(ARGS)
+
+screenshots: setup ## Take the pictures of docs/images anew, with a Chromium
+	$(BIN)/python -m tests.browser.screenshots
 
 wheel: setup ## Build dist/*.whl for an installation without this tree
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-build-isolation --no-deps --wheel-dir dist .

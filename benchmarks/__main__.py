@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from benchmarks import accept, backlog, deliver, idle, many, scale, size
+from benchmarks import accept, backlog, deliver, idle, many, overview, scale, size
 
 
 def main() -> None:
@@ -34,12 +34,20 @@ def main() -> None:
         action="store_true",
         help="instead: several bridges on one PostgreSQL, by --rounds, --seconds and --deliveries",
     )
+    parser.add_argument(
+        "--overview",
+        action="store_true",
+        help="instead: the console's overview, with --rows registrations and with none",
+    )
     chosen = parser.parse_args()
     if chosen.many:
         _many(chosen.many)
         return
     if chosen.scale:
         _scale(chosen)
+        return
+    if chosen.overview:
+        _overview(chosen.rows, as_json=chosen.json)
         return
     with Progress(
         SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=Console(stderr=True)
@@ -88,6 +96,26 @@ def _scale(chosen: argparse.Namespace) -> None:
     table.add_row("requests in flight out of one bridge", f"{flight['peak']:.0f}", "≥ 1000")
     table.add_row("of a limit that five bridges share", f"{limit['used']:.1%}", "≥ 95%")
     table.add_row("requests beyond it", f"{limit['exceeded']:.0f}", "0")
+    Console().print(table)
+
+
+def _overview(rows: int, *, as_json: bool) -> None:
+    found = overview.measure(rows, Console(stderr=True).print)
+    if as_json:
+        print(json.dumps(found, indent=2))
+        return
+    table = _table(f"The console's overview with {rows:,} registrations, and with none")
+    for name in ("empty ms", "large ms", "ratio"):
+        table.add_column(name, justify="right")
+    for text, one in (
+        ("the first view after the start", "first"),
+        ("a later view, median", "median"),
+        ("the slowest of them", "slowest"),
+        ("behind it: the first look at the ledger", "first_look"),
+        ("behind it: a later look, median", "look"),
+    ):
+        empty, large = found[f"empty_{one}"], found[f"large_{one}"]
+        table.add_row(text, f"{empty:.1f}", f"{large:.1f}", f"{large / empty:.2f}")
     Console().print(table)
 
 

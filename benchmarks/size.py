@@ -52,8 +52,8 @@ def measure(rows: int, advance: Callable[[str], None]) -> dict[str, float]:
     for name, count, open_work in (("empty", 0, False), ("settled", rows, False), ("backlog", rows, True)):
         with tempfile.TemporaryDirectory() as folder:
             advance(f"size: a ledger with {count} registrations, {'open' if open_work else 'settled'}")
-            asyncio.run(_made(folder))
-            _fill(folder, count, open_work=open_work)
+            asyncio.run(made(folder))
+            fill(folder, count, open_work=open_work)
             found[name] = asyncio.run(_daemon(folder))
             if not open_work:
                 advance(f"size: accepts and claims with {count} registrations")
@@ -70,13 +70,13 @@ def measure(rows: int, advance: Callable[[str], None]) -> dict[str, float]:
     }
 
 
-async def _made(folder: str) -> None:
+async def made(folder: str) -> None:
     ledger = Ledger(f"sqlite:///{folder}/bench.db")
     await ledger.open()
     await ledger.close()
 
 
-def _fill(folder: str, rows: int, *, open_work: bool) -> None:
+def fill(folder: str, rows: int, *, open_work: bool) -> None:
     if not rows:
         return
     words = ("pending", "no", "open") if open_work else ("active", "yes", "done")

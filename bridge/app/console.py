@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
+from bridge import registry
 from bridge.actions import Actions
 from bridge.app.mapping import mapping_of
 from bridge.app.verb import Verb
+from bridge.contract.outbound import HasPages
 from bridge.edge.console import Console
 from bridge.edge.console.access import Access, User
 from bridge.edge.console.acting import Acting
@@ -34,6 +37,16 @@ def console_of(bridge: Bridge, actions: Actions) -> Console:
     glance = Glance(bridge.ledger, lambda: bridge.catalogue, bridge, bridge.clock, quiet)
     mapping = MappingPage(bridge.ledger, lambda waiting: mapping_of(bridge.settings, waiting))
     acting = Acting(bridge.ledger, actions, bridge.clock, glance.changed)
+    views = Views(bridge.ledger, glance, lambda: bridge.catalogue, partial(page_of, bridge))
     rehearses = None if bridge.file is None else Verb(bridge.file).rehearse
     box = RehearsalBox(lambda: bridge.catalogue.sources, rehearses)
-    return Console(access, glance, Views(bridge.ledger, glance), acting, mapping, box)
+    return Console(access, glance, views, acting, mapping, box)
+
+
+def page_of(bridge: Bridge, target: str, kind: str, remote_id: str) -> str | None:
+    """Return the address of a target's own web page for an id that it gave, where its connector knows one."""
+    given = bridge.settings.targets.get(target)
+    if given is None:
+        return None
+    connector = registry.connector_class(given.connector)
+    return connector.page_of(given, kind, remote_id) if issubclass(connector, HasPages) else None

@@ -365,3 +365,15 @@ class OutboundConnector(Protocol):
         Raises:
             TransportFault: no answer came back.
         """
+
+
+@runtime_checkable
+class HasPages(Protocol):
+    """Optional: a target with web pages of its own for what its ids name, so that an operator gets there with one click."""
+
+    @classmethod
+    def page_of(cls, settings: Any, kind: str, remote_id: str) -> str | None:
+        """Return the address of the page for an id as this connector keeps it in :class:`Refs`; None where there is none.
+
+        No request is made. The id came from the target: only one in its usual form may get into an address.
+        """

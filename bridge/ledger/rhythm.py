@@ -19,6 +19,7 @@ HOUR: Final = 3_600_000
 UNFOLDED: Final = 20_000
 """Events that are folded in one run. While more wait, nobody is judged: what is usual is not known yet."""
 
+_NEWEST: Final = 1_000  # events that tell when sources were heard, before any is folded
 _JOB = "rhythm"
 _WEEK: Final = 7 * 24
 _WEEKS: Final = 4
@@ -96,7 +97,7 @@ def heard(connection: Connection) -> tuple[dict[str, int], bool]:
             "SELECT c.source, max(c.received_at) AS at, count(*) AS n FROM (SELECT source, received_at FROM event"
             " WHERE id > :id ORDER BY id DESC LIMIT :limit) c GROUP BY c.source"
         ),
-        {"id": folded or 0, "limit": UNFOLDED},
+        {"id": folded or 0, "limit": UNFOLDED if folded is not None else _NEWEST},
     ).all()
     found = last_heard(connection)
     for row in rows:

@@ -90,6 +90,7 @@ courses = ["ethics"]
 TABLES = {
     "elevate": ('{{ remote_product_id = "INTRO" }}', '{{ remote_product_id = "ETHICS" }}'),
     "academy_of_mine": ("{{ course_id = 42 }}", "{{ course_id = 43 }}"),
+    "moodle": ("{{ course_id = 7 }}", "{{ course_id = 8 }}"),
     "mailchimp": ('{{ tags = ["ce", "intro"] }}', '{{ tags = ["ce", "ethics"] }}'),
 }
 

@@ -1,81 +1,19 @@
-"""The web console in a real browser: what somebody on call does with it. Skipped where there is no Chromium."""
+"""The web console in a real browser: what somebody on call does with it."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import shutil
-from collections.abc import Iterator
 
-import pytest
-from selenium import webdriver
 from selenium.webdriver.common.by import By
-from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 from tests.acceptance.cli_rig import ADA, BOB, EVE, look
-from tests.acceptance.console_rig import PASSWORD, console
+from tests.acceptance.console_rig import console
 from tests.acceptance.rig import emulators, live, until
+from tests.browser.person import Person
 
-_CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-_DRIVER = shutil.which("chromedriver")
 TARGETS = ("elevate", "hubspot")
-
-pytestmark = pytest.mark.skipif(
-    _CHROMIUM is None or _DRIVER is None, reason="no Chromium with its chromedriver is installed here"
-)
-
-
-@pytest.fixture
-def driver() -> Iterator[webdriver.Chrome]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = _CHROMIUM or ""
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1200,900"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    found = webdriver.Chrome(options=options, service=webdriver.ChromeService(_DRIVER))
-    yield found
-    found.quit()
-
-
-class Person:
-    """Somebody who sits at a browser."""
-
-    def __init__(self, driver: webdriver.Chrome, base_url: str) -> None:
-        self.driver, self.base_url = driver, base_url
-
-    def opens(self, path: str) -> None:
-        self.driver.get(self.base_url + path)
-
-    def writes(self, field: str, text: str) -> None:
-        self.driver.find_element(By.ID, field).send_keys(text)
-
-    def presses(self, text: str) -> None:
-        """Press a button, or follow a link, and wait for the page that comes."""
-        before = self.driver.find_element(By.TAG_NAME, "html")
-        xpath = f"//button[starts-with(normalize-space(), '{text}')] | //a[starts-with(normalize-space(), '{text}')]"
-        self.driver.find_element(By.XPATH, xpath).click()
-        WebDriverWait(self.driver, 30).until(lambda driver: driver.find_element(By.TAG_NAME, "html") != before)
-
-    def logs_in(self) -> None:
-        self.opens("/console/")
-        self.writes("name", "ada")
-        self.writes("password", PASSWORD)
-        self.presses("Log in")
-
-    def finds(self, what: str) -> None:
-        before = self.driver.find_element(By.TAG_NAME, "html")
-        self.writes("what", what + Keys.ENTER)
-        WebDriverWait(self.driver, 15).until(lambda driver: driver.find_element(By.TAG_NAME, "html") != before)
-
-    @property
-    def reads(self) -> str:
-        return self.driver.find_element(By.TAG_NAME, "main").text
-
-    @property
-    def complaints(self) -> list[str]:
-        """What the browser complained of: a policy that was broken, a script that failed."""
-        return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
 
 
 async def _trouble(folder, targets, client) -> None:
@@ -101,7 +39,7 @@ async def test_paid_but_not_in(tmp_path, driver) -> None:
             person.finds(BOB["email"])
             assert "Not in: somebody has to act" in person.reads
             told = person.reads
-            person.presses("request and answer")
+            person.presses("every request and answer")
             assert "POST " in person.reads
             driver.back()
             person.presses("Try again")

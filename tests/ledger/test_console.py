@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from bridge.ledger import console, days, lanes, overview, repairs, rhythm
+from bridge.ledger import behind, console, days, lanes, overview, repairs, rhythm
 from bridge.ledger.find import find
 from bridge.ledger.store import Ledger
 
@@ -215,3 +217,36 @@ async def test_console_and_alerts_judge_silence_alike(ledger: Ledger) -> None:
     )
     found = await ledger.read(judged)
     assert (found.quiet, found.heard) == (False, hour - 1_000)
+
+
+async def test_by_what_a_purchase_was_planned(ledger: Ledger) -> None:
+    """The product's and the courses' tables as they were, and who is told of it; None of what is not planned; exchanges as kept."""
+    await _past(ledger)
+    mapping = {
+        "products": [
+            {"source": ["shop"], "remote_product_id": "OTHER", "courses": ["x"]},
+            {"source": ["other", "shop"], "remote_product_id": "INTRO", "courses": ["intro"]},
+        ],
+        "courses": {"intro": {"tables": {"lms": {}}}},
+    }
+
+    def work(unit) -> None:
+        unit.run(
+            "INSERT INTO mapping_version (digest, mapping, created_at) VALUES ('d', :mapping, :at)",
+            mapping=json.dumps(mapping),
+            at=NOW,
+        )
+        unit.run("UPDATE registration SET mapping_version_id = 1, targets = '[\"crm\"]' WHERE id = 1")
+        unit.run('UPDATE attempt SET exchanges = \'[{"method": "POST"}]\' WHERE id = 2')
+
+    await ledger.write(work)
+    found = await ledger.read(lambda connection: behind.mapping(connection, 1))
+    assert found is not None
+    assert found["product"]["courses"] == ["intro"]
+    assert (found["courses"], found["followers"]) == (mapping["courses"], ["crm"])
+    assert await ledger.read(lambda connection: behind.mapping(connection, 2)) is None
+    assert await ledger.read(lambda connection: behind.exchanges(connection, [1, 2])) == {
+        1: [],
+        2: [{"method": "POST"}],
+    }
+    assert await ledger.read(lambda connection: behind.exchanges(connection, [])) == {}

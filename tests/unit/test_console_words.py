@@ -60,11 +60,13 @@ def test_a_cause_with_examples_is_masked() -> None:
 
 def test_the_fullest_window_of_a_limit_is_shown() -> None:
     """Of several windows the one that is nearest to its limit; a lane without a limit has none."""
-    row = {"paused": None, "dead": 0}
+    row = {"target": "lms", "paused": None, "dead": 0}
     lane = words.lane(row, "running", [(5, Rate(100, 10.0)), (90, Rate(1_000, 86_400.0)), (12, Rate(10, 1.0))])
     assert lane["rate"] == {"used": 10, "of": 10, "seconds": 1.0}
     assert lane["mark"] == "good"
-    assert words.lane(row, "open", [])["mark"] == "bad"
+    down = words.lane(row, "open", [])
+    assert down["mark"] == "bad"
+    assert "bridge doctor --target lms" in down["remedy"]
     assert words.lane(row, None, [])["rate"] is None
 
 

@@ -18,7 +18,7 @@ from bridge.edge.console.access import COOKIE, FORM_COOKIE, PATH, Access, Refuse
 from bridge.edge.console.acting import Acting
 from bridge.edge.console.glance import Glance
 from bridge.edge.console.mapping import MappingPage
-from bridge.edge.console.pages import LIVE_HEADERS, asset, elsewhere, page, said
+from bridge.edge.console.pages import LIVE_HEADERS, asset, elsewhere, page, said, warm
 from bridge.edge.console.rehearsing import MOST_BYTES, RehearsalBox
 from bridge.edge.console.views import Views
 
@@ -50,6 +50,7 @@ class Console:
         """Let ``access`` decide who sees ``views`` and ``mapping``, acts, and rehearses in the ``box``; ``glance`` looks while we listen."""
         self._access = access
         self._glance = glance
+        self._warming: asyncio.Task[None] | None = None
         self._views = views
         self._acting = acting
         self._mapping = mapping
@@ -156,9 +157,12 @@ class Console:
 
     async def _begin(self, _: web.Application) -> None:
         self._glance.start()
+        self._warming = asyncio.create_task(asyncio.to_thread(warm), name="console:warm")
 
     async def _end(self, _: web.Application) -> None:
         await self._glance.close()
+        if self._warming is not None:
+            await self._warming
 
     async def _live(self, request: web.Request, visitor: Visitor) -> web.StreamResponse:
         """Tell a page, as server-sent events, that there is something new to fetch, for as long as the session lasts."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from aiohttp import web
 from pydantic import ValidationError
 
 from bridge.actions import ActionRefused, Actions
+from bridge.actions.deliveries import LEFT
 from bridge.contract.errors import ConfigError
 from bridge.edge.console.access import Visitor
 from bridge.edge.console.pages import page, said
@@ -34,8 +35,9 @@ class _Act:
         button: what the last button says.
         key: the field of a row that names what is acted on; empty where that is a target, or nothing.
         columns: of the table, key -> heading.
-        stays: what ``became`` says of a row that the action would leave as it is.
+        stays: how what ``became`` says of a row begins that the action would leave as it is.
         sentence: what it will do.
+        why: whether it is asked why, and whether that has to be said.
     """
 
     heading: str
@@ -43,7 +45,8 @@ class _Act:
     sentence: str
     key: str = ""
     columns: Mapping[str, str] | None = None
-    stays: frozenset[str] = frozenset()
+    stays: tuple[str, ...] = ()
+    why: Literal["", "may", "must"] = ""
 
 
 _DELIVERIES: Final = {
@@ -59,6 +62,48 @@ _ACTS: Final[Mapping[str, _Act]] = {
         "Each is sent once more, with a fresh count of tries. What the target holds already is not done twice.",
         "delivery_id",
         _DELIVERIES | {"became": "What becomes of it"},
+        (LEFT,),
+    ),
+    "dismiss": _Act(
+        "Settled by hand",
+        "It is settled",
+        "Nothing is sent any more: what was to be done has been done at the target by hand. A later event of the purchase opens new work.",
+        "delivery_id",
+        _DELIVERIES,
+        why="must",
+    ),
+    "cancel": _Act(
+        "Take access away",
+        "Take access away",
+        "As if the seller had cancelled it. What another purchase stands behind stays.",
+        "registration_id",
+        {
+            "registration_id": "Purchase",
+            "became": "Becomes",
+            "taken": "Is taken away",
+            "kept": "Stays, by another purchase",
+            "note": "Note",
+        },
+        ("unchanged",),
+        why="may",
+    ),
+    "move": _Act(
+        "Move to another course",
+        "Move",
+        "Access is given at the other course first, and taken away from the former one when it has arrived there. It stands:"
+        " a renewal and a replay keep it.",
+        "registration_id",
+        {
+            "registration_id": "Purchase",
+            "became": "Becomes",
+            "former": "From",
+            "courses": "To",
+            "given": "Is given",
+            "taken": "Is taken away then",
+            "kept": "Stays, by another purchase",
+        },
+        ("unchanged",),
+        why="may",
     ),
     "requeue_lookups": _Act(
         "Ask the sender again",
@@ -87,7 +132,7 @@ _ACTS: Final[Mapping[str, _Act]] = {
             "registration_id": "Purchase",
             "note": "Note",
         },
-        frozenset({"waiting"}),
+        ("waiting",),
     ),
     "replay": _Act(
         "Replay events",
@@ -100,6 +145,7 @@ _ACTS: Final[Mapping[str, _Act]] = {
         "Pause a target",
         "Pause",
         "Nothing is sent to it until somebody resumes it. What is queued stays, and what comes in is kept.",
+        why="may",
     ),
     "resume": _Act("Resume a target", "Resume", "What is queued for it goes out at once."),
     "reload": _Act(
@@ -138,6 +184,8 @@ class Acting:
         except (ActionRefused, ConfigError) as fault:
             return said(visitor, 422, "That was not possible", *str(fault).splitlines())
         except ValidationError:
+            if does and _ACTS[name].why == "must" and not form.get("why", "").strip():
+                return said(visitor, 422, "That was not possible", "Say what was done: go back, and fill in the field.")
             return said(visitor, 422, "That was not possible", "What was sent is not what this form sends.")
 
     async def _preview(self, visitor: Visitor, name: str, form: Mapping[str, str]) -> web.Response:
@@ -149,8 +197,8 @@ class Acting:
                 shown["lane"] = await self._lane(await self._actions.act(name, arguments, visitor.name))
             return page("preview", visitor, here="targets", **shown)
         ids, left = await self._meant(form)
-        rows = await self._done(visitor, name, ids, dry_run=True)
-        doable = [row[act.key] for row in rows if row.get("became") not in act.stays]
+        rows = await self._done(visitor, name, ids, form, dry_run=True)
+        doable = [row[act.key] for row in rows if not str(row.get("became", "")).startswith(act.stays or "\0")]
         return page(
             "preview",
             visitor,
@@ -160,6 +208,7 @@ class Acting:
             ids=",".join(map(str, doable)),
             doable=len(doable),
             left=left,
+            to=form.get("to", ""),
             **shown,
         )
 
@@ -170,7 +219,7 @@ class Acting:
             await self._actions.act(name, arguments, visitor.name)
             rows: list[dict[str, Any]] = []
         else:
-            rows = await self._done(visitor, name, _numbers(form.get("ids", "")), dry_run=False)
+            rows = await self._done(visitor, name, _numbers(form.get("ids", "")), form, dry_run=False)
         self._changed()
         return page(
             "done",
@@ -182,13 +231,21 @@ class Acting:
             total=len(rows),
         )
 
-    async def _done(self, visitor: Visitor, name: str, ids: Sequence[int], *, dry_run: bool) -> list[dict[str, Any]]:
+    async def _done(
+        self, visitor: Visitor, name: str, ids: Sequence[int], form: Mapping[str, str], *, dry_run: bool
+    ) -> list[dict[str, Any]]:
         if not ids:
             return []
-        arguments: dict[str, Any] = {"ids": list(ids), "dry_run": dry_run}
+        arguments: dict[str, Any] = {"dry_run": dry_run}
+        arguments |= {"registration_id": ids[0], "to": [form.get("to", "")]} if name == "move" else {"ids": list(ids)}
         if name == "requeue_lookups":
             arguments["lookups"] = True
-        return list(await self._actions.act(name.partition("_")[0], arguments, visitor.name))
+        if why := _ACTS[name].why:
+            arguments["why"] = form.get("why", "").strip()[:500] or ("-" if dry_run and why == "must" else "")
+        done = await self._actions.act(name.partition("_")[0], arguments, visitor.name)
+        columns = _ACTS[name].columns or {}
+        rows = [done] if name == "move" else done
+        return [{key: _said(row[key]) for key in row if key in columns or key == "became"} for row in rows]
 
     async def _meant(self, form: Mapping[str, str]) -> tuple[Sequence[int], int]:
         """Return the ids that are meant, and how many more there are; of a group in quarantine, its oldest."""
@@ -220,6 +277,15 @@ def _of_cause(connection: Any, action: str, key: str) -> list[int]:
         found = [row for row in causes.dead_lookups(connection) if key_of(row.source, row.remedy) == key]
         return overview.dead_lookups_of(connection, found[0].source, found[0].remedy, MOST + 1) if found else []
     return []
+
+
+def _said(value: Any) -> Any:
+    """Return a value of a row as a cell says it: several with commas, a right by its target and person."""
+    if isinstance(value, tuple | list):
+        return ", ".join(
+            f"{one['target']} ({one['person']})" if isinstance(one, Mapping) else str(one) for one in value
+        )
+    return value
 
 
 def _numbers(text: str) -> list[int]:

@@ -24,9 +24,9 @@ from bridge.ledger.store import Ledger
 
 log = structlog.get_logger(__name__)
 
-_FRESH: Final = 1.0  # seconds: several people who look at once cost as much as one
-_PATIENCE: Final = 0.05  # seconds that a page waits for something fresher than what is kept
 _WATCHED_EVERY: Final = 3.0  # seconds between two looks while somebody watches
+_OLD: Final = 6.0  # seconds after which a page waits a moment for something fresher than what is kept
+_PATIENCE: Final = 0.05  # seconds that it waits
 _IDLE_EVERY: Final = 60.0  # seconds, while nobody does
 _WATCHED_FOR: Final = 60.0  # seconds after which who looked is taken to have gone
 _PAST_FRESH: Final = 60.0  # seconds, for each hour that has passed
@@ -44,6 +44,15 @@ class _Kept:
     at: float
     found: Mapping[str, Any]
     print: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Hour:
+    """Purchases of an hour. ``at``: when they were looked at; ``ways``: seconds to access of some of them, None: not in yet."""
+
+    at: float
+    purchases: int
+    ways: list[float | None]
 
 
 @dataclass(slots=True, eq=False)
@@ -71,7 +80,7 @@ class Glance:
         self._started = milliseconds(clock.now())
         self._kept: _Kept | None = None
         self._look: asyncio.Task[_Kept] | None = None
-        self._past: dict[datetime, tuple[float, list[float | None]]] = {}
+        self._past: dict[datetime, _Hour] = {}
         self._looked = float("-inf")
         self._watchers: set[_Watcher] = set()
         self._stir = asyncio.Event()
@@ -105,7 +114,7 @@ class Glance:
         kept = self._kept
         if kept is None:
             kept = await asyncio.shield(self._looking())
-        elif at - kept.at > _FRESH:
+        elif at - kept.at > _OLD:
             done, _ = await asyncio.wait([self._looking()], timeout=_PATIENCE)
             kept = next(iter(done)).result() if done else kept
         status = self._bridge.standing()
@@ -189,14 +198,13 @@ class Glance:
         now = self._clock.now()
         hour = now.replace(minute=0, second=0, microsecond=0)
         edges = [hour - timedelta(hours=n) for n in range(_HOURS - 1, -1, -1)]
-        ways = [self._ways_in(connection, at, (hour - at) // timedelta(hours=1)) for at in edges]
+        seen = [self._hour(connection, at, (hour - at) // timedelta(hours=1)) for at in edges]
         self._past = {at: kept for at, kept in self._past.items() if at in edges}
-        hours = [plots.hour(at, found) for at, found in zip(edges, ways, strict=True)]
-        known = sorted(way for found in ways for way in found if way is not None)
-        midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+        hours = [plots.hour(at, one.ways) for at, one in zip(edges, seen, strict=True)]
+        known = sorted(way for one in seen for way in one.ways if way is not None)
         return {
             "now": now,
-            "today": days.counted(connection, *_between(midnight, now), overview.MANY),
+            "today": sum(one.purchases for at, one in zip(edges, seen, strict=True) if at.date() == now.date()),
             "median": plots.quantile(known, 0.5),
             "p99": plots.quantile(known, 0.99),
             "waiting": sum(one.waiting for one in hours),
@@ -207,14 +215,15 @@ class Glance:
             **troubles(connection),
         }
 
-    def _ways_in(self, connection: Any, at: datetime, ago: int) -> list[float | None]:
-        """Return how purchases of an hour got in; what is so many hours past changes less and less, and is looked at as rarely."""
+    def _hour(self, connection: Any, at: datetime, ago: int) -> _Hour:
+        """Return the purchases of an hour; what is so many hours past changes less and less, and is looked at as rarely."""
         now, kept = self._clock.monotonic(), self._past.get(at)
-        if kept is not None and now - kept[0] < _PAST_FRESH * ago:
-            return kept[1]
-        waits = days.waits(connection, *_between(at, at + timedelta(hours=1)), _SAMPLE)
-        found = [None if wait is None else wait / 1000 for wait in waits]
-        self._past[at] = (now, found)
+        if kept is not None and now - kept.at < _PAST_FRESH * ago:
+            return kept
+        since, until = milliseconds(at), milliseconds(at + timedelta(hours=1))
+        waits = days.waits(connection, since, until, _SAMPLE)
+        ways = [None if wait is None else wait / 1000 for wait in waits]
+        found = self._past[at] = _Hour(now, days.counted(connection, since, until, overview.MANY), ways)
         return found
 
     def _sources(self, connection: Any, catalogue: Catalogue, now: int) -> list[dict[str, Any]]:
@@ -245,10 +254,6 @@ def troubles(connection: Any) -> dict[str, list[dict[str, Any]]]:
 def _told(task: asyncio.Task[_Kept]) -> None:
     if not task.cancelled():
         task.exception()  # whoever waits for it hears of it; where nobody does any more, there is nobody to tell
-
-
-def _between(since: datetime, until: datetime) -> tuple[int, int]:
-    return milliseconds(since), milliseconds(until) + 1
 
 
 def _lanes(connection: Any, catalogue: Catalogue, now: int) -> list[dict[str, Any]]:

@@ -54,6 +54,12 @@ _TEMPLATES.filters.update(
 )
 
 
+def warm() -> None:
+    """Translate the templates, which takes longer than to fill them in: so that the first page is as quick as the next."""
+    for name in _TEMPLATES.list_templates(["html"]):
+        _TEMPLATES.get_template(name)
+
+
 def page(
     template: str,
     visitor: Visitor | None,

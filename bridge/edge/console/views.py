@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from aiohttp import web
 
-from bridge.edge.console import words
+from bridge.contract.catalogue import Catalogue
+from bridge.edge.console import purchase, words
 from bridge.edge.console.access import Visitor
 from bridge.edge.console.glance import Glance, troubles
 from bridge.edge.console.pages import elsewhere, page, said
@@ -16,7 +17,6 @@ from bridge.edge.masked import body_of, veil
 from bridge.ledger import overview, reports
 from bridge.ledger.find import MOST, find
 from bridge.ledger.store import Ledger
-from bridge.ledger.story import story
 
 _LONGEST: Final = 300  # characters of what is looked for
 _ROWS: Final = 100
@@ -26,10 +26,14 @@ _LARGEST_ID: Final = 2**63 - 1
 class Views:
     """The pages that only show."""
 
-    def __init__(self, ledger: Ledger, glance: Glance) -> None:
-        """Show ``ledger``; what many pages show of it is kept by ``glance``."""
+    def __init__(
+        self, ledger: Ledger, glance: Glance, catalogue: Callable[[], Catalogue], page_of: purchase.PageOf
+    ) -> None:
+        """Show ``ledger``; what many pages show of it is kept by ``glance``. ``page_of`` knows the targets' own pages."""
         self._ledger = ledger
         self._glance = glance
+        self._catalogue = catalogue
+        self._page_of = page_of
         self._searching = asyncio.Lock()
 
     async def overview(self, _: web.Request, visitor: Visitor) -> web.Response:
@@ -57,22 +61,11 @@ class Views:
 
     async def purchase(self, request: web.Request, visitor: Visitor) -> web.Response:
         """Tell the story of a purchase."""
-        wanted = str(_id(request))
-        told = await self._ledger.read(lambda connection: story(connection, wanted, "registration"))
-        if told is None:
+        wanted = _id(request)
+        found = await self._ledger.read(lambda connection: purchase.told(connection, wanted))
+        if found is None:
             return _nothing(visitor, "purchase")
-        own = veil(told["purchases"][0])
-        tried = {delivery["delivery_id"] for delivery in own["deliveries"] if delivery["attempts"]}
-        return page(
-            "purchase",
-            visitor,
-            here="find",
-            own=own,
-            state=words.state(own["state"]),
-            story=[{**one, "words": words.entry(one)} for one in own["story"]],
-            steps=[{**words.step(one), "tried": one["delivery_id"] in tried} for one in own["next"]],
-            lines=[line for line in own["quarantine"] if line["state"] == "waiting"],
-        )
+        return page("purchase", visitor, here="find", **purchase.shown(found, self._catalogue(), self._page_of))
 
     async def delivery(self, request: web.Request, visitor: Visitor) -> web.Response:
         """Show a delivery with every request and answer."""

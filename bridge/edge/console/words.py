@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from bridge.contract.settings import Rate
@@ -23,6 +23,13 @@ _REMEDIES: Final = {
     "early": "Nothing, as a rule: it came before its purchase, and ends by itself when that comes.",
     "seats": "More seats are claimed than the order still has. Take seats back (bridge seats revoke), or release the line to leave them as they are.",
 }
+_DOWN: Final = (
+    "Nothing, where it is known to be down: the bridge asks by itself whether it is back, and then goes on. Otherwise see"
+    " whether its address is right: bridge doctor --target {target}"
+)
+_AGAIN: Final = (
+    "Nothing for now: it is tried again by itself. When the reason is mended, there is no need to wait: try it now."
+)
 _CAUSES: Final = {
     "unmapped": "Product {product} of {source} is not mapped",
     "unreadable": "Events of {source} that could not be read",
@@ -140,9 +147,37 @@ _OUTCOMES: Final = {
 }
 
 
+def planned(own: Row, product: Row | None, courses: Sequence[str]) -> str:
+    """Say which entry of the mapping decided where a purchase leads."""
+    what = f"{own['source']}'s product {own['remote_product_id']}"
+    if not courses:
+        return f"{what} opens nothing by itself: its seats do."
+    if product is None:
+        return f"It leads to {', '.join(courses)}: bridge.toml had no entry for {what}."
+    wanted = list(product.get("courses", ()))
+    if set(wanted) == set(courses):
+        return f"The [[products]] entry for {what} leads to {', '.join(courses)}."
+    return f"An operator let it lead to {', '.join(courses)}; the [[products]] entry for {what} said {', '.join(wanted) or 'nothing'}."
+
+
+def led(course: str, tables: Sequence[str], rights: Collection[str]) -> str:
+    """Say why a course is given at the targets that it is given at."""
+    if not rights:
+        return f"Course {course} is given nowhere: no target that gives access has a table in [courses.{course}]."
+    told = ", ".join(sorted(rights))
+    why = "it has a table there" if set(tables) >= set(rights) else "that target takes every course"
+    return f"Course {course} is given at {told}, because {why}."
+
+
+def followed(targets: Sequence[str]) -> str:
+    """Say which targets are told of a purchase without giving access."""
+    return f"{', '.join(sorted(targets))} {'is' if len(targets) == 1 else 'are'} told of it too, as soon as the learner is in."
+
+
 def step(row: Row) -> dict[str, Any]:
     """Return what comes next at one target: what it ``waits`` for, how bad that is, the remedy, what may be done here."""
-    found = {"target": row["target"], "delivery_id": row["delivery_id"], "event_id": row["event_id"], "act": None}
+    found = {name: row[name] for name in ("target", "delivery_id", "event_id")}
+    found |= {"act": None, "due": row["due_at"] if row["state"] == "open" else None}
     why = (row["why"] or "").rstrip(".")
     if row["state"] == "dead":
         waits = f"Given up as a dead letter: {why}." if why else "Given up as a dead letter."
@@ -156,9 +191,10 @@ def step(row: Row) -> dict[str, Any]:
         "blocked": ("Waits for another delivery of this person.", "wait"),
         "leased": ("Is under way.", "wait"),
     }
+    remedy = _AGAIN if why and row["state"] == "open" else ""
     due = f"Is due at {plain(row['due_at'])} UTC{': ' + why if why else ''}."
     waits, mark = texts.get(row["state"], (due, "wait"))
-    return {**found, "mark": mark, "waits": waits, "remedy": ""}
+    return {**found, "mark": mark, "waits": waits, "remedy": remedy}
 
 
 def lane(row: Row, status: str | None, uses: Iterable[tuple[int, Rate]]) -> dict[str, Any]:
@@ -166,14 +202,15 @@ def lane(row: Row, status: str | None, uses: Iterable[tuple[int, Rate]]) -> dict
 
     Where this bridge does not deliver, only a pause is known.
     """
+    remedy = ""
     if row["paused"] is not None or status == "paused":
-        stands, mark = "Paused", "bad"
+        stands, mark, remedy = "Paused", "bad", (row["paused"] or {}).get("remedy") or ""
     elif status == "open":
-        stands, mark = "Target is down, tried again by itself", "bad"
+        stands, mark, remedy = "Target is down, tried again by itself", "bad", _DOWN.format(target=row["target"])
     elif row["dead"]:
         stands, mark = "Delivers; dead letters wait for a person", "bad"
     else:
         stands, mark = "Delivers", "good"
     rates = [{"used": min(used, rate.requests), "of": rate.requests, "seconds": rate.seconds} for used, rate in uses]
     fullest = max(rates, key=lambda one: one["used"] / one["of"], default=None)
-    return {**row, "stands": stands, "mark": mark, "rate": fullest}
+    return {**row, "stands": stands, "mark": mark, "remedy": remedy, "rate": fullest}

@@ -139,6 +139,12 @@ class Canvas:
         """Return the table as it is: it names the remote course completely."""
         return table
 
+    @classmethod
+    def page_of(cls, settings: CanvasSettings, kind: str, remote_id: str) -> str | None:
+        """Return the profile of a user."""
+        known = kind == "user" and remote_id.isascii() and remote_id.isdecimal()
+        return f"{settings.base_url.rstrip('/')}/users/{remote_id}" if known else None
+
     async def check(self) -> Outcome:
         """Ask who we are."""
         try:

@@ -149,6 +149,14 @@ class LearnDash:
         """Return the table as it is: it names the remote course completely."""
         return table
 
+    @classmethod
+    def page_of(cls, settings: LearnDashSettings, kind: str, remote_id: str) -> str | None:
+        """Return where WordPress lets a user, or a course, be edited."""
+        if not (remote_id.isascii() and remote_id.isdecimal()):
+            return None
+        pages = {"user": f"user-edit.php?user_id={remote_id}", "course": f"post.php?post={remote_id}&action=edit"}
+        return f"{settings.base_url.rstrip('/')}/wp-admin/{pages[kind]}" if kind in pages else None
+
     async def check(self) -> Outcome:
         """Ask who we are."""
         try:

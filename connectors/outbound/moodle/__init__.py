@@ -71,6 +71,18 @@ class Moodle:
         """Return the table as it is: it names the remote course completely."""
         return table
 
+    @classmethod
+    def page_of(cls, settings: MoodleSettings, kind: str, remote_id: str) -> str | None:
+        """Return the profile of a user, or the course of an enrolment."""
+        if not remote_id.isascii():
+            return None
+        user, _, course = remote_id.partition(":")
+        if kind == "user" and remote_id.isdecimal():
+            return f"{settings.base_url.rstrip('/')}/user/profile.php?id={remote_id}"
+        if kind == "enrollment" and user.isdecimal() and course.isdecimal():
+            return f"{settings.base_url.rstrip('/')}/course/view.php?id={course}"
+        return None
+
     async def check(self) -> Outcome:
         """Read the site's description, of which nothing is kept but the release."""
         try:

@@ -100,6 +100,12 @@ class Salesforce:
         ended = {name: person.ended() for name, person in people.items()}
         return [ended[work.person.casefold()] for work in batch]
 
+    @classmethod
+    def page_of(cls, settings: SalesforceSettings, kind: str, remote_id: str) -> str | None:
+        """Return the page of a record: every id of Salesforce's own form has one."""
+        own = remote_id.isascii() and remote_id.isalnum() and len(remote_id) in (15, 18)
+        return f"{settings.base_url.rstrip('/')}/{remote_id}" if own else None
+
     async def check(self) -> Outcome:
         """Ask for the org's limits: a good session may always see them."""
         try:
