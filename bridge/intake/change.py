@@ -359,8 +359,8 @@ def _tell_contacts(unit: Unit, entry: Entry, rows: Sequence[Any]) -> None:
         known = Known(row.learner_id, *learners.identity(unit, row.learner_id), former_email=None, changed=False)
         follows = _followers(row, entry.member.targets)
         work = persons.contact_rows(follows, known, row.id, entry.event_id)
-        outbox.wait(unit, [delivery for target, delivery in work if target.when == "enrolled"], now)
-        outbox.open_now(unit, [delivery for target, delivery in work if target.when == "accepted"], now)
+        due = [delivery for target, delivery in work if target.when == "accepted"]
+        outbox.add(unit, due, [delivery for target, delivery in work if target.when == "enrolled"], now)
 
 
 def _resumed(unit: Unit, entry: Entry, rows: Sequence[Any]) -> list[Touched]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import orjson
 
+from bridge.contract.catalogue import TargetEntry
 from bridge.contract.command import EnrollmentCommand, Item, Learner, Options, email_key
 from bridge.contract.inbound import AcceptedLine
 from bridge.intake import decided, later, notices
@@ -268,12 +269,15 @@ def give(unit: Unit, lines: Sequence[Line], now: int) -> set[int]:
     given = rights.give(unit, [grant for line in lines for grant in _grants(line)], renewed, now)
     work = [right_delivery(right, registration, causes[registration]) for right, registration in given.lost]
     work += [
-        right_delivery(right, line.registration.id, line.entry.event_id, line.known.id)
+        right_delivery(right, line.registration.id, line.entry.event_id, line.known.id, line.registration.source)
         for line in lines
         for right in given.behind.get(line.registration.id, ())
     ]
-    outbox.open_now(unit, work, now)
-    _contacts(unit, lines, now)
+    waiting: list[DeliveryRow] = []
+    for line in lines:
+        for target, row in _contacts(line):
+            (work if target.when == "accepted" else waiting).append(row)
+    outbox.add(unit, work, waiting, now)
     _confirm(unit, lines, given, now)
     # A line whose rights are all held already, or that has none, is active at once; the others wait for their receipts.
     judged = {
@@ -334,16 +338,9 @@ def _grants(line: Line) -> list[GrantRow]:
     return rows
 
 
-def _contacts(unit: Unit, lines: Sequence[Line], now: int) -> None:
-    waiting: list[DeliveryRow] = []
-    due: list[DeliveryRow] = []
-    for line in lines:
-        for target, row in persons.contact_rows(
-            line.plan.contacts, line.known, line.registration.id, line.entry.event_id
-        ):
-            (due if target.when == "accepted" else waiting).append(row)
-    outbox.wait(unit, waiting, now)
-    outbox.open_now(unit, due, now)
+def _contacts(line: Line) -> list[tuple[TargetEntry, DeliveryRow]]:
+    here = line.registration
+    return persons.contact_rows(line.plan.contacts, line.known, here.id, line.entry.event_id, here.source)
 
 
 def _confirm(unit: Unit, lines: Sequence[Line], given: Given, now: int) -> None:

@@ -68,8 +68,8 @@ def _pass_on(unit: Unit, entry: Entry, new: Mapping[int, AbstractSet[Milestone]]
         follows = [hearing[name] for name in names if not new[row.id].isdisjoint(hearing[name].hears)]
         known = Known(row.learner_id, *learners.identity(unit, row.learner_id), former_email=None, changed=False)
         rows = contact_rows(follows, known, row.id, entry.event_id)
-        outbox.wait(unit, [delivery for target, delivery in rows if target.when == "enrolled"], now)
-        outbox.open_now(unit, [delivery for target, delivery in rows if target.when == "accepted"], now)
+        due = [delivery for target, delivery in rows if target.when == "accepted"]
+        outbox.add(unit, due, [delivery for target, delivery in rows if target.when == "enrolled"], now)
         if State(row.state).settled:
             settled.append(row.id)
     outbox.open_waiting(unit, settled, now)

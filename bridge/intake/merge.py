@@ -224,8 +224,7 @@ def _tell_contacts(unit: Unit, passing: _Passing, catalogue: Catalogue, states: 
             done.told.append({"target": target.name, "person": work.person})
         if not passing.gone:
             due |= _left_behind(passing, follows, row)
-    outbox.wait(unit, waiting, passing.now)
-    outbox.open_now(unit, list(due.values()), passing.now)
+    outbox.add(unit, list(due.values()), waiting, passing.now)
     done.told = list({(one["target"], one["person"]): one for one in done.told}.values())
 
 

@@ -47,15 +47,14 @@ def person_at(target: TargetEntry, known: Known) -> str:
 
 
 def contact_rows(
-    targets: Iterable[TargetEntry], known: Known, registration_id: int, event_id: int
+    targets: Iterable[TargetEntry], known: Known, registration_id: int, event_id: int, source: str | None = None
 ) -> list[tuple[TargetEntry, DeliveryRow]]:
-    """Return the CRM work of one registration."""
+    """Return the CRM work of one registration; where its ``source`` is not said, the ledger knows it."""
     rows = []
     for target in targets:
         person = person_at(target, known)
-        rows.append(
-            (target, DeliveryRow(target.name, "contact", person, None, person, known.id, registration_id, event_id))
-        )
+        work = DeliveryRow(target.name, "contact", person, None, person, known.id, registration_id, event_id, source)
+        rows.append((target, work))
     return rows
 
 

@@ -78,7 +78,9 @@ def expire(unit: Unit, catalogue: Catalogue, now: int) -> int:
         known = Known(row.learner_id, *learners.identity(unit, row.learner_id), former_email=None, changed=False)
         names = set(orjson.loads(row.targets))
         targets = [target for target in catalogue.targets.values() if target.name in names]
-        outbox.wait(unit, [delivery for _, delivery in people.contact_rows(targets, known, row.id, row.event_id)], now)
+        outbox.add(
+            unit, [], [delivery for _, delivery in people.contact_rows(targets, known, row.id, row.event_id)], now
+        )
     behind = rights.registrations_behind(unit, [right.id for right in touched])
     settled = registrations.derive_states(unit, [*behind, *(row.id for row in finished)], now)
     outbox.open_waiting(unit, settled, now)

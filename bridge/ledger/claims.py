@@ -9,6 +9,7 @@ from typing import Any
 
 from bridge.ledger import alerts, outbox, registrations, rights
 from bridge.ledger.claimed import Claimed, Context
+from bridge.ledger.insertion import Insertion
 from bridge.ledger.queues import CLAIMS, NEXT_DUE, reaches
 from bridge.ledger.unit import Unit
 
@@ -133,15 +134,19 @@ _SETTLE_COLUMNS = {
     "remedy": "text",
     "now": "int",
 }
-_ATTEMPT_COLUMNS = {
-    "delivery_id": "int",
-    "at": "int",
-    "ms": "int",
-    "operation": "text",
-    "outcome": "text",
-    "why": "text",
-    "exchanges": "text",
-}
+_ATTEMPTS = Insertion(
+    "attempt",
+    {
+        "delivery_id": "int",
+        "at": "int",
+        "ms": "int",
+        "operation": "text",
+        "outcome": "text",
+        "why": "text",
+        "exchanges": "text",
+    },
+    conflict="",
+)
 
 
 def claim(unit: Unit, requests: Sequence[ClaimRequest]) -> list[Claim]:
@@ -196,7 +201,7 @@ def settle(unit: Unit, settlements: Sequence[Settlement]) -> list[bool]:
     now = max(item.at + item.ms for item in settlements)
     rights.hold(unit, (item.right_id for item in settlements if item.right_id is not None))
     valid = {row.id: row for row in unit.each(_SETTLE, _SETTLE_COLUMNS, [_settle_row(item) for item in settlements])}
-    unit.put("attempt", _ATTEMPT_COLUMNS, [_attempt_row(item) for item in settlements])
+    unit.put(_ATTEMPTS, [_attempt_row(item) for item in settlements])
     rights.keep_refs(unit, _refs_learnt(unit, settlements), now)
     counted = [item for item in settlements if item.delivery_id in valid]
     rights.confirm(

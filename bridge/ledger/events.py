@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from bridge.ledger.insertion import Insertion
 from bridge.ledger.unit import Unit
 
 
@@ -50,9 +51,13 @@ _COLUMNS = {
     "state": "text",
     "note": "text",
 }
+_INSERT = Insertion("event", _COLUMNS)
 _ORIGINAL = "SELECT id FROM event WHERE source = :source AND event_key = :event_key"
-_EFFECT_COLUMNS = {"event_id": "int", "registration_id": "int", "effect": "text"}
-_LATEST_EFFECT = "ON CONFLICT (event_id, registration_id) DO UPDATE SET effect = excluded.effect"
+_EFFECTS = Insertion(
+    "effect",
+    {"event_id": "int", "registration_id": "int", "effect": "text"},
+    conflict="ON CONFLICT (event_id, registration_id) DO UPDATE SET effect = excluded.effect",
+)
 _IDLE = "('noted', 'older', 'progressed', 'scheduled', 'lifted', 'rerouted')"
 """Effects that change nothing of what is wanted of a registration, or not yet."""
 
@@ -78,11 +83,11 @@ def insert(unit: Unit, rows: Sequence[EventRow]) -> list[int | None]:
     The unique index decides, inside the insert.
     """
     if all(row.event_key is None for row in rows):
-        return unit.insert("event", _COLUMNS, rows)
+        return unit.insert(_INSERT, rows)
     # In the order of their keys, so that two writers with the same keys wait for each other and don't deadlock.
     order = sorted(range(len(rows)), key=lambda n: (rows[n].source, rows[n].event_key or "", n))
     ids: list[int | None] = [None] * len(rows)
-    for n, event_id in zip(order, unit.insert("event", _COLUMNS, [rows[n] for n in order]), strict=True):
+    for n, event_id in zip(order, unit.insert(_INSERT, [rows[n] for n in order]), strict=True):
         ids[n] = event_id
     return ids
 
@@ -96,7 +101,7 @@ def record_effects(unit: Unit, effects: Sequence[tuple[int, int, str]]) -> None:
     """Note what events did: (event id, registration id, effect). The last effect of a pair counts."""
     latest = {(event_id, registration_id): effect for event_id, registration_id, effect in effects}
     rows = [{"event_id": e, "registration_id": r, "effect": effect} for (e, r), effect in sorted(latest.items())]
-    unit.put("effect", _EFFECT_COLUMNS, rows, _LATEST_EFFECT)
+    unit.put(_EFFECTS, rows)
 
 
 def taken_back(unit: Unit, registration_id: int) -> str:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
 from itertools import chain
 from typing import Any
 
@@ -19,79 +18,91 @@ from bridge.ledger.rowset import MOST_VALUES, getter, without_nuls
 
 _WORD = re.compile(r"\br\.(\w+)|(?<![:\w]):(\w+)")
 _LENGTHS = (*range(1, 17), 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112, 128)
-Computed = tuple[tuple[str, str], ...]
-"""Further columns and what they are, as SQL over ``r`` and named values."""
+_NONE: Mapping[str, str] = {}
 
 
-def as_chunks(
-    table: str,
-    columns: tuple[str, ...],
-    computed: Computed,
-    conflict: str,
-    rows: Sequence[Any],
-    values: Mapping[str, Any],
-    first: int | None,
-) -> Iterator[tuple[str, tuple[Any, ...]]]:
-    """Yield statements for SQLite's driver, with what is bound, that insert the rows; under ids from ``first`` on.
+class Insertion:
+    """What is written about rows of one shape, made once: its statements are kept for each number of rows."""
 
-    They come in a few lengths, so that each is prepared once and found in the driver's cache ever after.
-    """
-    take = getter(columns, mapping=isinstance(rows[0], Mapping))
-    flat = without_nuls(list(chain.from_iterable(map(take, rows))))
-    width = len(columns)
-    most = MOST_VALUES // width
-    start = 0
-    while start < len(rows):
-        length = _LENGTHS[bisect_right(_LENGTHS, min(len(rows) - start, most)) - 1]
-        statement, named = _statement(table, columns, computed, conflict, length, numbered=first is not None)
-        own = [values[name] for name in named]
-        if first is not None:
-            own.append(first + start)
-        yield statement, (*flat[start * width : (start + length) * width], *own)
-        start += length
+    def __init__(
+        self, table: str, columns: Mapping[str, str], *, computed: Mapping[str, str] = _NONE, conflict: str = "NOTHING"
+    ) -> None:
+        """Describe an insertion.
 
+        Args:
+            table: where the rows go.
+            columns: what they say, ``int`` or ``text`` each.
+            computed: further columns, or what becomes of one that the rows name, as SQL over ``r`` and named values.
+            conflict: what is done about a row that is there already: ``NOTHING``, or ``ON CONFLICT ...`` in full.
+        """
+        self.table = table
+        self.columns = columns
+        self._computed = computed
+        self._further = [name for name in computed if name not in columns]
+        self._conflict = "ON CONFLICT DO NOTHING" if conflict == "NOTHING" else conflict
+        names = {name: None for sql in computed.values() for _, name in _WORD.findall(sql) if name}
+        self._named = tuple(names)
+        most = MOST_VALUES // len(columns)
+        self._lengths = [length for length in _LENGTHS if length <= most]
+        self._bound: dict[tuple[int, bool], str] = {}
+        self._sets: dict[tuple[str, bool], str] = {}
 
-@lru_cache(maxsize=1_024)
-def _statement(
-    table: str, columns: tuple[str, ...], computed: Computed, conflict: str, length: int, *, numbered: bool
-) -> tuple[str, tuple[str, ...]]:
-    """Return a statement for ``length`` rows and the names of what is bound after them; ``numbered``: then the first id."""
-    own = length * len(columns)
-    named = {name: None for _, sql in computed for _, name in _WORD.findall(sql) if name}
-    places = {name: own + place for place, name in enumerate(named, start=1)}
+    def chunks(
+        self, rows: Sequence[Any], values: Mapping[str, Any], first: int | None
+    ) -> Iterator[tuple[str, tuple[Any, ...]]]:
+        """Yield statements for SQLite's driver, with what is bound, that insert the rows; under ids from ``first`` on.
 
-    def row(number: int) -> str:
-        here = {name: number * len(columns) + place for place, name in enumerate(columns, start=1)}
-        values = [f"?{place}" for place in here.values()]
-        values += [_WORD.sub(lambda m: f"?{here[m[1]] if m[1] else places[m[2]]}", sql) for _, sql in computed]
-        return ", ".join([*values, f"?{own + len(named) + 1} + {number}"] if numbered else values)
+        They come in a few lengths, so that each is prepared once and found in the driver's cache ever after.
+        """
+        flat = without_nuls(list(chain.from_iterable(map(getter(tuple(self.columns), type(rows[0]) is dict), rows))))
+        own = [values[name] for name in self._named]
+        width, total, start = len(self.columns), len(rows), 0
+        while start < total:
+            length = self._lengths[bisect_right(self._lengths, total - start) - 1]
+            statement = self._bound.get((length, first is None)) or self._statement(length, numbered=first is not None)
+            more = own if first is None else [*own, first + start]
+            yield statement, (*flat[start * width : (start + length) * width], *more)
+            start += length
 
-    names = ", ".join([*columns, *(name for name, _ in computed), *(["id"] if numbered else [])])
-    rows = ", ".join(f"({row(number)})" for number in range(length))
-    return f'INSERT INTO "{table}" ({names}) VALUES {rows} {conflict}', tuple(named)
+    def _statement(self, length: int, *, numbered: bool) -> str:
+        """Return the statement for ``length`` rows; after them the named values are bound, and, ``numbered``, the first id."""
+        columns = tuple(self.columns)
+        own = length * len(columns)
+        places = {name: own + place for place, name in enumerate(self._named, start=1)}
 
+        def row(number: int) -> str:
+            here = {name: number * len(columns) + place for place, name in enumerate(columns, start=1)}
+            values = [
+                _WORD.sub(lambda m: f"?{here[m[1]] if m[1] else places[m[2]]}", self._computed.get(name, f"r.{name}"))
+                for name in (*columns, *self._further)
+            ]
+            return ", ".join([*values, f"?{own + len(self._named) + 1} + {number}"] if numbered else values)
 
-@lru_cache(maxsize=256)
-def as_set(
-    table: str,
-    columns: tuple[str, ...],
-    computed: Computed,
-    conflict: str,
-    source: str,
-    *,
-    numbered: bool,
-) -> str:
-    """Return the statement that inserts a JSON list of rows; ``numbered``: it tells the id of each that was new, by ``n``."""
-    names = ", ".join([*columns, *(name for name, _ in computed)])
-    values = ", ".join([*columns, *(sql for _, sql in computed)])
-    if not numbered:
-        return f'INSERT INTO "{table}" ({names}) SELECT {values} FROM {source} ORDER BY r.n {conflict}'
-    # The ids are drawn first, because what an INSERT returns can't be told apart by the place in the list. The sequence is
-    # looked up once, and not for each row.
-    drawn = f"""nextval((SELECT CAST(pg_get_serial_sequence('"{table}"', 'id') AS regclass)))"""
-    return f"""
+        names = ", ".join([*columns, *self._further, *(["id"] if numbered else [])])
+        rows = ", ".join(f"({row(number)})" for number in range(length))
+        statement = f'INSERT INTO "{self.table}" ({names}) VALUES {rows} {self._conflict}'
+        self._bound[length, not numbered] = statement
+        return statement
+
+    def as_set(self, source: str, *, numbered: bool) -> str:
+        """Return the statement that inserts a JSON list of rows; ``numbered``: it tells the id of each that was new, by ``n``."""
+        statement = self._sets.get((source, numbered))
+        if statement is None:
+            statement = self._sets[source, numbered] = self._as_set(source, numbered=numbered)
+        return statement
+
+    def _as_set(self, source: str, *, numbered: bool) -> str:
+        given = [*self.columns, *self._further]
+        names = ", ".join(given)
+        values = ", ".join(self._computed.get(name, f"r.{name}") for name in given)
+        if not numbered:
+            return f'INSERT INTO "{self.table}" ({names}) SELECT {values} FROM {source} ORDER BY r.n {self._conflict}'
+        # The ids are drawn first, because what an INSERT returns can't be told apart by the place in the list. The sequence
+        # is looked up once, and not for each row.
+        drawn = f"""nextval((SELECT CAST(pg_get_serial_sequence('"{self.table}"', 'id') AS regclass)))"""
+        return f"""
 WITH given AS MATERIALIZED (
  SELECT {drawn} AS id, r.* FROM {source} ORDER BY r.n
 ), made AS (
- INSERT INTO "{table}" (id, {names}) SELECT r.id, {values} FROM given r ORDER BY r.n {conflict} RETURNING id
+ INSERT INTO "{self.table}" (id, {names}) SELECT r.id, {values} FROM given r ORDER BY r.n {self._conflict} RETURNING id
 ) SELECT given.n, made.id FROM given JOIN made ON made.id = given.id"""

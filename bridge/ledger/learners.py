@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from bridge.ledger.insertion import Insertion
 from bridge.ledger.unit import Unit
 
 
@@ -68,7 +69,7 @@ _COLUMNS = {
     "attributes": "text",
     "occurred_at": "int",
 }
-_AT = {"created_at": ":now", "updated_at": ":now"}
+_INSERT = Insertion("learner", _COLUMNS, computed={"created_at": ":now", "updated_at": ":now"})
 _ANYBODY_MERGED = "SELECT 1 FROM learner WHERE merged_into IS NOT NULL LIMIT 1"
 _KEY_COLUMNS = {"namespace": "text", "key": "text"}
 _FIND_BY_ID = "SELECT l.* FROM {rows} JOIN learner l ON l.namespace = r.namespace AND l.remote_user_id = r.key"
@@ -103,7 +104,7 @@ def upsert(unit: Unit, rows: Sequence[LearnerRow], now: int) -> list[Known]:
     ordered = sorted(rows, key=lambda row: row.key)
     elsewhere = _merged_at(unit, ordered)
     new = [row for row in ordered if row.key not in elsewhere] if elsewhere else ordered
-    inserted = unit.insert("learner", _COLUMNS, new, _AT, now=now)
+    inserted = unit.insert(_INSERT, new, now=now)
     found = {
         row.key: Known(learner_id, row.namespace, row.remote_user_id, row.email, row.email, changed=False)
         for row, learner_id in zip(new, inserted, strict=True)

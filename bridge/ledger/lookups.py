@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, Literal
 
+from bridge.ledger.insertion import Insertion
 from bridge.ledger.unit import Unit
 
-_OPEN = """
-INSERT INTO lookup (event_id, source, kind, key, state, due_at, created_at, updated_at)
-SELECT event_id, source, kind, key, 'open', :now, :now, :now FROM {rows} WHERE true ORDER BY r.event_id, r.kind, r.key
-ON CONFLICT DO NOTHING
-"""
-_COLUMNS = {"event_id": "int", "source": "text", "kind": "text", "key": "text"}
+_OPEN = Insertion(
+    "lookup",
+    {"event_id": "int", "source": "text", "kind": "text", "key": "text"},
+    computed={"state": "'open'", "due_at": ":now", "created_at": ":now", "updated_at": ":now"},
+)
 # The lease is the due time pushed into the future: whoever dies while asking leaves it due again by itself.
 _CLAIM = """
 UPDATE lookup SET due_at = :until WHERE id IN (
@@ -40,7 +41,7 @@ class LookupRow:
 
 def keep(unit: Unit, rows: Sequence[LookupRow], now: int) -> None:
     """Keep lookups, due at once; one that an event has already is not kept twice."""
-    unit.each(_OPEN, _COLUMNS, rows, now=now)
+    unit.put(_OPEN, sorted(rows, key=attrgetter("event_id", "kind", "key")), now=now)
     unit.wake(wake_name(row.source) for row in rows)
 
 

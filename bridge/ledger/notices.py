@@ -115,10 +115,7 @@ def plan(unit: Unit, rows: Sequence[NoticeRow], now: int) -> list[int]:
             MAILER, "notice", key, None, key, learners[row.registration_id], row.registration_id, row.event_id
         )
         work[unique[row.registration_id, row.kind, row.cause, row.recipient].waits].append(delivery)
-    if work[True]:
-        outbox.wait(unit, work[True], now)
-    if work[False]:
-        outbox.open_now(unit, work[False], now)
+    outbox.add(unit, work[False], work[True], now)
     return sorted(row.id for row in kept)
 
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
+from bridge.ledger.insertion import Insertion
 from bridge.ledger.tables import UNSETTLED
 from bridge.ledger.unit import Unit
 
@@ -23,16 +25,30 @@ _COLUMNS = {
     "learner_id": "int",
     "registration_id": "int",
     "event_id": "int",
+    "source": "text",
+    "state": "text",
 }
-_NAMES = ", ".join(_COLUMNS)
-_OF_SOURCE = "coalesce((SELECT g.source FROM registration g WHERE g.id = r.registration_id), '')"
-_NEW = {"source": _OF_SOURCE, "due_at": ":now", "created_at": ":now", "updated_at": ":now"}
-_OPEN_OR_BLOCKED = """(CASE WHEN EXISTS
- (SELECT 1 FROM delivery b WHERE b.target = r.target AND b.person = r.person AND b.state = 'leased')
- THEN 'blocked' ELSE 'open' END)"""
-_RENEW = f"""
-INSERT INTO delivery ({_NAMES}, state, source, due_at, created_at, updated_at)
-SELECT {_NAMES}, {_OPEN_OR_BLOCKED}, {_OF_SOURCE}, :now, :now, :now FROM {{rows}} WHERE true ORDER BY r.target, r.kind, r.key
+
+
+class _Ways:
+    """How work goes into the outbox; ``holding``: what is in flight stays so until the transaction ends.
+
+    Somebody may be settling it at this moment: what is blocked behind it must not miss that it came free.
+    """
+
+    def __init__(self, holding: str) -> None:
+        blocked = f"""(CASE WHEN r.state = 'open' AND EXISTS
+ (SELECT 1 FROM delivery b WHERE b.target = r.target AND b.person = r.person AND b.state = 'leased'{holding})
+ THEN 'blocked' ELSE r.state END)"""
+        times = dict.fromkeys(("due_at", "created_at", "updated_at"), ":now")
+        of_source = "coalesce(r.source, (SELECT g.source FROM registration g WHERE g.id = r.registration_id), '')"
+        computed = {"source": of_source, "state": blocked, **times}
+        self.add = Insertion("delivery", _COLUMNS, computed=computed)
+        self.renew = Insertion("delivery", _COLUMNS, computed=computed, conflict=_RENEWED)
+        self.wait = Insertion("delivery", _COLUMNS, computed=computed, conflict=_WAITS)
+
+
+_RENEWED = f"""
 ON CONFLICT (target, kind, key) WHERE {UNSETTLED}
 DO UPDATE SET revision = delivery.revision + 1, event_id = excluded.event_id, updated_at = excluded.updated_at,
  registration_id = excluded.registration_id, learner_id = excluded.learner_id, source = excluded.source,
@@ -40,15 +56,13 @@ DO UPDATE SET revision = delivery.revision + 1, event_id = excluded.event_id, up
  age = (CASE WHEN delivery.state = 'dead' THEN 0 ELSE delivery.age END),
  due_at = (CASE WHEN delivery.state = 'leased' THEN delivery.due_at ELSE excluded.due_at END),
  state = (CASE WHEN delivery.state = 'dead' THEN excluded.state ELSE delivery.state END)
-RETURNING id, target
 """
-_IN_FLIGHT = """
-SELECT b.id FROM {rows} JOIN delivery b ON b.target = r.target AND b.person = r.person AND b.state = 'leased' ORDER BY b.id"""
-_WAIT = """
+_WAITS = """
 ON CONFLICT (registration_id, target) WHERE state = 'waiting'
 DO UPDATE SET event_id = excluded.event_id, key = excluded.key, person = excluded.person, learner_id = excluded.learner_id,
  updated_at = excluded.updated_at
 """
+_ALONE, _AMONG_MANY = _Ways(""), _Ways(" FOR NO KEY UPDATE OF b")
 _WAITING = """
 SELECT d.id, d.target, d.kind, d.key, d.learner_id, d.registration_id, d.event_id
 FROM {rows} JOIN delivery d ON d.registration_id = r.id AND d.state = 'waiting' ORDER BY d.target, d.key, d.id
@@ -74,9 +88,18 @@ UPDATE delivery SET traceparent = r.traceparent FROM {rows} WHERE delivery.regis
  AND delivery.target = r.target AND delivery.state = 'waiting' AND delivery.traceparent IS NULL"""
 
 
+_KEY = attrgetter("target", "kind", "key")
+_WAITING_KEY = attrgetter("registration_id", "target")
+
+
 @dataclass(slots=True)
 class DeliveryRow:
-    """One piece of work to be put into the outbox."""
+    """One piece of work to be put into the outbox.
+
+    Attributes:
+        source: of the registration; None where it is looked up.
+        state: ``open`` (or blocked, where the person has something in flight), or ``waiting``.
+    """
 
     target: str
     kind: str
@@ -86,15 +109,21 @@ class DeliveryRow:
     learner_id: int
     registration_id: int | None
     event_id: int | None
+    source: str | None = None
+    state: str = "open"
 
 
 def right_delivery(
-    right: Any, registration_id: int | None, event_id: int | None, learner_id: int | None = None
+    right: Any,
+    registration_id: int | None,
+    event_id: int | None,
+    learner_id: int | None = None,
+    source: str | None = None,
 ) -> DeliveryRow:
     """Return the delivery that brings a right to what is wanted; for its own learner where no other is named."""
     learner = right.learner_id if learner_id is None else learner_id
     return DeliveryRow(
-        right.target, "right", f"right:{right.id}", right.id, right.person, learner, registration_id, event_id
+        right.target, "right", f"right:{right.id}", right.id, right.person, learner, registration_id, event_id, source
     )
 
 
@@ -103,24 +132,27 @@ def open_now(unit: Unit, rows: Sequence[DeliveryRow], now: int) -> None:
 
     A dead letter that a newer command supersedes opens again with a fresh count.
     """
-    latest = {(row.target, row.kind, row.key): row for row in rows}
-    if unit.dialect.many_writers:
-        # Somebody may be settling what is in flight at this moment: what we block must not miss that it came free.
-        people = [{"target": t, "person": p} for t, p in sorted({(row.target, row.person) for row in latest.values()})]
-        unit.each(_IN_FLIGHT + unit.holding("b"), {"target": "text", "person": "text"}, people)
-    ordered = [row for _, row in sorted(latest.items())]
-    ids = unit.insert("delivery", _COLUMNS, ordered, {"state": _OPEN_OR_BLOCKED, **_NEW}, now=now)
-    unit.each(_RENEW, _COLUMNS, [row for i, row in zip(ids, ordered, strict=True) if i is None], now=now)
+    add(unit, rows, (), now)
+
+
+def add(unit: Unit, due: Sequence[DeliveryRow], waiting: Sequence[DeliveryRow], now: int) -> None:
+    """Make work due as :func:`open_now` does, and let CRM work wait until its registration is settled."""
+    if not due and not waiting:
+        return
+    latest = {(row.target, row.kind, row.key): row for row in due}
+    ordered = sorted(latest.values(), key=_KEY)
+    for row in waiting:
+        row.state = "waiting"
+    later = sorted({(row.registration_id, row.target): row for row in waiting}.values(), key=_WAITING_KEY)
+    rows = [*ordered, *later]
+    ways = _AMONG_MANY if unit.dialect.many_writers else _ALONE
+    there = [row for i, row in zip(unit.insert(ways.add, rows, now=now), rows, strict=True) if i is None]
+    if there:
+        unit.put(ways.renew, [row for row in there if row.state == "open"], now=now)
+        unit.put(ways.wait, [row for row in there if row.state == "waiting"], now=now)
     _carry(unit, _CARRY, {"target": "text", "kind": "text", "key": "text"}, ordered)
-    unit.wake(row.target for row in latest.values())
-
-
-def wait(unit: Unit, rows: Sequence[DeliveryRow], now: int) -> None:
-    """Keep CRM work until its registration is settled."""
-    latest = {(row.registration_id, row.target): row for row in rows}
-    rows = [row for _, row in sorted(latest.items())]
-    unit.put("delivery", _COLUMNS, rows, _WAIT, {"state": "'waiting'", **_NEW}, now=now)
-    _carry(unit, _CARRY_WAITING, {"registration_id": "int", "target": "text"}, rows)
+    _carry(unit, _CARRY_WAITING, {"registration_id": "int", "target": "text"}, later)
+    unit.wake(row.target for row in ordered)
 
 
 def open_waiting(unit: Unit, registration_ids: Iterable[int], now: int) -> None:

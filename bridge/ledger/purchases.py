@@ -6,9 +6,10 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from bridge.ledger import registrations
+from bridge.ledger.insertion import Insertion
 from bridge.ledger.unit import Unit
 
-_NAME = "INSERT INTO order_ref (scope, ref, registration_id) SELECT scope, ref, registration_id FROM {rows} WHERE true ON CONFLICT DO NOTHING"
+_NAMES = Insertion("order_ref", {"scope": "text", "ref": "text", "registration_id": "int"})
 _NAMED = """
 SELECT DISTINCT o.registration_id AS id FROM {rows} JOIN order_ref o ON o.scope = :scope AND o.ref = r.ref
 """
@@ -23,7 +24,7 @@ ORDER BY q.occurred_at, q.id, p.key
 def name(unit: Unit, refs: Iterable[tuple[str, str, int]]) -> None:
     """Note by which further ids registrations are named: (scope, ref, registration id)."""
     rows = [{"scope": scope, "ref": ref, "registration_id": i} for scope, ref, i in sorted(set(refs))]
-    unit.each(_NAME, {"scope": "text", "ref": "text", "registration_id": "int"}, rows)
+    unit.put(_NAMES, rows)
 
 
 def by_refs(unit: Unit, scope: str, refs: Collection[str]) -> list[Any]:

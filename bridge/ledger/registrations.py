@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from bridge.ledger.insertion import Insertion
 from bridge.ledger.states import Intent, State, derive
 from bridge.ledger.unit import Unit
 
@@ -86,7 +87,9 @@ _COLUMNS = {
     "mapping_version_id": "int",
     "event_id": "int",
 }
-_NEW = {"state": "'pending'", "created_at": ":now", "updated_at": ":now"}
+_INSERT = Insertion(
+    "registration", _COLUMNS, computed={"state": "'pending'", "created_at": ":now", "updated_at": ":now"}
+)
 _FIND_LIVE = """
 SELECT g.* FROM {rows} JOIN registration g ON g.source = r.source AND g.learner_id = r.learner_id
  AND g.remote_product_id = r.remote_product_id AND g.line = r.line
@@ -134,7 +137,7 @@ def insert(unit: Unit, rows: Sequence[RegistrationRow], now: int) -> list[Opened
     # In the order of other writers, so that two with the same keys wait for each other and don't deadlock.
     missing = sorted(dict(zip(reversed(keys), reversed(rows), strict=True)).items(), key=_in_order)
     for _ in range(_TRIES):
-        ids = unit.insert("registration", _COLUMNS, [row for _, row in missing], _NEW, now=now)
+        ids = unit.insert(_INSERT, [row for _, row in missing], now=now)
         opened |= {key: _created(i, row) for i, (key, row) in zip(ids, missing, strict=True) if i is not None}
         there = [row for i, (_, row) in zip(ids, missing, strict=True) if i is None]
         opened |= {_key(row): as_opened(row) for row in _find(unit, there)}

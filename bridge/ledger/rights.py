@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, NamedTuple
 
+from bridge.ledger.insertion import Insertion
 from bridge.ledger.unit import Unit
 
 
@@ -73,8 +74,8 @@ ON CONFLICT (target, person, course_key)
 DO UPDATE SET wanted = 1, learner_id = excluded.learner_id, updated_at = excluded.updated_at
 RETURNING id, target, person, course_key, learner_id, held
 """
-_NEW = {"wanted": "1", "created_at": ":now", "updated_at": ":now"}
 _WANT_COLUMNS = {"target": "text", "person": "text", "course_key": "text", "course": "text", "learner_id": "int"}
+_INSERT_RIGHT = Insertion("right", _WANT_COLUMNS, computed={"wanted": "1", "created_at": ":now", "updated_at": ":now"})
 # A grant that lives is only ever widened here: no end is later than any end, and NULL is no end.
 _WIDEN = """
 ON CONFLICT (registration_id, course, coalesce(right_id, 0))
@@ -95,6 +96,7 @@ _GRANT_COLUMNS = {
     "expires_at": "int",
     "full_access": "int",
 }
+_INSERT_GRANT = Insertion("grant", _GRANT_COLUMNS, computed={"live": "1"}, conflict=_WIDEN)
 _END = """
 UPDATE "grant" SET live = 0 WHERE live = 1 AND registration_id IN (SELECT r.id FROM {rows}) RETURNING right_id, registration_id
 """
@@ -123,9 +125,11 @@ JOIN "right" w ON w.id = t.right_id ORDER BY w.id
 _HELD = """
 UPDATE "right" SET held = r.held, held_as = r.held_as, held_at = :now, updated_at = :now FROM {rows} WHERE "right".id = r.id
 """
-_REF_COLUMNS = {"target": "text", "kind": "text", "key": "text", "remote_id": "text"}
-_NEWEST_REF = (
-    "ON CONFLICT (target, kind, key) DO UPDATE SET remote_id = excluded.remote_id, updated_at = excluded.updated_at"
+_REFS = Insertion(
+    "remote_ref",
+    {"target": "text", "kind": "text", "key": "text", "remote_id": "text"},
+    computed={"updated_at": ":now"},
+    conflict="ON CONFLICT (target, kind, key) DO UPDATE SET remote_id = excluded.remote_id, updated_at = excluded.updated_at",
 )
 
 
@@ -152,7 +156,7 @@ def give(unit: Unit, rows: Sequence[GrantRow], renewed: Collection[int], now: in
         }
     rest = sorted(grants.values(), key=itemgetter("registration_id"))
     if not renewed:
-        unit.put("grant", _GRANT_COLUMNS, rest, _WIDEN, {"live": "1"})
+        unit.put(_INSERT_GRANT, rest)
         return Given(behind, [])
     given = unit.each(_GRANT, _GRANT_COLUMNS, rest)
     return Given(behind, _supersede(unit, renewed, {row.id for row in given}, now))
@@ -161,7 +165,7 @@ def give(unit: Unit, rows: Sequence[GrantRow], renewed: Collection[int], now: in
 def _want(unit: Unit, rows: Sequence[GrantRow], now: int) -> Sequence[Any]:
     wanted = {row.right: row for row in rows if row.target}
     new = [Wanted(0, t, p, c, row.course_table, row.learner_id, "no") for (t, p, c), row in sorted(wanted.items())]
-    ids = unit.insert("right", _WANT_COLUMNS, new, _NEW, now=now)
+    ids = unit.insert(_INSERT_RIGHT, new, now=now)
     there = [right for i, right in zip(ids, new, strict=True) if i is None]
     made = []
     for right, right_id in zip(new, ids, strict=True):
@@ -249,4 +253,4 @@ def keep_refs(unit: Unit, refs: Iterable[tuple[str, str, str, str]], now: int) -
     """Keep remote ids: (target, kind, key, remote id); the newest of one key counts."""
     latest = {(target, kind, key): remote_id for target, kind, key, remote_id in refs}
     rows = [{"target": t, "kind": k, "key": key, "remote_id": remote} for (t, k, key), remote in sorted(latest.items())]
-    unit.put("remote_ref", _REF_COLUMNS, rows, _NEWEST_REF, {"updated_at": ":now"}, now=now)
+    unit.put(_REFS, rows, now=now)

@@ -8,6 +8,7 @@ each of them and found in the driver's cache ever after.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections import namedtuple
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -38,13 +39,14 @@ def as_values(
 
     Padding is told by its first column, so that one must not be NULL in any row.
     """
-    length = next((size for size in LENGTHS if size >= len(rows)), 0)
+    if len(rows) > LENGTHS[-1]:
+        return None
+    length = LENGTHS[bisect_left(LENGTHS, len(rows))]
     names = tuple(columns)
-    if not length or length * len(names) > MOST_VALUES:
+    if length * len(names) > MOST_VALUES:
         return None
     sql, named = _bound(statement, names, length)
-    take = getter(names, mapping=isinstance(rows[0], Mapping))
-    flat = without_nuls(list(chain.from_iterable(map(take, rows))))
+    flat = without_nuls(list(chain.from_iterable(map(getter(names, type(rows[0]) is dict), rows))))
     if None in flat[:: len(names)]:
         return None
     flat += [None] * ((length - len(rows)) * len(names))
@@ -73,8 +75,8 @@ def _row(width: int, number: int, *, numbered: bool) -> str:
 
 
 @lru_cache(maxsize=256)
-def getter(names: tuple[str, ...], *, mapping: bool) -> Any:
-    """Return what takes these values out of a row, as a tuple."""
+def getter(names: tuple[str, ...], mapping: bool) -> Any:
+    """Return what takes these values out of a row, a ``mapping`` or an object, as a tuple."""
     if len(names) == 1:
         one: Any = itemgetter(*names) if mapping else attrgetter(*names)
         return lambda row: (one(row),)

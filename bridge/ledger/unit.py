@@ -10,10 +10,9 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from bridge.ledger.engine import Dialect
-from bridge.ledger.insertion import as_chunks, as_set
+from bridge.ledger.insertion import Insertion
 from bridge.ledger.rowset import as_json, as_values, row_of
 
-_NONE: Mapping[str, str] = {}
 _UNTRACED: Mapping[int, str] = {}
 
 
@@ -28,6 +27,7 @@ class Unit:
         self._fault: type[Exception] = connection.dialect.loaded_dbapi.Error
         self.dialect = dialect
         self.woken: set[str] = set()
+        self._last: dict[str, int] = {}
         self.traced: Mapping[int, str] = _UNTRACED
         """By event id the trace that what it causes belongs to; empty where nothing is traced."""
 
@@ -50,13 +50,13 @@ class Unit:
     def rows(self, statement: str, **values: Any) -> Sequence[Any]:
         """Run one statement and return its rows; ``statement`` must be a constant of the ledger's own."""
         if self._driver is not None:
-            return _rows(self._asked(statement, values))
+            return _rows(self._other(statement, values))
         return self._connection.execute(_prepared(statement), values).all()
 
     def run(self, statement: str, **values: Any) -> int:
         """Run one statement and return how many rows it touched."""
         if self._driver is not None:
-            return int(self._asked(statement, values).rowcount)
+            return int(self._other(statement, values).rowcount)
         return self._connection.execute(_prepared(statement), values).rowcount
 
     def each(self, statement: str, columns: Mapping[str, str], rows: Sequence[Any], **values: Any) -> Sequence[Any]:
@@ -69,72 +69,66 @@ class Unit:
         if not rows:
             return []
         if self._driver is not None and (bound := as_values(statement, columns, rows, values)) is not None:
-            return _rows(self._asked(*bound))
+            return _rows(self._other(*bound))
         return self._from_json(statement.replace("{rows}", self.dialect.recordset(columns)), rows, values)
 
     def _from_json(self, statement: str, rows: Sequence[Any], values: Mapping[str, Any]) -> Sequence[Any]:
         """Run a statement whose parameter ``:rows`` is JSON; return its rows, if it has any."""
         bound = {"rows": as_json(rows), **values}
         if self._driver is not None:
-            return _rows(self._asked(statement, bound))
+            return _rows(self._other(statement, bound))
         result = self._connection.execute(_prepared(statement), bound)
         return result.all() if result.returns_rows else []
 
-    def insert(
-        self,
-        table: str,
-        columns: Mapping[str, str],
-        rows: Sequence[Any],
-        computed: Mapping[str, str] = _NONE,
-        **values: Any,
-    ) -> list[int | None]:
+    def insert(self, into: Insertion, rows: Sequence[Any], **values: Any) -> list[int | None]:
         """Insert rows; return the id of each, or None for one that a unique index knows already, or twice in ``rows``.
 
         Args:
-            table: it has an ``id``.
-            columns: as in :meth:`each`.
-            rows: mappings or dataclasses, in the order in which other writers insert theirs too.
-            computed: further columns, as SQL over ``r`` and the named ``values``.
-            values: what the SQL of ``computed`` names.
+            into: its table has an ``id``, and it does nothing about what is there already.
+            rows: dictionaries or dataclasses, in the order in which other writers insert theirs too.
+            values: what the computed columns name.
         """
         if not rows:
             return []
-        names, more = tuple(columns), tuple(computed.items())
         if self._driver is None:
-            source = self.dialect.recordset(columns)
-            statement = as_set(table, names, more, "ON CONFLICT DO NOTHING", source, numbered=True)
+            statement = into.as_set(self.dialect.recordset(into.columns), numbered=True)
             drawn = {row.n: row.id for row in self._from_json(statement, rows, values)}
             return [drawn.get(place) for place in range(1, len(rows) + 1)]
-        last = self._asked("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)).fetchone()
-        first = last[0] + 1 if last else 1
+        first = self._last_id(into.table) + 1
         new = 0
-        for statement, bound in as_chunks(table, names, more, "ON CONFLICT DO NOTHING", rows, values, first):
+        for statement, bound in into.chunks(rows, values, first):
             new += self._asked(statement, bound).rowcount
         ids = range(first, first + len(rows))
+        self._last[into.table] = ids[-1]  # of which some may be nobody's
         if new == len(rows):
             return list(ids)
-        made = {row[0] for row in self._asked(f'SELECT id FROM "{table}" WHERE id BETWEEN ? AND ?', (ids[0], ids[-1]))}
+        found = self._asked(f'SELECT id FROM "{into.table}" WHERE id BETWEEN ? AND ?', (ids[0], ids[-1]))
+        made = {row[0] for row in found}
         return [place if place in made else None for place in ids]
 
-    def put(
-        self,
-        table: str,
-        columns: Mapping[str, str],
-        rows: Sequence[Any],
-        conflict: str = "",
-        computed: Mapping[str, str] = _NONE,
-        **values: Any,
-    ) -> None:
-        """Insert rows whose ids nobody asks for, with what is done about one that is there (``ON CONFLICT ...``)."""
+    def put(self, into: Insertion, rows: Sequence[Any], **values: Any) -> None:
+        """Insert rows whose ids nobody asks for; the insertion says what is done about one that is there."""
         if not rows:
             return
-        names, more = tuple(columns), tuple(computed.items())
         if self._driver is None:
-            source = self.dialect.recordset(columns)
-            self._from_json(as_set(table, names, more, conflict, source, numbered=False), rows, values)
+            statement = into.as_set(self.dialect.recordset(into.columns), numbered=False)
+            self._from_json(statement, rows, values)
             return
-        for statement, bound in as_chunks(table, names, more, conflict, rows, values, None):
+        self._last.pop(into.table, None)
+        for statement, bound in into.chunks(rows, values, None):
             self._asked(statement, bound)
+
+    def _last_id(self, table: str) -> int:
+        """Return the last id that was given in a table: asked for once for all, until somebody else may have given one."""
+        if table not in self._last:
+            self._last = dict(self._asked("SELECT name, seq FROM sqlite_sequence", ()).fetchall())
+        return self._last.get(table, 0)
+
+    def _other(self, statement: str, bound: Any) -> Any:
+        """Run a statement that may give ids of its own."""
+        if "INSERT" in statement:
+            self._last = {}
+        return self._asked(statement, bound)
 
     def _asked(self, statement: str, bound: Any) -> Any:
         try:
@@ -160,9 +154,8 @@ class Unit:
 
 
 def _rows(cursor: Any) -> Sequence[Any]:
-    if cursor.description is None:
-        return []
-    return list(map(row_of(tuple([column[0] for column in cursor.description])), cursor.fetchall()))
+    found = cursor.fetchall()
+    return list(map(row_of(tuple([column[0] for column in cursor.description])), found)) if found else found
 
 
 _statements: dict[str, Any] = {}

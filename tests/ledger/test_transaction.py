@@ -9,8 +9,6 @@ from bridge.ledger.store import Ledger
 from bridge.ledger.unit import Unit
 from tests.ledger.rig import CRM, LMS, TABLES, World, buy, cancel, with_targets
 
-NOTHING: dict[str, str] = {}
-
 
 class Broken(Exception):
     """The fault that a test injects."""
@@ -38,13 +36,13 @@ class FailingUnit(Unit):
         self._count()
         return super().each(statement, columns, rows, **values)
 
-    def insert(self, table, columns, rows, computed=NOTHING, **values):
+    def insert(self, into, rows, **values):
         self._count()
-        return super().insert(table, columns, rows, computed, **values)
+        return super().insert(into, rows, **values)
 
-    def put(self, table, columns, rows, conflict="", computed=NOTHING, **values):
+    def put(self, into, rows, **values):
         self._count()
-        super().put(table, columns, rows, conflict, computed, **values)
+        super().put(into, rows, **values)
 
 
 @pytest.fixture
