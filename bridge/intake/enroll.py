@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import orjson
 
 from bridge.contract.catalogue import TargetEntry
-from bridge.contract.command import EnrollmentCommand, Item, Learner, Options, email_key
+from bridge.contract.command import EnrollmentCommand, Item, Learner, Options, Order, email_key
 from bridge.contract.inbound import AcceptedLine
 from bridge.intake import decided, later, notices
 from bridge.intake import people as persons
@@ -28,6 +28,9 @@ from bridge.ledger.unit import Unit
 _GIVING = frozenset({"created", "changed", "reopened", "revived", "moved", REROUTED})
 _RENEWING = frozenset({"reopened", "revived", "moved", REROUTED})
 """Where the registration becomes what this event and the mapping of today say."""
+# What model_dump_json comes to in the end, without the checks of its twenty options on the way.
+_order_json = Order.__pydantic_serializer__.to_json
+_options_json = Options.__pydantic_serializer__.to_json
 _REPEATS_WITHIN = 86_400_000  # milliseconds
 
 
@@ -36,6 +39,7 @@ class Line:
     """One order line on its way into the ledger.
 
     Attributes:
+        registration: what stands for the line in the ledger.
         effect: what became of it there, one of the effects of ``tables.effect``.
     """
 
@@ -43,14 +47,8 @@ class Line:
     plan: LinePlan
     known: Known
     row: RegistrationRow
-    opened: Opened | None = None
-    effect: str = ""
-
-    @property
-    def registration(self) -> Opened:
-        """What stands for the line in the ledger."""
-        assert self.opened is not None  # noqa: S101 - apply() has opened every line before anybody asks
-        return self.opened
+    registration: Opened
+    effect: str = "created"
 
     @property
     def gives(self) -> bool:
@@ -90,7 +88,8 @@ def apply(unit: Unit, wave: Sequence[Entry]) -> list[Line]:
             persons.follow(unit, [person], entry.member.targets, entry.event_id, now)
     lines = _opened(unit, wave, known, now)
     later.paid(unit, [line.row for line in lines if line.entry.plan.command.paid])
-    _renew(unit, lines, now)
+    standing = [line for line in lines if not line.registration.created]
+    _renew(unit, standing, now)
     judged = give(unit, [line for line in lines if line.gives], now)
     judged |= withhold(unit, [line for line in lines if line.withheld], now)
     _name(unit, lines)
@@ -104,19 +103,18 @@ def apply(unit: Unit, wave: Sequence[Entry]) -> list[Line]:
 def _opened(unit: Unit, wave: Sequence[Entry], known: Sequence[Known], now: int) -> list[Line]:
     mappings = {entry.member.mapping for entry in wave}
     versions = {digest: registrations.mapping_version(unit, digest, text, now) for digest, text in sorted(mappings)}
-    lines = [
-        Line(entry, plan, person, _registration(entry, plan, person, versions[entry.member.mapping[0]]))
+    said = [
+        (entry, plan, person, _registration(entry, plan, person, versions[entry.member.mapping[0]]))
         for entry, person in zip(wave, known, strict=True)
         for plan in entry.plan.lines
     ]
-    for line in lines:
-        if line.entry.member.late:
-            line.opened = registrations.taken_back(unit, line.row)
-    fresh = [line for line in lines if line.opened is None]
-    for line, opened in zip(fresh, registrations.insert(unit, [line.row for line in fresh], now), strict=True):
-        line.opened = opened
-    elsewhere = decided.plans(unit, [(x.registration.id, x.entry, x.plan) for x in lines if not x.registration.created])
-    for line in lines:
+    ended = [registrations.taken_back(unit, row) if entry.member.late else None for entry, _, _, row in said]
+    fresh = [row for (_, _, _, row), opened in zip(said, ended, strict=True) if opened is None]
+    inserted = iter(registrations.insert(unit, fresh, now))
+    lines = [Line(*what, opened or next(inserted)) for what, opened in zip(said, ended, strict=True)]
+    standing = [line for line in lines if not line.registration.created]
+    elsewhere = decided.plans(unit, [(line.registration.id, line.entry, line.plan) for line in standing])
+    for line in standing:
         opened = line.registration
         line.plan = elsewhere.get(opened.id, line.plan)
         moved = opened.learner_id != line.known.id and _takes_over(unit, line)
@@ -140,28 +138,26 @@ def registration_row(
     entry: Entry, item: Item, line: str, known: Known, targets: str = "[]", mapping_version_id: int | None = None
 ) -> RegistrationRow:
     """Return what a command says of one order line; without ``targets`` and mapping it is what it says before any mapping."""
-    command = entry.plan.command
-    order = command.order
+    command, source = entry.plan.command, entry.member.source
+    order, options, key, paid = command.order, command.options, command.business_key, command.paid
     return RegistrationRow(
-        source=entry.member.source.name,
+        source=source.name,
         learner_id=known.id,
         remote_product_id=item.remote_product_id,
-        line=merges.line_of(line, known, keyed=command.business_key is not None),
-        business_scope=entry.member.source.business_scope if command.business_key is not None else None,
-        business_key=command.business_key,
-        intent=(Intent.LIVE if command.paid else Intent.SUSPENDED).value,
+        line=merges.line_of(line, known, keyed=key is not None),
+        business_scope=source.business_scope if key is not None else None,
+        business_key=key,
+        intent="live" if paid else "suspended",
         # An order's date stays what it was when it is paid: a payment of the same moment must win over the wait for it.
-        occurred_at=milliseconds(command.occurred_at) - (not command.paid),
+        occurred_at=milliseconds(command.occurred_at) - (not paid),
         quantity=item.quantity,
         amount_paid=None if item.amount_paid is None else format(item.amount_paid, "f"),
         currency=item.currency or order.currency,
         order_number=order.number,
         transaction_id=order.transaction_id,
         subscription_id=order.subscription_id,
-        order_data="{}" if not order.model_fields_set else order.model_dump_json(exclude_none=True),
-        options="{}"
-        if not command.options.model_fields_set
-        else command.options.model_dump_json(exclude_defaults=True),
+        order_data=_order_json(order, exclude_none=True).decode() if order.model_fields_set else "{}",
+        options=_options_json(options, exclude_defaults=True).decode() if options.model_fields_set else "{}",
         targets=targets,
         mapping_version_id=mapping_version_id,
         event_id=entry.event_id,
@@ -196,8 +192,6 @@ def _overtaken(unit: Unit, line: Line) -> bool:
 
 def _effect(line: Line, *, moved: bool, overtaken: bool) -> str:
     opened, at = line.registration, line.row.occurred_at
-    if opened.created:
-        return "created"
     if not line.entry.plan.command.paid:
         return "noted"  # it says nothing of what has become of the purchase since
     if opened.intent is Intent.LIVE and opened.bare:
@@ -344,15 +338,14 @@ def _contacts(line: Line) -> list[tuple[TargetEntry, DeliveryRow]]:
 
 
 def _confirm(unit: Unit, lines: Sequence[Line], given: Given, now: int) -> None:
-    renewed = [
-        line.registration.id for line in lines if line.effect != "created" and line.entry.member.mailer is not None
-    ]
+    lines = [line for line in lines if line.entry.member.mailer is not None]
+    renewed = [line.registration.id for line in lines if line.effect != "created"]
     if renewed:
         notes.wait_again(unit, renewed, now)
     planned = [
         notice
         for line in lines
-        if line.entry.member.mailer is not None and line.known.email and not line.plan.links
+        if line.known.email and not line.plan.links
         for notice in [
             notices.access(
                 line.entry,

@@ -78,6 +78,8 @@ def lift(unit: Unit, moments: Iterable[tuple[int, int]]) -> None:
 
 def paid(unit: Unit, rows: Iterable[RegistrationRow]) -> None:
     """Take back what lies ahead of subscriptions of which these order lines are a payment."""
+    if not unit.rare().scheduled:
+        return
     payments = [(row.source, row.subscription_id, row.occurred_at) for row in rows if row.subscription_id is not None]
     if payments:
         _note(unit, scheduled.lift_subscriptions(unit, payments))

@@ -52,6 +52,8 @@ def keep(unit: Unit, entry: Entry) -> None:
 
 def apply(unit: Unit, bought: Sequence[Entry]) -> None:
     """Apply what has waited for these purchases, which are in the ledger now, in the order in which it happened."""
+    if not bought or not unit.rare().parked:
+        return
     keys: dict[tuple[str, str], list[Entry]] = {}
     for entry in sorted(bought, key=lambda entry: entry.plan.command.occurred_at):
         for key in _keys(entry.plan.command):

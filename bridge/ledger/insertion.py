@@ -25,7 +25,12 @@ class Insertion:
     """What is written about rows of one shape, made once: its statements are kept for each number of rows."""
 
     def __init__(
-        self, table: str, columns: Mapping[str, str], *, computed: Mapping[str, str] = _NONE, conflict: str = "NOTHING"
+        self,
+        table: str,
+        columns: Mapping[str, str],
+        *,
+        computed: Mapping[str, str] = _NONE,
+        conflict: str = "NOTHING",
     ) -> None:
         """Describe an insertion.
 
@@ -44,24 +49,32 @@ class Insertion:
         self._named = tuple(names)
         most = MOST_VALUES // len(columns)
         self._lengths = [length for length in _LENGTHS if length <= most]
-        self._bound: dict[tuple[int, bool], str] = {}
+        self._numbered: dict[int, str] = {}
+        self._unnumbered: dict[int, str] = {}
+        self._attribute = getter(tuple(columns), mapping=False)
+        self._item = getter(tuple(columns), mapping=True)
         self._sets: dict[tuple[str, bool], str] = {}
 
     def chunks(
         self, rows: Sequence[Any], values: Mapping[str, Any], first: int | None
-    ) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    ) -> Iterator[tuple[str, list[Any]]]:
         """Yield statements for SQLite's driver, with what is bound, that insert the rows; under ids from ``first`` on.
 
         They come in a few lengths, so that each is prepared once and found in the driver's cache ever after.
         """
-        flat = without_nuls(list(chain.from_iterable(map(getter(tuple(self.columns), type(rows[0]) is dict), rows))))
+        take = self._item if type(rows[0]) is dict else self._attribute
+        flat = without_nuls(list(take(rows[0]) if len(rows) == 1 else chain.from_iterable(map(take, rows))))
         own = [values[name] for name in self._named]
+        bound = self._numbered if first is not None else self._unnumbered
         width, total, start = len(self.columns), len(rows), 0
         while start < total:
             length = self._lengths[bisect_right(self._lengths, total - start) - 1]
-            statement = self._bound.get((length, first is None)) or self._statement(length, numbered=first is not None)
-            more = own if first is None else [*own, first + start]
-            yield statement, (*flat[start * width : (start + length) * width], *more)
+            statement = bound.get(length) or self._statement(length, numbered=first is not None)
+            here = flat if length == total else flat[start * width : (start + length) * width]
+            here += own
+            if first is not None:
+                here.append(first + start)
+            yield statement, here
             start += length
 
     def _statement(self, length: int, *, numbered: bool) -> str:
@@ -81,7 +94,7 @@ class Insertion:
         names = ", ".join([*columns, *self._further, *(["id"] if numbered else [])])
         rows = ", ".join(f"({row(number)})" for number in range(length))
         statement = f'INSERT INTO "{self.table}" ({names}) VALUES {rows} {self._conflict}'
-        self._bound[length, not numbered] = statement
+        (self._numbered if numbered else self._unnumbered)[length] = statement
         return statement
 
     def as_set(self, source: str, *, numbered: bool) -> str:

@@ -70,7 +70,6 @@ _COLUMNS = {
     "occurred_at": "int",
 }
 _INSERT = Insertion("learner", _COLUMNS, computed={"created_at": ":now", "updated_at": ":now"})
-_ANYBODY_MERGED = "SELECT 1 FROM learner WHERE merged_into IS NOT NULL LIMIT 1"
 _KEY_COLUMNS = {"namespace": "text", "key": "text"}
 _FIND_BY_ID = "SELECT l.* FROM {rows} JOIN learner l ON l.namespace = r.namespace AND l.remote_user_id = r.key"
 _FIND_BY_EMAIL = """
@@ -118,8 +117,10 @@ def upsert(unit: Unit, rows: Sequence[LearnerRow], now: int) -> list[Known]:
 
 def _merged_at(unit: Unit, rows: Sequence[LearnerRow]) -> set[tuple[str, str, str]]:
     """Return which of these people, known by an address only, are known by it as somebody who was merged."""
+    if not unit.rare().merged:
+        return set()
     by_email = [{"namespace": row.namespace, "key": row.email_key} for row in rows if row.remote_user_id is None]
-    if not by_email or not unit.rows(_ANYBODY_MERGED):
+    if not by_email:
         return set()
     return {(row.namespace, "email", row.email_key) for row in unit.each(_FIND_MERGED, _KEY_COLUMNS, by_email)}
 

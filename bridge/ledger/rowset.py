@@ -46,7 +46,7 @@ def as_values(
     if length * len(names) > MOST_VALUES:
         return None
     sql, named = _bound(statement, names, length)
-    flat = without_nuls(list(chain.from_iterable(map(getter(names, type(rows[0]) is dict), rows))))
+    flat = without_nuls(list(chain.from_iterable(map(getter(names, mapping=type(rows[0]) is dict), rows))))
     if None in flat[:: len(names)]:
         return None
     flat += [None] * ((length - len(rows)) * len(names))
@@ -75,7 +75,7 @@ def _row(width: int, number: int, *, numbered: bool) -> str:
 
 
 @lru_cache(maxsize=256)
-def getter(names: tuple[str, ...], mapping: bool) -> Any:
+def getter(names: tuple[str, ...], *, mapping: bool) -> Any:
     """Return what takes these values out of a row, a ``mapping`` or an object, as a tuple."""
     if len(names) == 1:
         one: Any = itemgetter(*names) if mapping else attrgetter(*names)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
@@ -14,6 +14,26 @@ from bridge.ledger.insertion import Insertion
 from bridge.ledger.rowset import as_json, as_values, row_of
 
 _UNTRACED: Mapping[int, str] = {}
+
+
+class Rare(NamedTuple):
+    """Of what a ledger seldom holds any of, whether it may hold some.
+
+    Attributes:
+        parked: commands that wait for their purchase.
+        scheduled: changes that take effect later.
+        merged: learners who were merged into others.
+    """
+
+    parked: bool
+    scheduled: bool
+    merged: bool
+
+
+_ANYTHING = Rare(parked=True, scheduled=True, merged=True)
+_RARE = """
+SELECT EXISTS (SELECT 1 FROM parked_key), EXISTS (SELECT 1 FROM scheduled_change),
+ EXISTS (SELECT 1 FROM learner WHERE merged_into IS NOT NULL)"""
 
 
 class Unit:
@@ -28,6 +48,7 @@ class Unit:
         self.dialect = dialect
         self.woken: set[str] = set()
         self._last: dict[str, int] = {}
+        self._rare: Rare | None = None
         self.traced: Mapping[int, str] = _UNTRACED
         """By event id the trace that what it causes belongs to; empty where nothing is traced."""
 
@@ -46,6 +67,14 @@ class Unit:
             self._connection.exec_driver_sql("ROLLBACK TO SAVEPOINT looked_at")
             self._connection.exec_driver_sql("RELEASE SAVEPOINT looked_at")
             self.woken = woken
+
+    def rare(self) -> Rare:
+        """Say what need not be looked for. Where others write too, they may just be adding some of anything."""
+        if self._driver is None:
+            return _ANYTHING
+        if self._rare is None:
+            self._rare = Rare(*map(bool, self._asked(_RARE, ()).fetchone()))
+        return self._rare
 
     def rows(self, statement: str, **values: Any) -> Sequence[Any]:
         """Run one statement and return its rows; ``statement`` must be a constant of the ledger's own."""
@@ -125,9 +154,10 @@ class Unit:
         return self._last.get(table, 0)
 
     def _other(self, statement: str, bound: Any) -> Any:
-        """Run a statement that may give ids of its own."""
-        if "INSERT" in statement:
+        """Run a statement that may give ids of its own, or add something rare."""
+        if "INSERT" in statement or "UPDATE" in statement:
             self._last = {}
+            self._rare = None
         return self._asked(statement, bound)
 
     def _asked(self, statement: str, bound: Any) -> Any:
