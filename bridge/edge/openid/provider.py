@@ -44,10 +44,11 @@ class Published:
 class Provider:
     """An OpenID provider, asked within limits of time and size."""
 
-    def __init__(self, terms: Terms, clock: Clock) -> None:
-        """Speak with the issuer of ``terms``; nothing is asked yet."""
+    def __init__(self, terms: Terms, clock: Clock, seconds: float = _SECONDS) -> None:
+        """Speak with the issuer of ``terms``, each request at most ``seconds``; nothing is asked yet."""
         self.terms = terms
         self._clock = clock
+        self._seconds = seconds
         self._published = Kept(self._discover, clock)
         self._keys = Kept(self._fetch_keys, clock)
 
@@ -181,7 +182,7 @@ class Provider:
     ) -> Answer:
         # A session for each: logins are rare, and so nothing stays open that a reload would have to close.
         async with open_session(1) as session:
-            http = Http("", Windows((), self._clock), _SECONDS, session)
+            http = Http("", Windows((), self._clock), self._seconds, session)
             try:
                 answer = await http.send(method, address, form=form, headers=headers)
             except TransportFault as fault:
