@@ -170,7 +170,7 @@ class Provider:
             return web.Response(status=400, text="this client is not known")
         hidden = "".join(f'<input type="hidden" name="{name}" value="{value}">' for name, value in asked.items())
         form = f'<form method="post" action="decide">{hidden}<button name="is" value="yes">Continue</button>'
-        text = f'<!doctype html><html lang="en"><title>Provider</title><main>{form}</form></main></html>'
+        text = f'<!doctype html><html lang="en"><link rel="icon" href="data:,"><title>Provider</title><main>{form}</form></main></html>'
         return web.Response(text=text, content_type="text/html")
 
     async def _decide(self, request: web.Request) -> web.Response:
@@ -196,7 +196,9 @@ class Provider:
         if given != (SECRET, CLIENT):
             return web.json_response({"error": "invalid_client"}, status=401)
         kept = self.codes.pop(form["code"], None)  # a code counts once
-        verifier = base64.urlsafe_b64encode(hashlib.sha256(form["code_verifier"].encode()).digest()).decode().rstrip("=")
+        verifier = (
+            base64.urlsafe_b64encode(hashlib.sha256(form["code_verifier"].encode()).digest()).decode().rstrip("=")
+        )
         if kept is None or kept["code_challenge"] != verifier or kept["redirect_uri"] != form["redirect_uri"]:
             return web.json_response({"error": "invalid_grant"}, status=400)
         claims = self.spoil(said_of(self.issuer, kept["nonce"], **json.loads(kept["person"])))

@@ -10,19 +10,22 @@ from http.cookies import SimpleCookie
 import pytest
 from structlog.testing import capture_logs
 
-from tests.acceptance.cli_rig import look
-from tests.acceptance.console_rig import PASSWORD, Browser, Page, browser_session
+from tests.acceptance.cli_rig import asked, look
+from tests.acceptance.console_rig import PASSWORD, Browser, Page, browser_session, console
 from tests.acceptance.openid_rig import (
     CLIENT,
     EVE,
     SECRET,
     VIC,
+    provider,
     published,
     query_of,
+    section,
     sent_back,
     signs_in,
     with_provider,
 )
+from tests.acceptance.rig import emulators, free_port
 
 
 def _sessions(folder) -> list[str]:
@@ -62,15 +65,15 @@ async def test_somebody_logs_in_and_acts(tmp_path) -> None:
 
 async def test_roles_come_from_the_claim(tmp_path) -> None:
     """A viewer changes nothing; who has none of the groups is told so, and gets no session."""
-    async with with_provider(tmp_path) as (provider, _, browser), browser_session() as others:
-        provider.person = VIC
+    async with with_provider(tmp_path) as (found, _, browser), browser_session() as others:
+        found.person = VIC
         page = await signs_in(browser, "/console/openid?next=/console/targets")
         assert "(viewer)" in page.words
         assert "Pause" not in page.words
-        provider.person = EVE
+        found.person = EVE
         page = await signs_in(Browser(browser.base_url, others))
         assert (page.status, "nobody gave you a role here" in page.words) == (403, True)
-        provider.person = {**VIC, "email_verified": False}
+        found.person = {**VIC, "email_verified": False}
         page = await signs_in(Browser(browser.base_url, others))
         assert (page.status, "does not tell your name" in page.words) == (403, True)
         assert _sessions(tmp_path) == ["openid vic@example.org"]
@@ -98,18 +101,18 @@ async def test_cookies_of_the_way_there_and_back(tmp_path) -> None:
 @pytest.mark.parametrize("alg", ["RS256", "PS256", "EdDSA"])
 async def test_a_new_key_counts_at_once(tmp_path, alg: str) -> None:
     """The provider signs with a key that it did not publish before: its keys are fetched again, once."""
-    async with with_provider(tmp_path) as (provider, _, browser), browser_session() as others:
+    async with with_provider(tmp_path) as (found, _, browser), browser_session() as others:
         assert (await signs_in(browser)).path == "/console/"
-        provider.key, provider.keys = (alg, "two"), [published("ES256"), published(alg, "two")]
-        before = provider.count("/keys")
+        found.key, found.keys = (alg, "two"), [published("ES256"), published(alg, "two")]
+        before = found.count("/keys")
         assert (await signs_in(Browser(browser.base_url, others))).path == "/console/"
-        assert provider.count("/keys") - before == 1
+        assert found.count("/keys") - before == 1
 
 
 async def test_the_provider_names_itself_on_the_way_back(tmp_path) -> None:
     """Where it says that it does (RFC 9207), nobody comes back without its name or with another one."""
-    async with with_provider(tmp_path) as (provider, _, browser):
-        provider.changes = {"authorization_response_iss_parameter_supported": True}
+    async with with_provider(tmp_path) as (found, _, browser):
+        found.changes = {"authorization_response_iss_parameter_supported": True}
         for other in ("&iss=https%3A%2F%2Fevil.example", ""):
             back = re.sub(r"&iss=[^&]+", other, await sent_back(browser))
             page = await browser.opens(back)
@@ -119,14 +122,14 @@ async def test_the_provider_names_itself_on_the_way_back(tmp_path) -> None:
 
 async def test_the_secret_goes_where_the_provider_wants_it(tmp_path) -> None:
     """In the form instead of the header, where that is all it takes."""
-    async with with_provider(tmp_path) as (provider, _, browser):
-        provider.changes = {"token_endpoint_auth_methods_supported": ["client_secret_post"]}
+    async with with_provider(tmp_path) as (found, _, browser):
+        found.changes = {"token_endpoint_auth_methods_supported": ["client_secret_post"]}
         assert (await signs_in(browser)).path == "/console/"
 
 
 async def test_a_login_can_not_be_brought_from_another_browser(tmp_path) -> None:
     """Neither a code with its state in another browser nor a second time in the same one lets anybody in."""
-    async with with_provider(tmp_path) as (provider, _, browser), browser_session() as others:
+    async with with_provider(tmp_path) as (found, _, browser), browser_session() as others:
         victim = Browser(browser.base_url, others)
         back, own = await sent_back(browser), await sent_back(victim)
         page = await victim.opens(back)
@@ -135,18 +138,18 @@ async def test_a_login_can_not_be_brought_from_another_browser(tmp_path) -> None
         kept = next(one.value for one in browser.session.cookie_jar if one.key == "bridge_console_openid")
         assert (await browser.opens(back)).path == "/console/"
         assert (await browser.opens(back)).status == 400
-        tokens = provider.count("/token")
+        tokens = found.count("/token")
         async with browser_session() as third:  # who kept the cookie, too, meets the provider, which takes a code once
             page = await Browser(browser.base_url, third).opens(
                 back, headers={"Cookie": f"bridge_console_openid={kept}"}
             )
-        assert (page.status, provider.count("/token") - tokens) == (400, 1)
+        assert (page.status, found.count("/token") - tokens) == (400, 1)
         assert len(_sessions(tmp_path)) == 2
 
 
 async def test_a_login_that_took_too_long_is_over(tmp_path) -> None:
     """Also where the browser keeps the cookie longer; and what somebody wrote into it fits no state."""
-    async with with_provider(tmp_path) as (provider, __, browser):
+    async with with_provider(tmp_path) as (found, __, browser):
         back = await sent_back(browser)
         kept = next(one.value for one in browser.session.cookie_jar if one.key == "bridge_console_openid")
         began, _, rest = kept.partition(".")
@@ -157,7 +160,7 @@ async def test_a_login_that_took_too_long_is_over(tmp_path) -> None:
                     back, headers={"Cookie": f"bridge_console_openid={other}"}
                 )
                 assert (page.status, other and page.path) == (400, other and "/console/openid/callback")
-        assert provider.count("/token") == 0
+        assert found.count("/token") == 0
 
 
 async def test_the_provider_says_no(tmp_path) -> None:
@@ -185,9 +188,9 @@ SPOILT = {
 
 async def test_what_is_not_proven_lets_nobody_in(tmp_path) -> None:
     """Whatever the provider signs: the page says that it is not proven, and no session is made."""
-    async with with_provider(tmp_path) as (provider, _, browser):
+    async with with_provider(tmp_path) as (found, _, browser):
         for name, changes in SPOILT.items():
-            provider.spoil = lambda claims, changes=changes: {**claims, **changes}
+            found.spoil = lambda claims, changes=changes: {**claims, **changes}
             page = await signs_in(browser)
             assert (name, page.status, "could not be proven" in page.words) == (name, 403, True)
         assert _sessions(tmp_path) == []
@@ -208,9 +211,9 @@ FAULTS = [
 
 async def test_the_provider_fails_on_the_way_back(tmp_path) -> None:
     """Its garbage and its errors become a page, never an error of ours; what is nobody's guess is not counted."""
-    async with with_provider(tmp_path) as (provider, _, browser):
+    async with with_provider(tmp_path) as (found, _, browser):
         for path, fault, status in FAULTS:
-            provider.faults = {path: fault}
+            found.faults = {path: fault}
             page = await signs_in(browser)
             assert (path, fault[1][:40], page.status, "Log in" in page.words) == (path, fault[1][:40], status, True)
         assert look(tmp_path / "bridge.db", "SELECT failures FROM console_failure") == [(1,)]
@@ -219,46 +222,46 @@ async def test_the_provider_fails_on_the_way_back(tmp_path) -> None:
 
 async def test_the_provider_is_down(tmp_path) -> None:
     """The login page stays, says so, and lets people in by password; when the provider is back, it is used again."""
-    async with with_provider(tmp_path) as (provider, _, browser), browser_session() as others:
-        port = provider.port
-        await provider.stop()
+    async with with_provider(tmp_path) as (found, _, browser), browser_session() as others:
+        port = found.port
+        await found.stop()
         page = await browser.opens("/console/openid?next=/console/audit")
         assert (page.status, "can't be used at the moment" in page.words) == (502, True)
         assert 'href="/console/openid?next=/console/audit"' in page.text
         assert (await browser.opens("/console/login")).status == 200
         assert (await _by_password(browser, page, next="/console/audit")).path == "/console/audit"
-        await provider.start(port)
+        await found.start(port)
         back = Browser(browser.base_url, others)
         await _gets_in(back)
         under_way = await sent_back(browser)
-        await provider.stop()
+        await found.stop()
         assert (await browser.opens(under_way)).status == 502
 
 
 async def test_too_many_are_refused(tmp_path) -> None:
     """After twenty the provider is not asked any more for that address; passwords are counted apart."""
-    async with with_provider(tmp_path) as (provider, _, browser):
-        provider.person = EVE
+    async with with_provider(tmp_path) as (found, _, browser):
+        found.person = EVE
         pages = [await signs_in(browser) for _ in range(20)]
         assert {page.status for page in pages} == {403}
-        tokens = provider.count("/token")
+        tokens = found.count("/token")
         page = await signs_in(browser)
-        assert (page.status, "Too many tries" in page.words, provider.count("/token")) == (429, True, tokens)
+        assert (page.status, "Too many tries" in page.words, found.count("/token")) == (429, True, tokens)
         assert int(page.headers["Retry-After"]) > 0
         assert (await _by_password(browser, page)).path == "/console/"
 
 
 async def test_the_log_tells_why_and_not_who(tmp_path) -> None:
     """No code, state, token, secret or address of a person; the name of who got in stands where a password's would."""
-    async with with_provider(tmp_path) as (provider, _, browser):
+    async with with_provider(tmp_path) as (found, _, browser):
         with capture_logs() as lines:
             backs = [await sent_back(browser)]
-            provider.person = EVE
+            found.person = EVE
             assert (await browser.opens(backs[0])).path == "/console/"
             backs.append(await sent_back(browser))
             assert (await browser.opens(backs[1])).status == 403
             assert (await browser.opens(backs[1])).status == 400
-            provider.faults = {"token": (401, b'{"error": "invalid_client", "error_description": "eve@example.org"}')}
+            found.faults = {"token": (401, b'{"error": "invalid_client", "error_description": "eve@example.org"}')}
             backs.append(await sent_back(browser))
             assert (await browser.opens(backs[2])).status == 502
         told = [line for line in lines if line["event"].startswith("console.")]
@@ -345,3 +348,49 @@ async def test_garbage_on_the_way(tmp_path) -> None:
         back = await sent_back(browser)
         page = await browser.opens(re.sub(r"code=[^&]+", f"code={long}", back))
         assert page.status == 403
+
+
+async def test_an_own_listener(tmp_path) -> None:
+    """With an admin port the way to the provider and back is there, at the address that the file names."""
+    async with emulators("elevate") as targets, provider() as found:
+        port = free_port()
+        found.redirect_uri = f"http://127.0.0.1:{port}/console/openid/callback"
+        table = section(found, console_url=f'"http://127.0.0.1:{port}"')
+        extra = f"[admin]\nport = {port}\n{table}"
+        async with console(tmp_path, targets, extra) as (_, __, browser):
+            assert (await browser.opens("/console/openid")).status == 404
+            inside = Browser(f"http://127.0.0.1:{port}", browser.session)
+            assert (await signs_in(inside)).path == "/console/"
+
+
+async def test_check_and_doctor_look_at_it(tmp_path) -> None:
+    """The one says what to register without asking anybody, the other asks the provider and says what is wrong with it."""
+    async with with_provider(tmp_path) as (found, _, browser):
+        config = tmp_path / "bridge.toml"
+        checked = await asked("check", "--config", config)
+        assert f"address to register there: {browser.base_url}/console/openid/callback" in checked.out
+        assert found.asked == []
+        well = await asked("doctor", "--config", config, "--json")
+        (row,) = [row for row in well.json if row["target"] == "admin.openid"]
+        assert (well.code, row["ok"], len(row["findings"])) == (0, True, 3)
+        assert browser.base_url in row["said"]
+        assert [
+            row["target"] for row in (await asked("doctor", "--config", config, "--target", "elevate", "--json")).json
+        ] == ["elevate"]
+        for changes, said in (
+            ({"issuer": "https://other.example"}, "another name"),
+            ({"code_challenge_methods_supported": ["plain"]}, "not offered"),
+            ({"response_types_supported": ["id_token"]}, "not offered"),
+            ({"jwks_uri": f"{found.issuer}/nothing"}, "answered with status 404"),
+        ):
+            found.changes = changes
+            sick = await asked("doctor", "--config", config, "--json")
+            (row,) = [row for row in sick.json if row["target"] == "admin.openid"]
+            assert (sick.code, row["ok"], said in str(row)) == (1, False, True)
+        assert found.count("/token") == 0
+        found.changes = {}
+        await found.stop()
+        sick = await asked("doctor", "--config", config)
+        assert sick.code == 1
+        assert "no connection" in sick.out
+        assert SECRET not in sick.out + sick.err + checked.out

@@ -129,7 +129,12 @@ def test_keys_that_do_not_fit() -> None:
     ):
         with pytest.raises(KeyMissing):
             _judged(signed(_said()), keys)
-    for broken in ({**KEYS[0], "crv": "P-384"}, {**KEYS[0], "x": "!"}, {**KEYS[0], "y": 7}, {"kty": "EC", "kid": "one"}):
+    for broken in (
+        {**KEYS[0], "crv": "P-384"},
+        {**KEYS[0], "x": "!"},
+        {**KEYS[0], "y": 7},
+        {"kty": "EC", "kid": "one"},
+    ):
         with pytest.raises(Unproven):
             _judged(signed(_said()), [broken])
 
@@ -189,7 +194,9 @@ def test_roles(claim: str, claims: dict, role: str | None) -> None:
     assert terms(ISSUER, role_claim=claim).role_of(claims) == role
 
 
-@pytest.mark.parametrize(("verified", "counts"), [(True, True), ("true", True), (False, False), (None, False), (1, True)])
+@pytest.mark.parametrize(
+    ("verified", "counts"), [(True, True), ("true", True), (False, False), (None, False), (1, True)]
+)
 def test_an_address_counts_only_where_it_is_verified(verified, counts: bool) -> None:
     """People write into their profiles what they like."""
     agreed = terms(ISSUER, role_claim="email", operators=frozenset({"ada@example.org"}))
