@@ -69,7 +69,7 @@ async def test_a_failure_counts_for_a_moment(there, clock) -> None:
 async def test_keys_are_fetched_anew_now_and_then(there, clock) -> None:
     """For a token by an unknown key once, then not for half a minute, however many come."""
     here = Provider(terms(there.issuer), clock)
-    errand = Errand.begin(there.issuer, "/console/", 0)
+    errand = Errand.start(there.issuer, "/console/", 0)
     assert (await here.claims(_code(there, errand), errand))["sub"] == "u-1"
     there.key = ("ES256", "two")
     for _ in range(3):
@@ -88,7 +88,7 @@ async def test_keys_are_fetched_anew_now_and_then(there, clock) -> None:
 async def test_a_code_is_bound_to_the_browser_that_was_sent(there, clock) -> None:
     """By PKCE: with another errand the provider does not take it."""
     here = Provider(terms(there.issuer), clock)
-    errand, other = (Errand.begin(there.issuer, "/console/", 0) for _ in range(2))
+    errand, other = (Errand.start(there.issuer, "/console/", 0) for _ in range(2))
     with pytest.raises(CodeRefused):
         await here.claims(_code(there, errand), other)
 
@@ -96,7 +96,7 @@ async def test_a_code_is_bound_to_the_browser_that_was_sent(there, clock) -> Non
 async def test_where_browsers_are_sent(there, clock) -> None:
     """With everything that the answer is bound by; what stands in the provider's address stays."""
     there.changes["authorization_endpoint"] = f"{there.issuer}/authorize?tenant=a%20b"
-    errand = Errand.begin(there.issuer, "/console/", 0)
+    errand = Errand.start(there.issuer, "/console/", 0)
     address = await Provider(terms(there.issuer), clock).address(errand)
     asked = query_of(address)
     assert asked.pop("tenant") == "a b"
@@ -171,7 +171,7 @@ async def test_nobody_is_there(clock) -> None:
 
 async def test_an_errand_is_its_issuers() -> None:
     """Who was sent to one provider does not come back from another, after a reload between."""
-    errand = Errand.begin("https://a.example", "/console/purchases/1", 5)
+    errand = Errand.start("https://a.example", "/console/purchases/1", 5)
     again = Errand.read(errand.kept, "https://a.example", 6)
     assert again == errand
     assert again.fits(errand.state)

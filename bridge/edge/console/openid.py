@@ -101,7 +101,7 @@ class OpenIDLogin:
         provider = self._provider()
         if provider is None:
             return None
-        errand = Errand.begin(provider.terms.issuer, back, milliseconds(self._clock.now()))
+        errand = Errand.start(provider.terms.issuer, back, milliseconds(self._clock.now()))
         try:
             return await provider.address(errand), errand
         except ProviderFault as fault:

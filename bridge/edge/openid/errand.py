@@ -34,8 +34,8 @@ class Errand:
     back: str
 
     @classmethod
-    def begin(cls, issuer: str, back: str, now: int) -> Self:
-        """Begin one at ``now`` (milliseconds)."""
+    def start(cls, issuer: str, back: str, now: int) -> Self:
+        """Start one at ``now`` (milliseconds)."""
         place = base64.urlsafe_b64encode(back.encode()).decode().rstrip("=")
         return cls(f"{now}.{secrets.token_urlsafe(32)}.{place}", issuer, back)
 
