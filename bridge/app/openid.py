@@ -7,6 +7,7 @@ from typing import Any
 
 from bridge.contract.outbound import Finding, NeedsOperator, Outcome, Receipt
 from bridge.edge.console.login import OPENID
+from bridge.edge.console.openid import BACK
 from bridge.edge.openid import ProviderFault
 from bridge.edge.openid.provider import Provider
 from bridge.edge.openid.terms import Terms
@@ -38,7 +39,7 @@ def terms_of(settings: Settings) -> Terms | None:
 def redirect_uri(settings: Settings) -> str | None:
     """Return the address that has to be registered at the provider, or None where there is none."""
     url = settings.admin.console_url(settings.server.public_url)
-    return f"{url}{OPENID}/callback" if settings.admin.openid is not None and url is not None else None
+    return f"{url}{OPENID}{BACK}" if settings.admin.openid is not None and url is not None else None
 
 
 async def examined(settings: Settings, clock: Clock) -> tuple[Outcome, list[Finding]]:

@@ -51,13 +51,17 @@ async def test_somebody_logs_in_and_acts(tmp_path) -> None:
     async with with_provider(tmp_path) as (_, __, browser):
         first = await browser.opens("/console/targets")
         assert "Log in with Example" in first.words
-        start = re.search(r'href="(/console/openid\?next=[^"]+)"', first.text)[1]
+        start = re.search(rf'href="{browser.base_url}(/console/openid\?next=[^"]+)"', first.text)[1]
         page = await signs_in(browser, start)
         assert (page.status, page.path) == (200, "/console/targets")
         assert "openid ada@example.org (operator)" in page.words
         await browser.acts(page, "pause")
         told = look(tmp_path / "bridge.db", "SELECT operator, action FROM operator_action ORDER BY id")
         assert told == [("openid ada@example.org", "login"), ("openid ada@example.org", "pause")]
+        audit = await browser.opens("/console/audit")
+        assert (
+            audit.words.count("openid ada@example.org") == 3
+        )  # who is logged in, and who did the two: not masked as learners
         await browser.sends("/console/logout", {"csrf": page.csrf})
         assert _sessions(tmp_path) == []
         assert (await browser.opens("/console/")).path == "/console/login"
@@ -227,7 +231,7 @@ async def test_the_provider_is_down(tmp_path) -> None:
         await found.stop()
         page = await browser.opens("/console/openid?next=/console/audit")
         assert (page.status, "can't be used at the moment" in page.words) == (502, True)
-        assert 'href="/console/openid?next=/console/audit"' in page.text
+        assert f'href="{browser.base_url}/console/openid?next=/console/audit"' in page.text
         assert (await browser.opens("/console/login")).status == 200
         assert (await _by_password(browser, page, next="/console/audit")).path == "/console/audit"
         await found.start(port)

@@ -14,7 +14,7 @@ async def test_somebody_logs_in_at_the_provider(tmp_path, driver) -> None:
         person = Person(driver, f"http://127.0.0.1:{bridge.port}")
 
         def sits_down() -> None:
-            person.opens("/console/targets")
+            driver.get(f"http://localhost:{bridge.port}/console/targets")  # a name that the provider does not know
             person.presses("Go to Example")
             assert driver.current_url.startswith(f"{found.issuer}/authorize?")
             person.presses("Continue")

@@ -17,6 +17,7 @@ from bridge.edge.console.forms import MOST_BYTES as MOST_OF_FORM
 from bridge.edge.console.glance import Glance
 from bridge.edge.console.login import OPENID, Login
 from bridge.edge.console.mapping import MappingPage
+from bridge.edge.console.openid import BACK
 from bridge.edge.console.pages import LIVE_HEADERS, asset, elsewhere, said, warm
 from bridge.edge.console.rehearsing import MOST_BYTES, RehearsalBox
 from bridge.edge.console.views import Views
@@ -82,7 +83,7 @@ class Console:
         router.add_get(f"{PATH}/login", self._guarded(self._login.show))
         router.add_post(f"{PATH}/login", self._guarded(self._login.take))
         router.add_get(OPENID, self._guarded(self._login.leave), allow_head=False)
-        router.add_get(f"{OPENID}/callback", self._guarded(self._login.back), allow_head=False)
+        router.add_get(OPENID + BACK, self._guarded(self._login.back), allow_head=False)
         router.add_get(PATH, self._guarded(self._home))
         router.add_get(PATH + "/assets/{name}", self._guarded(self._asset))
         router.add_route("*", PATH + "/{rest:.*}", self._guarded(self._unknown))

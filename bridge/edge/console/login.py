@@ -101,7 +101,7 @@ class Login:
             fault=fault,
             csrf=token,
             passwords=self._access.passwords,
-            provider=self._openid.label,
+            button=self._openid.button,
         )
         if fresh:
             self._access.set_cookie(request, response, FORM_COOKIE, token)

@@ -24,6 +24,9 @@ from bridge.ledger.unit import Unit
 log = structlog.get_logger(__name__)
 
 COOKIE: Final = "bridge_console_openid"
+BACK: Final = "/callback"
+"""Where browsers come back to, below the address that they leave from."""
+
 _WINDOW: Final = 15 * 60_000  # milliseconds
 _MOST_OF_ADDRESS: Final = 20  # of logins from one address that the provider or the terms refuse
 _LONGEST_CODE: Final = 4_096
@@ -83,10 +86,13 @@ class OpenIDLogin:
         self._last: Provider | None = None
 
     @property
-    def label(self) -> str | None:
-        """What stands on the button, or None where there is none."""
+    def button(self) -> tuple[str, str] | None:
+        """What stands on the button and where it leads, or None where there is none.
+
+        The whole address: what the browser keeps for the way back has to be kept at the name that it comes back to.
+        """
         terms = self._terms()
-        return terms.label if terms is not None else None
+        return (terms.label, terms.redirect_uri.removesuffix(BACK)) if terms is not None else None
 
     def _provider(self) -> Provider | None:
         terms = self._terms()
