@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 import time
+from datetime import timedelta
 
 import jwt
 import pytest
@@ -19,7 +20,6 @@ from tests.acceptance.openid_rig import CLIENT, SECRET, private_key, published, 
 ISSUER, NONCE = "https://login.example.org/realms/staff", "n" * 64
 TERMS = terms(ISSUER)
 KEYS = [published("ES256")]
-NOW = int(time.time())
 
 
 def _judged(token: str, keys=KEYS) -> dict:
@@ -27,7 +27,16 @@ def _judged(token: str, keys=KEYS) -> dict:
 
 
 def _said(**changes) -> dict:
-    return said_of(ISSUER, NONCE, **changes)
+    """Return claims; a span counts from now, when the test runs."""
+    now = time.time()
+    return said_of(
+        ISSUER,
+        NONCE,
+        **{
+            name: int(now + value.total_seconds()) if isinstance(value, timedelta) else value
+            for name, value in changes.items()
+        },
+    )
 
 
 def _raw(header: dict, claims: dict | bytes, signature: bytes = b"x") -> str:
@@ -56,7 +65,8 @@ def test_a_token_without_the_name_of_a_key() -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"aud": [CLIENT]}, {"aud": [CLIENT, "api"], "azp": CLIENT}, {"azp": CLIENT}, {"exp": NOW - 30}]
+    "changes",
+    [{"aud": [CLIENT]}, {"aud": [CLIENT, "api"], "azp": CLIENT}, {"azp": CLIENT}, {"exp": timedelta(seconds=-30)}],
 )
 def test_claims_that_will_do(changes: dict) -> None:
     """One of several audiences with azp, and clocks that differ by less than a minute."""
@@ -66,9 +76,9 @@ def test_claims_that_will_do(changes: dict) -> None:
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"exp": NOW - 120}, "is over"),
-        ({"iat": NOW + 120}, "of the future"),
-        ({"nbf": NOW + 120}, "of the future"),
+        ({"exp": timedelta(seconds=-120)}, "is over"),
+        ({"iat": timedelta(seconds=120)}, "of the future"),
+        ({"nbf": timedelta(seconds=120)}, "of the future"),
         ({"iss": ISSUER + "/"}, "another issuer's"),
         ({"aud": "other"}, "somebody else"),
         ({"aud": [CLIENT, "api"]}, "somebody else"),
