@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_va
 from bridge.contract.settings import Duration, SettingsModel
 from config.values import http_address, in_clear
 
-_LONGEST_SESSION = timedelta(hours=12)
+_SHORTEST_SESSION, _LONGEST_SESSION = timedelta(minutes=1), timedelta(hours=12)
 
 
 def _several(value: object) -> object:
@@ -47,9 +47,9 @@ def _with_openid(scopes: tuple[str, ...]) -> tuple[str, ...]:
     return scopes
 
 
-def _no_longer(span: timedelta) -> timedelta:
-    if not timedelta(0) < span <= _LONGEST_SESSION:
-        raise ValueError('expected more than 0 seconds, and at most "12h"')
+def _bounded(span: timedelta) -> timedelta:
+    if not _SHORTEST_SESSION <= span <= _LONGEST_SESSION:
+        raise ValueError('expected a time from "1min" to "12h"')
     return span
 
 
@@ -92,7 +92,7 @@ class OpenID(SettingsModel):
     viewers: Words = ()
     label: Annotated[str, Field(min_length=1, max_length=60)] = "Log in with OpenID Connect"
     passwords: bool = True
-    session: Annotated[Duration, AfterValidator(_no_longer)] = _LONGEST_SESSION
+    session: Annotated[Duration, AfterValidator(_bounded)] = _LONGEST_SESSION
 
     @model_validator(mode="after")
     def _somebody_gets_in(self) -> OpenID:

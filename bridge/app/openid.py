@@ -53,7 +53,7 @@ async def examined(settings: Settings, clock: Clock) -> tuple[Outcome, list[Find
     try:
         published = await provider.published()
     except ProviderFault as fault:
-        return NeedsOperator(str(fault), "Compare [admin.openid] issuer with the provider's own pages."), []
+        return NeedsOperator(str(fault), "Look at the provider, the network between, and [admin.openid] issuer."), []
     try:
         count = len(await provider.keys())
         keys = Finding("keys of the provider", ok=True, said=f"{count} may sign")

@@ -80,10 +80,16 @@ async def test_the_provider_says_no(tmp_path) -> None:
     denied, broken = (403, "did not let you in"), (502, "can't be used at the moment")
     said = {"access_denied": denied, "server_error": broken, "<script>alert(1)</script>": broken}
     async with with_provider(tmp_path) as (_, __, browser):
-        for decision, (status, words) in said.items():
-            page = await signs_in(browser, decision=decision)
-            assert (page.status, words in page.words) == (status, True)
-            assert "alert(1)" not in page.text
+        with capture_logs() as lines:
+            for decision, (status, words) in said.items():
+                page = await signs_in(browser, decision=decision)
+                assert (page.status, words in page.words) == (status, True)
+                assert "alert(1)" not in page.text
+        assert [line.get("fault", line.get("why")) for line in lines] == [
+            "the provider denied it",
+            "it sent the browser back: server_error",
+            "it sent the browser back: an error of its own",
+        ]
         assert (await _by_password(browser, page)).path == "/console/"
 
 

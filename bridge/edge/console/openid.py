@@ -14,7 +14,7 @@ from bridge.edge.console.access import Access
 from bridge.edge.forwarded import Networks, Peer, peer
 from bridge.edge.openid import CodeRefused, OpenIDFault, ProviderFault, Unproven
 from bridge.edge.openid.errand import Errand
-from bridge.edge.openid.provider import Provider
+from bridge.edge.openid.provider import Provider, standard
 from bridge.edge.openid.terms import Terms
 from bridge.kit.clock import Clock, milliseconds
 from bridge.ledger import console
@@ -147,7 +147,7 @@ class OpenIDLogin:
         if query.get("error") == "access_denied":
             return self._turned(_DENIED, "the provider denied it", caller)
         if "error" in query:
-            return self._unusable(ProviderFault("it sent the browser back with an error of its own"), caller)
+            return self._unusable(ProviderFault(f"it sent the browser back: {standard(query['error'])}"), caller)
         if not 0 < len(query.get("code", "")) <= _LONGEST_CODE:
             return self._turned(_NOT_PROVEN, "the browser came back without a code", caller)
         return None
@@ -171,9 +171,13 @@ class OpenIDLogin:
             return self._turned(_NOT_PROVEN, fault, caller)
         role, name = terms.role_of(claims), terms.name_of(claims)
         if role is None:
-            return self._turned(_NO_ROLE, "none of the claim's values has a role", caller)
+            return self._turned(
+                _NO_ROLE, "none of the claim's values has a role, or it is an address that is not verified", caller
+            )
         if name is None:
-            return self._turned(_NO_NAME, "the claim with the name is missing", caller)
+            return self._turned(
+                _NO_NAME, "the claim with the name is missing, or an address that is not verified", caller
+            )
         token = await self._access.let_in(name, terms.fingerprint(role), caller, terms.session, forgiven)
         return Returned(token, terms.session // 1_000, errand.back)
 

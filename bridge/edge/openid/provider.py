@@ -21,6 +21,20 @@ _SECONDS: Final = 5.0
 _LARGEST: Final = 512 * 1024  # bytes of an answer
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _WRONG_CLIENT: Final = frozenset({"invalid_client", "unauthorized_client"})
+_ERRORS: Final = _WRONG_CLIENT | {
+    "access_denied",
+    "account_selection_required",
+    "consent_required",
+    "interaction_required",
+    "invalid_request",
+    "invalid_scope",
+    "login_required",
+    "server_error",
+    "temporarily_unavailable",
+    "unsupported_grant_type",
+    "unsupported_response_type",
+}
+"""Errors that the standards name. Of any other one nothing is repeated: it may hold whatever somebody wrote into it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,4 +212,9 @@ def _refused(status: int, said: Mapping[str, Any]) -> ProviderFault | CodeRefuse
         return CodeRefused("the provider does not take the code")
     if status == 401 or error in _WRONG_CLIENT:
         return ProviderFault("it does not take client_id and client_secret")
-    return ProviderFault(f"its token address: answered with status {status}")
+    return ProviderFault(f"its token address: answered with status {status}: {standard(error)}")
+
+
+def standard(error: object) -> str:
+    """Return the name of an error as the standards have it, or that it is none of those."""
+    return error if isinstance(error, str) and error in _ERRORS else "an error of its own"
