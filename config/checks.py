@@ -55,6 +55,7 @@ class Checks:
         self._one_namespace_a_target()
         self._templates()
         self._alerts_reach_somebody()
+        self._logins_find_back()
 
     def _templates(self) -> None:
         mailer = self._draft.settings.mailer if self._draft.settings is not None else None
@@ -76,6 +77,19 @@ class Checks:
         for key, url in channels:
             if url is not None and in_clear(url.get_secret_value()):
                 self._findings.warn(key, "goes over the network in clear; write https://")
+
+    def _logins_find_back(self) -> None:
+        settings = self._draft.settings
+        if settings is None or settings.admin.openid is None:
+            return
+        key: Key = ("admin", "openid", "console_url")
+        url = settings.admin.console_url(settings.server.public_url)
+        if url is None and settings.admin.port is not None:
+            self._findings.fault(key, "missing; [admin] port moves the console away from [server] public_url")
+        elif url is None:
+            self._findings.fault(key, "missing; so is [server] public_url, which would do")
+        elif in_clear(url):
+            self._findings.warn(key, "the console is reached in clear; write https://")
 
     def _fields_of_conditions(self) -> None:
         for name, settings in self._draft.targets.items():

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_va
 from bridge.contract.mail import MailSettings
 from bridge.contract.settings import CourseTable, Duration, Secrets, SettingsModel, SourceSettings, TargetSettings
 from config.alerts import Alerts
+from config.openid import OpenID
 from config.values import http_address, size
 
 _SHORTEST_TOKEN = 32
@@ -190,11 +191,21 @@ class Admin(SettingsModel):
     Attributes:
         host: address that listener is on.
         port: of that listener; console and ``/metrics`` are then only there.
+        openid: logging in to the console at a provider that the company has anyway.
     """
 
     host: str = "127.0.0.1"
     port: Port | None = None
     tokens: Mapping[str, ApiToken] = Field(default_factory=dict)
+    openid: OpenID | None = None
+
+    def console_url(self, public_url: str | None) -> str | None:
+        """Return how browsers reach the console, without a slash behind it; None where nobody said.
+
+        The server's ``public_url`` says nothing of a listener of its own.
+        """
+        said = self.openid.console_url if self.openid is not None else None
+        return said or (public_url.rstrip("/") if public_url is not None and self.port is None else None)
 
 
 class ConsoleUser(SettingsModel):

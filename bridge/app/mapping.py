@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from bridge import registry
+from bridge.app.openid import redirect_uri
 from bridge.contract.errors import Fault
 from bridge.contract.mail import MailSettings
 from bridge.contract.settings import SourceSettings
@@ -54,9 +55,17 @@ def report_of(settings: Settings, warnings: Iterable[Fault]) -> dict[str, Any]:
         ],
         "mailer": None if settings.mailer is None else _mailer(settings.mailer),
         "alerts": [name for name in ("mail", "slack", "webhook") if getattr(settings.alerts, name)],
+        "openid": _openid(settings),
         "ledger": "readable",
         "unmapped": [],
     }
+
+
+def _openid(settings: Settings) -> dict[str, Any] | None:
+    given = settings.admin.openid
+    if given is None:
+        return None
+    return {"issuer": given.issuer, "redirect_uri": redirect_uri(settings), "passwords": given.passwords}
 
 
 def _mailer(given: MailSettings) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from bridge.ledger.store import Ledger
 from config.settings import Settings
 
 _AT_START_ONLY = ("server", "admin", "log", "telemetry")
+_AT_ONCE = (("admin", "tokens"), ("admin", "openid"))  # who is no longer let in must be out
 
 
 class ReloadRefused(ActionRefused):
@@ -62,7 +63,7 @@ def refuse_what_needs_a_restart(before: Settings, after: Settings) -> None:
         f"{section}.{name}"
         for section in _AT_START_ONLY
         for name in type(getattr(after, section)).model_fields
-        if (section, name) != ("admin", "tokens")  # a token that is withdrawn must not count any more
+        if (section, name) not in _AT_ONCE
         and getattr(getattr(before, section), name) != getattr(getattr(after, section), name)
     ]
     if before.ledger.url != after.ledger.url:

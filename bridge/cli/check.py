@@ -53,6 +53,9 @@ def _show(path: str, report: Mapping[str, Any]) -> None:
         f"alerts: by {told}" if told else "alerts: nobody is told of what goes wrong: set [alerts] (docs/alerts.md)",
         "",
     )
+    if (openid := report["openid"]) is not None:
+        show(f"logins to the console: at {openid['issuer']}{', and by password' if openid['passwords'] else ''}")
+        show(f"address to register there: {openid['redirect_uri']}", "")
     _show_products(report)
     _show_unmapped(report)
 

@@ -24,6 +24,7 @@ from bridge.kit.masking import mask_text, secrets_of, spellings, veil
 from config.settings import Settings
 
 _LOOK_THERE = "Look at the target, its address and the network between."
+OPENID = "admin.openid"  # no target can be called so
 _PATIENCE = 300.0  # seconds for everything that is looked at: a mapping may name hundreds of ids
 _COLUMNS = {"target": "target", "what": "what", "ok": "ok", "said": "what it said", "remedy": "remedy"}
 
@@ -43,8 +44,11 @@ def doctor(
     mails = settings.mailer is not None and not settings.mailer.drop and only in (None, MAILER)
     if only is not None and not used and not mails:
         raise typer.BadParameter(f"no such target in use; there are {', '.join(settings.targets) or 'none'}")
-    with Console(stderr=True).status(f"asking {', '.join([*used, *([MAILER] if mails else [])])}"):
+    logs_in = settings.admin.openid is not None and only is None
+    asked = [*used, *([MAILER] if mails else []), *([OPENID] if logs_in else [])]
+    with Console(stderr=True).status(f"asking {', '.join(asked)}"):
         rows = asyncio.run(_examine(settings, used, fix=fix, mails=mails))
+        rows += [asyncio.run(_openid(settings))] if logs_in else []
     if as_json:
         show_json(rows)
     elif rows:
@@ -79,6 +83,14 @@ async def _mailer(settings: Settings) -> dict[str, Any]:
     connector = mailer_of(settings, templates_of(settings), SystemClock())
     outcome = await _checked(connector, settings.dispatch.deadline.total_seconds())
     return _row(MAILER, MAILER, outcome, [], spellings(secrets(settings)))
+
+
+async def _openid(settings: Settings) -> dict[str, Any]:
+    """Ask the provider of the console's logins for what it publishes; nobody is logged in."""
+    from bridge.app.openid import examined  # noqa: PLC0415 - as below
+
+    outcome, findings = await examined(settings, SystemClock())
+    return _row(OPENID, "openid", outcome, findings, ())
 
 
 async def _target(settings: Settings, name: str, given: TargetSettings, *, fix: bool) -> dict[str, Any]:

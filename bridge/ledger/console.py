@@ -13,7 +13,7 @@ from bridge.ledger.unit import Unit
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Somebody who is logged in. ``password`` is the fingerprint of the hash that they logged in with."""
+    """Somebody who is logged in. ``password`` is the fingerprint of what they logged in with: a hash, or a provider's terms."""
 
     name: str
     password: str

@@ -11,7 +11,7 @@ console_session = Table(
     metadata,
     Column("token", Text, primary_key=True),  # SHA-256 of what the cookie holds
     Column("name", Text, nullable=False),
-    Column("password", Text, nullable=False),  # fingerprint of the hash it began with: another password ends it
+    Column("password", Text, nullable=False),  # fingerprint of the hash, or of the terms, it began with: others end it
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
 )

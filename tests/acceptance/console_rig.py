@@ -97,9 +97,9 @@ def browser_session() -> aiohttp.ClientSession:
 
 
 @asynccontextmanager
-async def console(folder: Path, targets, extra: str = "", users: str = USERS, server: str = ""):
+async def console(folder: Path, targets, extra: str = "", users: str = USERS, server: str = "", port: int = 0):
     """Run a bridge in this process; yields (bridge, sender, browser)."""
-    path = configuration(folder, targets, extra=extra + users)
+    path = configuration(folder, targets, port=port, extra=extra + users)
     path.write_text(path.read_text().replace("[server]\n", f"[server]\n{server}\n", 1))
     settings = load(path, Registry(), env={}).settings
     bridge = Bridge(settings, reread=lambda: load(path, Registry(), env={}).settings, file=path)

@@ -93,7 +93,11 @@ def test_no_verb_is_documented_that_does_not_exist() -> None:
 def _settings(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
     for name, field in model.model_fields.items():
         inner = next(
-            (kind for kind in _models(field.annotation) if kind.__module__ in ("config.settings", "config.alerts")),
+            (
+                kind
+                for kind in _models(field.annotation)
+                if kind.__module__ in ("config.settings", "config.alerts", "config.openid")
+            ),
             None,
         )
         if inner is None:

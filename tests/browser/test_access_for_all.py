@@ -12,6 +12,7 @@ from selenium.webdriver.common.keys import Keys
 
 from tests.acceptance.cli_rig import ADA
 from tests.acceptance.console_rig import console
+from tests.acceptance.openid_rig import Provider, section
 from tests.acceptance.rig import emulators
 from tests.browser.person import Person
 from tests.browser.town import PAGES, TARGETS, settle
@@ -45,7 +46,10 @@ def _faults(person: Person, name: str) -> list[str]:
 
 async def test_axe_finds_nothing(tmp_path, driver) -> None:
     """On each page, the previews of the buttons, what was found, and the login, with all details open."""
-    async with emulators(*TARGETS) as targets, console(tmp_path, targets) as (_, client, browser):
+    elsewhere = Provider()
+    elsewhere.port = 9  # nobody goes there
+    table = section(elsewhere, label='"Go to Example"', console_url='"http://127.0.0.1:9"')
+    async with emulators(*TARGETS) as targets, console(tmp_path, targets, table) as (_, client, browser):
         dead = await settle(tmp_path, targets, client)
         person = Person(driver, browser.base_url)
 

@@ -78,7 +78,12 @@ def _refusals() -> Iterator[tuple[str, str]]:
     yield from sorted(found)
 
 
-_MEANT = {"BridgeError": "what was asked", "LedgerError": "the ledger", "TransportFault": "no answer from outside"}
+_MEANT = {
+    "BridgeError": "what was asked",
+    "LedgerError": "the ledger",
+    "TransportFault": "no answer from outside",
+    "OpenIDFault": "a login at an OpenID provider",
+}
 _NOT_FOR_PEOPLE = ("ConfigError", "InboundError")
 """The one is told fault by fault, the other to the sender."""
 

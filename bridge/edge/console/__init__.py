@@ -3,36 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import re
-import secrets
 from collections.abc import Awaitable, Callable
 from typing import Final
-from urllib.parse import parse_qsl
 
 import structlog
 from aiohttp import web
 
 from bridge.contract.errors import LedgerError
-from bridge.edge.bounded import bounded_body
-from bridge.edge.console.access import COOKIE, FORM_COOKIE, PATH, Access, Refused, Visitor, is_ours
+from bridge.edge.console.access import PATH, Access, Visitor, is_ours
 from bridge.edge.console.acting import Acting
+from bridge.edge.console.forms import BODY_SECONDS, HOME, Form, form_of, way_back
+from bridge.edge.console.forms import MOST_BYTES as MOST_OF_FORM
 from bridge.edge.console.glance import Glance
+from bridge.edge.console.login import OPENID, Login
 from bridge.edge.console.mapping import MappingPage
-from bridge.edge.console.pages import LIVE_HEADERS, asset, elsewhere, page, said, warm
+from bridge.edge.console.openid import BACK
+from bridge.edge.console.pages import LIVE_HEADERS, asset, elsewhere, said, warm
 from bridge.edge.console.rehearsing import MOST_BYTES, RehearsalBox
 from bridge.edge.console.views import Views
 
 log = structlog.get_logger(__name__)
 
-Form = dict[str, str]
 Shows = Callable[[web.Request, Visitor], Awaitable[web.StreamResponse]]
 Takes = Callable[[web.Request, Visitor, Form], Awaitable[web.Response]]
 
-_MOST_BYTES: Final = 64 * 1024
-_BODY_SECONDS: Final = 30.0
 _STILL_THERE: Final = 15.0  # seconds after which a stream without news says so: proxies cut what is silent for long
-_OURS: Final = re.compile(r"/console/[a-z]{0,20}(/[0-9]{1,19})?")
-_HOME: Final = f"{PATH}/"
 
 
 class Console:
@@ -41,14 +36,19 @@ class Console:
     def __init__(
         self,
         access: Access,
+        login: Login,
         glance: Glance,
         views: Views,
         acting: Acting,
         mapping: MappingPage,
         box: RehearsalBox,
     ) -> None:
-        """Let ``access`` decide who sees ``views`` and ``mapping``, acts, and rehearses in the ``box``; ``glance`` looks while we listen."""
+        """Let ``access`` decide who sees ``views`` and ``mapping``, acts, and rehearses in the ``box``; ``glance`` looks while we listen.
+
+        ``login`` is where the others are sent.
+        """
         self._access = access
+        self._login = login
         self._glance = glance
         self._warming: asyncio.Task[None] | None = None
         self._views = views
@@ -80,8 +80,10 @@ class Console:
         for path, take in taken.items():
             router.add_post(PATH + path, self._taken(take))
         router.add_post(f"{PATH}/rehearse", self._taken(self._box.play, MOST_BYTES))
-        router.add_get(f"{PATH}/login", self._guarded(self._login_page))
-        router.add_post(f"{PATH}/login", self._guarded(self._log_in))
+        router.add_get(f"{PATH}/login", self._guarded(self._login.show))
+        router.add_post(f"{PATH}/login", self._guarded(self._login.take))
+        router.add_get(OPENID, self._guarded(self._login.leave), allow_head=False)
+        router.add_get(OPENID + BACK, self._guarded(self._login.back), allow_head=False)
         router.add_get(PATH, self._guarded(self._home))
         router.add_get(PATH + "/assets/{name}", self._guarded(self._asset))
         router.add_route("*", PATH + "/{rest:.*}", self._guarded(self._unknown))
@@ -118,12 +120,12 @@ class Console:
 
         return self._guarded(shown)
 
-    def _taken(self, take: Takes, most: int = _MOST_BYTES) -> Callable[..., Awaitable[web.StreamResponse]]:
+    def _taken(self, take: Takes, most: int = MOST_OF_FORM) -> Callable[..., Awaitable[web.StreamResponse]]:
         async def taken(request: web.Request) -> web.Response:
             visitor = await self._access.visitor(request)
             if visitor is None:
                 return self._to_login(request)
-            form = await _form(request, most)
+            form = await form_of(request, most)
             if form is None:
                 return said(visitor, 413, "That was too much", "What was sent is too long, or came too slowly.")
             if not is_ours(request, visitor.csrf, form.pop("csrf", "")):
@@ -139,14 +141,14 @@ class Console:
 
     @staticmethod
     def _to_login(request: web.Request) -> web.Response:
-        back = request.path if request.method == "GET" and _OURS.fullmatch(request.path) else _HOME
-        address = f"{PATH}/login" if back == _HOME else f"{PATH}/login?next={back}"
+        back = way_back(request.path) if request.method == "GET" else HOME
+        address = f"{PATH}/login" if back == HOME else f"{PATH}/login?next={back}"
         if "HX-Request" in request.headers:  # a page that renews itself must not put the login into its middle
             return said(None, 401, "Please log in again", HX_Redirect=address)
         return elsewhere(address)
 
     async def _home(self, _: web.Request) -> web.Response:
-        return elsewhere(_HOME)
+        return elsewhere(HOME)
 
     async def _asset(self, request: web.Request) -> web.Response:
         return asset(request.match_info["name"]) or said(None, 404, "There is no such file")
@@ -173,7 +175,7 @@ class Console:
             await response.prepare(request)
             try:
                 while (told := await changed(_STILL_THERE)) is not None and await self._access.visitor(request):
-                    async with asyncio.timeout(_BODY_SECONDS):
+                    async with asyncio.timeout(BODY_SECONDS):
                         await response.write(b"event: changed\ndata: fetch\n\n" if told else b": still there\n\n")
             except (ConnectionError, TimeoutError, LedgerError):
                 log.debug("console.watcher_gone")  # its browser asks again, or renews itself by the clock
@@ -182,66 +184,5 @@ class Console:
     async def _find_page(self, request: web.Request, visitor: Visitor) -> web.Response:
         return await self._views.find(request, visitor, {})
 
-    async def _login_page(self, request: web.Request) -> web.Response:
-        if await self._access.visitor(request) is not None:
-            return elsewhere(_HOME)
-        return self._login(request, _next(request.query.get("next", "")))
-
-    def _login(
-        self, request: web.Request, back: str, fault: str = "", status: int = 200, **headers: str
-    ) -> web.Response:
-        token = request.cookies.get(FORM_COOKIE, "")
-        fresh = len(token) < 20
-        token = secrets.token_urlsafe(32) if fresh else token
-        response = page(
-            "login",
-            None,
-            status=status,
-            headers={name.replace("_", "-"): value for name, value in headers.items()},
-            back=back,
-            fault=fault,
-            csrf=token,
-            nobody=self._access.nobody,
-        )
-        if fresh:
-            self._access.set_cookie(request, response, FORM_COOKIE, token)
-        return response
-
-    async def _log_in(self, request: web.Request) -> web.Response:
-        form = await _form(request)
-        if form is None:
-            return said(None, 413, "That was too much", "What was sent is too long, or came too slowly.")
-        back = _next(form.get("next", ""))
-        if not is_ours(request, request.cookies.get(FORM_COOKIE, ""), form.get("csrf", "")):
-            return self._login(request, back, "The page was too old, or cookies are off. Please try once more.", 403)
-        done = await self._access.log_in(request, form.get("name", ""), form.get("password", ""))
-        if isinstance(done, Refused) and done.minutes:
-            fault = f"Too many tries failed. Nobody can log in this way for {done.minutes} min."
-            return self._login(request, back, fault, 429, Retry_After=str(done.minutes * 60))
-        if isinstance(done, Refused):
-            return self._login(request, back, "Name or password is wrong.", 401)
-        response = elsewhere(back)
-        self._access.set_cookie(request, response, COOKIE, done)
-        self._access.set_cookie(request, response, FORM_COOKIE, "")
-        return response
-
     async def _log_out(self, request: web.Request, _: Visitor, __: Form) -> web.Response:
-        await self._access.log_out(request)
-        response = elsewhere(f"{PATH}/login")
-        self._access.set_cookie(request, response, COOKIE, "")
-        return response
-
-
-def _next(said_: str) -> str:
-    return said_ if _OURS.fullmatch(said_) else _HOME
-
-
-async def _form(request: web.Request, most: int = _MOST_BYTES) -> Form | None:
-    """Return the fields of a form, or None where it is too long or too slow; of what is no form, none."""
-    body = await bounded_body(request, most, _BODY_SECONDS)
-    if body is None:
-        return None
-    try:
-        return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=50))
-    except ValueError:
-        return {}
+        return await self._login.out(request)

@@ -16,6 +16,7 @@ from aiohttp import web
 
 from bridge.edge.console import passwords
 from bridge.edge.forwarded import Networks, Peer, peer
+from bridge.edge.openid.terms import Terms
 from bridge.kit.clock import Clock, milliseconds
 from bridge.ledger import console, repairs
 from bridge.ledger.store import Ledger
@@ -75,34 +76,39 @@ class Access:
         self,
         ledger: Ledger,
         users: Callable[[], Mapping[str, User]],
+        terms: Callable[[], Terms | None],
         trusted: Networks,
         clock: Clock,
         *,
         https: bool,
     ) -> None:
-        """Let the configuration's ``users`` of the moment in.
+        """Let the configuration's ``users`` of the moment in, and whom an OpenID provider names under its ``terms``.
 
         Args:
             ledger: keeps sessions and failures.
             users: by name.
+            terms: None where there is no provider.
             trusted: networks of proxies that are believed.
             clock: for the ends of sessions.
             https: whether the world reaches this address by HTTPS, whatever a proxy says.
         """
         self._ledger = ledger
         self._users = users
+        self._terms = terms
         self._trusted = trusted
         self._clock = clock
         self._https = https
         self._hashing = asyncio.Semaphore(2)  # each takes 64 MiB and a core for a while, for whoever asks
 
     @property
-    def nobody(self) -> bool:
-        """Whether no user is configured."""
-        return not self._users()
+    def passwords(self) -> bool:
+        """Whether anybody may log in with a password."""
+        return bool(self._users())
 
     async def visitor(self, request: web.Request) -> Visitor | None:
-        """Return who is logged in, or None. Who left the configuration, or has another password by now, is out at once.
+        """Return who is logged in, or None.
+
+        Who left the configuration, has another password by now, or came from a provider under other terms, is out at once.
 
         Raises:
             LedgerError: nobody can tell.
@@ -112,10 +118,14 @@ class Access:
             return None
         now = milliseconds(self._clock.now())
         found = await self._ledger.read(lambda connection: console.session(connection, token, now))
-        user = self._users().get(found.name) if found is not None else None
-        if found is None or user is None or passwords.fingerprint(user.password) != found.password:
-            return None
-        return Visitor(found.name, user.role, _csrf(token))
+        role = self._role(found) if found is not None else None
+        return Visitor(found.name, role, _csrf(token)) if found is not None and role is not None else None
+
+    def _role(self, found: console.Session) -> Literal["operator", "viewer"] | None:
+        user, terms = self._users().get(found.name), self._terms()
+        if user is not None and passwords.fingerprint(user.password) == found.password:
+            return user.role
+        return terms.role_behind(found.password) if terms is not None else None
 
     async def log_in(self, request: web.Request, name: str, password: str) -> str | Refused:
         """Return the token of a new session, or that it was refused.
@@ -138,16 +148,32 @@ class Access:
             log.warning("console.login_failed", user=known, address=caller.address)
             return Refused()
         assert user is not None  # noqa: S101 - nobody's password fits nobody
-        return await self._begun(name, user, most, caller)
-
-    async def _begun(self, name: str, user: User, most: Mapping[str, int], caller: Peer) -> str:
-        token, now = secrets.token_urlsafe(32), milliseconds(self._clock.now())
         own, *others = most
 
-        def work(unit: Unit) -> None:
+        def forgiven(unit: Unit) -> None:
             console.forgive(unit, own)
             console.succeeded(unit, others)
-            console.keep(unit, token, name, passwords.fingerprint(user.password), now, now + _LASTS)
+
+        return await self.let_in(name, passwords.fingerprint(user.password), caller, _LASTS, forgiven)
+
+    async def let_in(self, name: str, proof: str, caller: Peer, lasts: int, forgiven: Callable[[Unit], None]) -> str:
+        """Return the token of a new session of somebody who has proven who they are.
+
+        Args:
+            name: by which they are recorded.
+            proof: fingerprint of what the session stands on.
+            caller: where they are.
+            lasts: milliseconds.
+            forgiven: takes the try back that did not fail, in the same transaction.
+
+        Raises:
+            LedgerError: it can't be kept.
+        """
+        token, now = secrets.token_urlsafe(32), milliseconds(self._clock.now())
+
+        def work(unit: Unit) -> None:
+            forgiven(unit)
+            console.keep(unit, token, name, proof, now, now + lasts)
             repairs.record(unit, name, "login", "", f"from {caller.address}", now)
 
         await self._ledger.aside(work)
@@ -163,15 +189,24 @@ class Access:
         token = request.cookies.get(COOKIE, "")
         await self._ledger.aside(lambda unit: console.end(unit, token))
 
-    def set_cookie(self, request: web.Request, response: web.Response, name: str, value: str) -> None:
+    def set_cookie(
+        self,
+        request: web.Request,
+        response: web.Response,
+        name: str,
+        value: str,
+        *,
+        seconds: int = _HOURS * 3_600,
+        path: str = PATH,
+    ) -> None:
         """Hand a cookie out; with no value, take it back."""
         secure = self._https or peer(request, self._trusted).https
         if value:
-            # Lax: a link in a chat leads to the page and not to a login; nothing is changed by following one.
-            age = _HOURS * 3_600
-            response.set_cookie(name, value, path=PATH, max_age=age, httponly=True, samesite="Lax", secure=secure)
+            # Lax: a link in a chat leads to the page and not to a login, and who comes back from a provider is known;
+            # nothing is changed by following a link.
+            response.set_cookie(name, value, path=path, max_age=seconds, httponly=True, samesite="Lax", secure=secure)
         else:
-            response.del_cookie(name, path=PATH, httponly=True, samesite="Lax", secure=secure)
+            response.del_cookie(name, path=path, httponly=True, samesite="Lax", secure=secure)
 
 
 def is_ours(request: web.Request, expected: str, said: str) -> bool:

@@ -89,7 +89,7 @@ def said(visitor: Visitor | None, status: int, heading: str, *sentences: str, **
 
 
 def elsewhere(address: str) -> web.Response:
-    """Send the browser to another page of ours."""
+    """Send the browser to another page; another site is not told where it comes from."""
     return web.Response(status=303, headers={**_HEADERS, "Location": address})
 
 
