@@ -21,6 +21,7 @@ from bridge.app.api import api_of
 from bridge.app.catalogue import catalogue_of
 from bridge.app.company import Company
 from bridge.app.console import console_of
+from bridge.app.credentials import held
 from bridge.app.lanes import LaneShop
 from bridge.app.mailer import MakesMailer, mailer_of
 from bridge.app.reload import Reloaded, ReloadRefused, refuse_what_needs_a_restart, unfinished
@@ -41,6 +42,7 @@ from bridge.edge.web import Inside, admin_application, application
 from bridge.edge.webhooks import Webhooks
 from bridge.intake.intake import Intake
 from bridge.jobs.alerts import Alerts, Watch
+from bridge.jobs.credentials import CredentialAges
 from bridge.jobs.expiry import Expiry
 from bridge.jobs.retention import Retention
 from bridge.kit.clock import Clock, SystemClock, milliseconds
@@ -112,6 +114,7 @@ class Bridge:
         self._senders = Senders(
             self.ledger, self._intake, self.clock, self._schedule, self.telemetry.looked_up, self.company, role
         )
+        self._credentials = CredentialAges(self.ledger, self.clock, lambda: held(self.settings))
         self._alerting: Alerting | None = None
         self._tracer: Tracer | None = None
         self._opened = False
@@ -132,6 +135,8 @@ class Bridge:
         await self.company.start()
         if self.role.delivers:
             await self._deliver()
+        await self._credentials.soon()
+        self._schedule.every(600, "credentials", self._credentials.run)
         self._schedule.start()
         await self._listen()
         log.info(
@@ -202,6 +207,7 @@ class Bridge:
         if self._alerting is not None:
             self._alerting.use(settings)
         await self._give_up(settings)  # only now that its lane has nothing in flight any more
+        await self._credentials.soon()
         done = Reloaded.between(before, catalogue, changed_targets=[lane.target.name for lane in left])
         log.info("bridge.reloaded", **done.words())
         return done
