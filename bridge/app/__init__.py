@@ -22,6 +22,7 @@ from bridge.app.catalogue import catalogue_of
 from bridge.app.company import Company
 from bridge.app.console import console_of
 from bridge.app.credentials import held
+from bridge.app.doctor import examined
 from bridge.app.lanes import LaneShop
 from bridge.app.mailer import MakesMailer, mailer_of
 from bridge.app.reload import Reloaded, ReloadRefused, refuse_what_needs_a_restart, unfinished
@@ -54,6 +55,7 @@ from config.settings import Settings
 log = structlog.get_logger(__name__)
 
 _WAIT_FOR_LEDGER = 30.0
+_LOOK = 30.0  # seconds for a close look at a target: somebody waits for the page
 
 
 class Bridge:
@@ -273,7 +275,13 @@ class Bridge:
         health = Health(self.ledger, self, self.telemetry, self.clock, lambda: self._intake.refusing)
         reload = None if self._reread is None or self.ledger.file is None else self.reread
         actions = Actions(
-            self.ledger, lambda: self.catalogue, self.clock, self._running_lanes, reload, self._senders.adapter
+            self.ledger,
+            lambda: self.catalogue,
+            self.clock,
+            self._running_lanes,
+            reload,
+            self._senders.adapter,
+            self.examine,
         )
         if self.ledger.file is not None:
             await self._listeners.unix(control_application(actions), socket_path(self.ledger.file))
@@ -291,6 +299,11 @@ class Bridge:
         sources = lambda: self._senders.sources  # noqa: E731 - the newest after a reload
         webhooks = Webhooks(self._intake, sources, self.telemetry, self.clock, max_body, self._tracer)
         return application(webhooks, health, claims, lambda: self.catalogue, max_body, inside=inside, metrics=metrics)
+
+    async def examine(self, target: str) -> dict[str, Any]:
+        """Look closely at a target, as ``bridge doctor`` does, by what we work by and within its rate limit."""
+        limiter = self._lanes.limiter(self._running_lanes.get(target))
+        return await examined(self.settings, target, patience=_LOOK, limiter=limiter)
 
     def standing(self) -> Standing:
         """Return what probes and metrics show of this bridge."""

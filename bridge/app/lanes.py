@@ -67,6 +67,7 @@ class _Made:
     session: aiohttp.ClientSession | None = None
     dates: Dates = field(default_factory=Dates)
     windows: Windows | None = None
+    limiter: Limiter | None = None
 
 
 class LaneShop:
@@ -113,7 +114,7 @@ class LaneShop:
         limiter = self._company.limiter(f"target {name}", rates_of(settings, name), windows, of[3])
         connector = connector_of(settings, name, session, self._clock, limiter, dates)
         lane = self._made_of(entry, connector, of[2], secrets_of(given))
-        self._made[id(lane)] = _Made(lane, of, session, dates, windows)
+        self._made[id(lane)] = _Made(lane, of, session, dates, windows, limiter)
         return lane
 
     def _mailer(self, settings: Settings) -> Lane:
@@ -158,6 +159,11 @@ class LaneShop:
         """Return of each target how many requests of ours count now, and the limit, for every window that it has."""
         made = [self._made[id(lane)] for lane in lanes if id(lane) in self._made]
         return {one.lane.target.name: one.windows.uses() for one in made if one.windows is not None}
+
+    def limiter(self, lane: Lane | None) -> Limiter | None:
+        """Return what hands out the tokens of a lane's target; None where the lane is not ours, or has no limit to share."""
+        made = self._made.get(id(lane))
+        return None if made is None else made.limiter
 
     def clocks(self) -> dict[str, float]:
         """Return by how many seconds our clock is ahead of each target's, where an answer of late tells."""

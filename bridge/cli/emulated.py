@@ -13,8 +13,8 @@ import structlog
 
 from bridge import registry
 from bridge.app import Bridge
+from bridge.app.doctor import tables_of
 from bridge.app.mailer import mailer_of
-from bridge.cli.doctor import tables
 from bridge.contract.errors import TransportFault
 from bridge.contract.mail import MAILER
 from bridge.contract.settings import TargetSettings
@@ -45,7 +45,7 @@ async def emulated(settings: Settings, run: Mapping[str, Emulator] | None = None
                 emulator = (run or {}).get(name)
                 if emulator is None:
                     emulator = await ends.enter_async_context(registry.emulator_class(given.connector)())
-                emulator.accommodate(given, tables(settings, name, registry.connector_class(given.connector)))
+                emulator.accommodate(given, tables_of(settings, name, registry.connector_class(given.connector)))
                 targets[name] = _at(given, emulator)
         changed = {
             "server": settings.server.model_copy(update={"host": "127.0.0.1", "port": 0}),
@@ -77,7 +77,7 @@ async def _mend(bridge: Bridge, settings: Settings) -> None:
             continue
         connector = lane.connector
         with suppress(TransportFault):
-            await connector.examine(tables(settings, name, type(connector)), fix=True)
+            await connector.examine(tables_of(settings, name, type(connector)), fix=True)
 
 
 def _silent(*_: object) -> Any:

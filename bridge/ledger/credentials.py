@@ -58,7 +58,9 @@ def confirm(unit: Unit, held: Iterable[Held], now: int) -> None:
 def since(connection: Connection, holder: Holder, name: str) -> dict[tuple[str, str], int]:
     """Return when each value of a source or target was seen first (milliseconds), by setting and fingerprint."""
     rows = connection.execute(
-        text("SELECT c.field, c.fingerprint, c.first_seen FROM credential c WHERE c.holder = :holder AND c.name = :name"),
+        text(
+            "SELECT c.field, c.fingerprint, c.first_seen FROM credential c WHERE c.holder = :holder AND c.name = :name"
+        ),
         {"holder": holder, "name": name},
     ).all()
     return {(row.field, row.fingerprint): int(row.first_seen) for row in rows}
