@@ -23,7 +23,7 @@ from bridge.app.company import Company
 from bridge.app.console import console_of
 from bridge.app.credentials import held
 from bridge.app.doctor import examined
-from bridge.app.lanes import LaneShop
+from bridge.app.lanes import LaneShop, gait_of
 from bridge.app.mailer import MakesMailer, mailer_of
 from bridge.app.reload import Reloaded, ReloadRefused, refuse_what_needs_a_restart, unfinished
 from bridge.app.senders import Senders
@@ -317,6 +317,7 @@ class Bridge:
             bridges=presence.alive if presence is not None else 1,
             beat_age=presence.age if presence is not None else 0.0,
             uses=self._lanes.uses(self._running_lanes.values()),
+            gaits={name: gait_of(lane) for name, lane in self._running_lanes.items()},
         )
 
     async def reread(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, SecretStr
 
-from bridge.contract.mail import MAILER
+from bridge.contract.mail import MAILER, MailSettings
 from bridge.ledger.credentials import Held, Holder, fingerprint
 from config.settings import Settings
 
@@ -46,10 +46,13 @@ def credentials_of(settings: Settings, holder: Holder, name: str) -> list[Creden
         given = settings.mailer
     else:
         given = (settings.sources if holder == "source" else settings.targets).get(name)
-    return [
+    found = [
         Credential(Held(holder, name, path, fingerprint(value)), kind_of(owner, path), place)
         for path, owner, value, place in _secrets(given, "", given)
     ]
+    if isinstance(given, MailSettings) and given.login is not None and not found and given.login[1]:
+        found = [Credential(Held(holder, name, "url", fingerprint(given.login[1])), "password")]  # it stands in there
+    return found
 
 
 def held(settings: Settings) -> Iterator[Held]:

@@ -18,6 +18,7 @@ from bridge.contract.outbound import OutboundConnector
 from bridge.contract.settings import Rate
 from bridge.dispatch.attempt import PatientLimiter
 from bridge.dispatch.lane import Arrival, Lane, LanePolicy, Observer
+from bridge.edge.health import Gait
 from bridge.kit.clock import Clock
 from bridge.kit.dates import Dates
 from bridge.kit.http import Http, Limiter, Windows, open_session
@@ -56,6 +57,12 @@ def rates_of(settings: Settings, name: str) -> Sequence[Rate]:
     """Return the rates of a target's limit."""
     given = settings.targets[name]
     return given.rate_limit or registry.connector_class(given.connector).rate_limit
+
+
+def gait_of(lane: Lane) -> Gait:
+    """Return how freely a lane goes."""
+    now = lane.condition
+    return Gait(now.in_trouble, now.elsewhere, now.until_probe, now.hold, now.pace.slots)
 
 
 @dataclass(frozen=True, slots=True)
