@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from bridge import registry
 from bridge.actions import Actions
 from bridge.app.mapping import mapping_of
+from bridge.app.systems import sources_of, targets_of
 from bridge.app.verb import Verb
 from bridge.contract.outbound import HasPages
 from bridge.edge.console import Console
@@ -16,6 +17,7 @@ from bridge.edge.console.acting import Acting
 from bridge.edge.console.glance import Glance
 from bridge.edge.console.mapping import MappingPage
 from bridge.edge.console.rehearsing import RehearsalBox
+from bridge.edge.console.systems import SystemPages
 from bridge.edge.console.views import Views
 
 if TYPE_CHECKING:
@@ -35,12 +37,15 @@ def console_of(bridge: Bridge, actions: Actions) -> Console:
     access = Access(bridge.ledger, users, server.trusted_proxies, bridge.clock, https=https)
     quiet = lambda: bridge.settings.alerts.quiet_after  # noqa: E731 - the newest after a reload
     glance = Glance(bridge.ledger, lambda: bridge.catalogue, bridge, bridge.clock, quiet)
+    systems = SystemPages(
+        bridge.ledger, glance, bridge, partial(targets_of, bridge), partial(sources_of, bridge), bridge.clock
+    )
     mapping = MappingPage(bridge.ledger, lambda waiting: mapping_of(bridge.settings, waiting))
     acting = Acting(bridge.ledger, actions, bridge.clock, glance.changed)
     views = Views(bridge.ledger, glance, lambda: bridge.catalogue, partial(page_of, bridge))
     rehearses = None if bridge.file is None else Verb(bridge.file).rehearse
     box = RehearsalBox(lambda: bridge.catalogue.sources, rehearses)
-    return Console(access, glance, views, acting, mapping, box)
+    return Console(access, glance, views, acting, systems, mapping, box)
 
 
 def page_of(bridge: Bridge, target: str, kind: str, remote_id: str) -> str | None:

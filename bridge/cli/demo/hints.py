@@ -12,7 +12,7 @@ from rich.console import Console
 from bridge.cli.demo.board import Board
 from bridge.cli.demo.script import UNMAPPED
 from bridge.cli.demo.stage import Stage
-from bridge.cli.demo.wiring import AMS_KEY, CHECKOUT_SECRET
+from bridge.cli.demo.wiring import AMS_KEY, CHECKOUT_SECRET, CONSOLE_PASSWORD, CONSOLE_USER
 
 
 def show_hints(console: Console, stage: Stage, board: Board) -> None:
@@ -47,6 +47,7 @@ def _sections(stage: Stage, board: Board) -> Iterator[tuple[str, list[str]]]:
 
 def _addresses(stage: Stage) -> Iterator[str]:
     yield f"bridge      {stage.base_url}   /readyz  /metrics  /go/intro-ce"
+    yield f"console     {stage.base_url}/console/   log in as {CONSOLE_USER}, password {CONSOLE_PASSWORD}"
     for name, emulator in stage.emulators.items():
         yield f"{name:<11} {emulator.base_url}/_sandbox/holdings"
     yield f"config      {stage.config}"

@@ -20,6 +20,7 @@ from bridge.edge.console.glance import Glance
 from bridge.edge.console.mapping import MappingPage
 from bridge.edge.console.pages import LIVE_HEADERS, asset, elsewhere, page, said, warm
 from bridge.edge.console.rehearsing import MOST_BYTES, RehearsalBox
+from bridge.edge.console.systems import SystemPages
 from bridge.edge.console.views import Views
 
 log = structlog.get_logger(__name__)
@@ -31,7 +32,8 @@ Takes = Callable[[web.Request, Visitor, Form], Awaitable[web.Response]]
 _MOST_BYTES: Final = 64 * 1024
 _BODY_SECONDS: Final = 30.0
 _STILL_THERE: Final = 15.0  # seconds after which a stream without news says so: proxies cut what is silent for long
-_OURS: Final = re.compile(r"/console/[a-z]{0,20}(/[0-9]{1,19})?")
+_OURS: Final = re.compile(r"/console/[a-z]{0,20}(/[a-z0-9][a-z0-9_-]{0,99})?")
+_NAMED: Final = "{name:[a-z0-9][a-z0-9_-]*}"  # as config takes them
 _HOME: Final = f"{PATH}/"
 
 
@@ -44,15 +46,20 @@ class Console:
         glance: Glance,
         views: Views,
         acting: Acting,
+        systems: SystemPages,
         mapping: MappingPage,
         box: RehearsalBox,
     ) -> None:
-        """Let ``access`` decide who sees ``views`` and ``mapping``, acts, and rehearses in the ``box``; ``glance`` looks while we listen."""
+        """Let ``access`` decide who sees ``views``, ``systems`` and ``mapping``, acts, and rehearses in the ``box``.
+
+        ``glance`` looks while we listen.
+        """
         self._access = access
         self._glance = glance
         self._warming: asyncio.Task[None] | None = None
         self._views = views
         self._acting = acting
+        self._systems = systems
         self._mapping = mapping
         self._box = box
 
@@ -64,7 +71,10 @@ class Console:
         shown: dict[str, Shows] = {
             "/": views.overview,
             "/troubles": views.troubles,
-            "/targets": views.targets,
+            "/targets": self._systems.targets,
+            "/sources": self._systems.sources,
+            f"/targets/{_NAMED}": self._systems.target,
+            f"/sources/{_NAMED}": self._systems.source,
             "/mapping": self._mapping.show,
             "/rehearse": self._box.show,
             "/audit": views.audit,
