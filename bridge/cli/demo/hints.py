@@ -40,8 +40,8 @@ def _sections(stage: Stage, board: Board) -> Iterator[tuple[str, list[str]]]:
     )
     yield "The whole story of a purchase; what waits in quarantine", _verbs(stage)
     yield (
-        f"{UNMAPPED} waits there until it is mapped. On a bridge of your own, then:",
-        [f"{_program()} release --product {UNMAPPED}"],
+        f"{UNMAPPED} waits there until it is mapped. Add a [[products]] to the config, then:",
+        [f"{_program()} {verb} --config {stage.config}" for verb in ("reload", f"release --product {UNMAPPED}")],
     )
 
 
