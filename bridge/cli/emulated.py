@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -18,6 +19,7 @@ from bridge.app.mailer import mailer_of
 from bridge.contract.errors import TransportFault
 from bridge.contract.mail import MAILER
 from bridge.contract.settings import TargetSettings
+from bridge.edge.control import socket_path
 from bridge.kit.sandbox import Emulator
 from bridge.ledger import reports
 from bridge.ledger.reports import Filter
@@ -39,6 +41,7 @@ async def emulated(settings: Settings, run: Mapping[str, Emulator] | None = None
         ends.callback(structlog.configure, **structlog.get_config())
         structlog.configure(processors=[_silent])
         folder = ends.enter_context(TemporaryDirectory(prefix="bridge-emulated-"))
+        ends.callback(socket_path(Path(folder) / "bridge.db").unlink, missing_ok=True)  # it may lie outside the folder
         targets = {}
         for name, given in settings.targets.items():
             if given.enabled and given.connector in registry.Registry().emulators():

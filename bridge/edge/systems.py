@@ -11,6 +11,7 @@ from bridge.contract.settings import Rate
 from bridge.kit.clock import milliseconds, moment
 from bridge.ledger import credentials, days, rhythm
 from bridge.ledger.credentials import Holder
+from bridge.ledger.events import OPERATOR
 from bridge.ledger.overview import MANY
 from bridge.ledger.reports import ask
 
@@ -137,9 +138,10 @@ def _last(connection: Any, source: str, at: int | None) -> dict[str, Any] | None
     rows = ask(
         connection,
         "SELECT e.id AS event_id, e.state, e.note FROM event e WHERE e.received_at = :at AND e.source = :source"
-        " ORDER BY e.id DESC LIMIT 1",
+        " AND e.adapter <> :operator ORDER BY e.id DESC LIMIT 1",
         at=at,
         source=source,
+        operator=OPERATOR,
     )
     empty = {"event_id": None, "state": None, "note": None}
     return {"at": moment(at), **(rows[0] if rows else empty)}

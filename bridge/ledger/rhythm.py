@@ -95,9 +95,9 @@ def heard(connection: Connection) -> tuple[dict[str, int], bool]:
     rows = connection.execute(
         text(
             "SELECT c.source, max(c.received_at) AS at, count(*) AS n FROM (SELECT source, received_at FROM event"
-            " WHERE id > :id ORDER BY id DESC LIMIT :limit) c GROUP BY c.source"
+            " WHERE id > :id AND adapter <> :operator ORDER BY id DESC LIMIT :limit) c GROUP BY c.source"
         ),
-        {"id": folded or 0, "limit": UNFOLDED if folded is not None else _NEWEST},
+        {"id": folded or 0, "operator": OPERATOR, "limit": UNFOLDED if folded is not None else _NEWEST},
     ).all()
     found = last_heard(connection)
     for row in rows:

@@ -28,36 +28,40 @@ async def doctored(browser, target: str):
 
 async def test_a_target_has_a_page_of_its_own(tmp_path) -> None:
     """Health, limits, breaker and credentials, each in words; names that are none are not found."""
-    limited = '[targets.hubspot.contact]\nfirstname = "{learner.first_name}"\n'
-    async with emulators("elevate", "hubspot") as targets:
-        async with console(tmp_path, targets, limited) as (_, client, browser):
-            await browser.logs_in()
-            await client.register(**ADA)
-            await until(lambda: live(targets["hubspot"]))
-            page = await browser.opens("/console/targets/hubspot")
-            for text in ("Delivers", "Closed: calls go through", "Up to 8 at once", "Access token token", "CRM", "used"):
-                assert text in page.words, text
-            assert "connector's default" in page.words
-            assert "Nothing limits them" in (await browser.opens("/console/targets/elevate")).words
-            for secret in map(str, targets["hubspot"].credentials.values()):
-                assert secret not in page.text
-            for name in ("nobody", "Elevate", "%00", "a" * 500):
-                assert (await browser.opens(f"/console/targets/{name}")).status == 404, name
-                assert (await browser.opens(f"/console/sources/{name}")).status == 404, name
+    async with emulators("elevate", "hubspot") as targets, console(tmp_path, targets) as (_, client, browser):
+        await browser.logs_in()
+        await client.register(**ADA)
+        await until(lambda: live(targets["hubspot"]))
+        page = await browser.opens("/console/targets/hubspot")
+        for text in (
+            "Delivers",
+            "Closed: calls go through",
+            "Up to 8 at once",
+            "Access token token",
+            "CRM",
+            "used",
+        ):
+            assert text in page.words, text
+        assert "connector's default" in page.words
+        assert "Nothing limits them" in (await browser.opens("/console/targets/elevate")).words
+        for secret in map(str, targets["hubspot"].credentials.values()):
+            assert secret not in page.text
+        for name in ("nobody", "Elevate", "%00", "a" * 500):
+            assert (await browser.opens(f"/console/targets/{name}")).status == 404, name
+            assert (await browser.opens(f"/console/sources/{name}")).status == 404, name
 
 
 async def test_a_target_that_is_down_is_told_with_its_next_probe(tmp_path) -> None:
     """The breaker is open, and the page says that the target is asked again by itself."""
-    async with emulators("elevate") as targets:
-        async with console(tmp_path, targets) as (bridge, client, browser):
-            await browser.logs_in()
-            targets["elevate"].now_fails("status", status=503, body="down")
-            for number in range(6):
-                await client.register(f"u{number}")
-            await until(lambda: bridge.standing().lanes["elevate"] == "open")
-            page = await browser.sees("/console/targets/elevate", "Newest trouble")
-            assert "Target is down" in page.words
-            assert "Open: nothing is sent, and the target is asked" in page.words
+    async with emulators("elevate") as targets, console(tmp_path, targets) as (bridge, client, browser):
+        await browser.logs_in()
+        targets["elevate"].now_fails("status", status=503, body="down")
+        for number in range(6):
+            await client.register(f"u{number}")
+        await until(lambda: bridge.standing().lanes["elevate"] == "open")
+        page = await browser.sees("/console/targets/elevate", "Newest trouble")
+        assert "Target is down" in page.words
+        assert "Open: nothing is sent, and the target is asked" in page.words
 
 
 async def test_a_source_says_what_to_do_at_its_sender(tmp_path) -> None:

@@ -144,3 +144,29 @@ async def test_a_call_is_rehearsed(tmp_path, driver) -> None:
         await asyncio.to_thread(sits_down)
         assert live(targets["elevate"]) == []
         assert person.complaints == []
+
+
+async def test_a_new_sender_is_connected_and_a_target_is_asked(tmp_path, driver) -> None:
+    """From the overview: the address to paste and the steps, then the target's page, and what it says when it is asked."""
+    async with emulators(*TARGETS) as targets, console(tmp_path, targets) as (bridge, _, __):
+        targets["elevate"].products = {"ETHICS"}
+        person = Person(driver, f"http://127.0.0.1:{bridge.port}")
+
+        def sits_down() -> None:
+            person.logs_in()
+            person.presses("Sources")
+            person.presses("ams")
+            assert "Nothing has ever come in" in person.reads
+            assert f"http://127.0.0.1:{bridge.port}/api/registrations" in person.reads
+            assert "API key" in person.reads
+            person.presses("Targets")
+            person.presses("hubspot")
+            assert "Known since" in person.reads
+            person.presses("Ask it now")
+            assert "hubspot: all is well" in person.reads
+            person.presses("Back to hubspot")
+            person.presses("Audit")
+            assert "doctor" in person.reads
+
+        await asyncio.to_thread(sits_down)
+        assert person.complaints == []
