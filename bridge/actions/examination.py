@@ -19,7 +19,7 @@ async def doctor(ground: Ground, wanted: Examine, operator: str) -> dict[str, An
     if ground.examine is None:
         raise ActionRefused("no daemon runs on this ledger: bridge doctor asks by the file as it stands")
     if ground.examining.locked():  # who waited would get an answer to a question of a while ago
-        raise ActionRefused("another target is being asked; try again in a moment")
+        raise ActionRefused("a target is being asked already; try again in a moment")
     async with ground.examining:
         found = await ground.examine(wanted.target)
     now = ground.now

@@ -15,6 +15,7 @@ from config.settings import Settings
 _KINDS: Final = {
     "api_key": "API key",
     "key": "API key",
+    "api_login_id": "API login id",
     "token": "access token",
     "secret": "shared secret",
     "client_secret": "OAuth client secret",

@@ -126,7 +126,9 @@ async def _looked_at(
     except (Unreachable, AnswerLost) as fault:
         return [Finding("a closer look", ok=False, said=str(fault), remedy=_LOOK_THERE)]
     except TimeoutError:
-        return [Finding("a closer look", ok=False, said=f"not done within {seconds:.0f} s", remedy=_LOOK_THERE)]
+        said = f"not done within {seconds:.0f} s"
+        longer = f"On the command line, bridge doctor takes up to {PATIENCE:.0f} s." if seconds < PATIENCE - 60 else ""
+        return [Finding("a closer look", ok=False, said=said, remedy=f"{_LOOK_THERE} {longer}".strip())]
     except Exception as fault:  # noqa: BLE001 - as above
         said = f"the connector failed: {type(fault).__name__}"
         return [Finding("a closer look", ok=False, said=said, remedy="Report it: this is a defect.")]
