@@ -42,7 +42,8 @@ async def test_a_target_has_a_page_of_its_own(tmp_path) -> None:
             "used",
         ):
             assert text in page.words, text
-        assert "connector's default" in page.words
+        assert "the target, in its answers" in page.words
+        assert "100,000 used" in page.words
         assert "Nothing limits them" in (await browser.opens("/console/targets/elevate")).words
         for secret in map(str, targets["hubspot"].credentials.values()):
             assert secret not in page.text

@@ -34,8 +34,8 @@ async def test_paid_but_not_in(tmp_path, driver) -> None:
         person = Person(driver, f"http://127.0.0.1:{bridge.port}")
 
         def sits_down() -> str:
-            person.logs_in()
-            assert "Something waits for you" in person.reads
+            person.logs_in()  # what was kept before may be shown for a moment; the page renews itself
+            WebDriverWait(driver, 15).until(lambda _: "Something waits for you" in person.reads)
             person.finds(BOB["email"])
             assert "Not in: somebody has to act" in person.reads
             told = person.reads

@@ -13,6 +13,7 @@ from bridge.contract.settings import Rate
 from bridge.edge.console import plots, words
 from bridge.edge.forwarded import Networks, Peer, judged
 from bridge.edge.health import Gait
+from bridge.edge.systems import TargetFacts
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -86,6 +87,27 @@ def test_the_fullest_window_of_a_limit_is_shown() -> None:
 def test_a_breaker_in_words(status: str | None, gait: Gait | None, said: str) -> None:
     """Whether calls go through, and who asks when whether they may again."""
     assert said in words.breaker(status, gait)
+
+
+def test_who_set_the_limit_in_words() -> None:
+    """The operator, the connector, the target by what it answered, or nobody."""
+
+    def told(rates: list[Rate], *, own: bool, now: Rate | None) -> str:
+        facts = TargetFacts("lms", "elevate", "", "lms", "", rates, own, 8, ())
+        return words.limit_by(facts, [] if now is None else [{"used": 0, "of": now.requests, "seconds": now.seconds}])
+
+    ten, twenty = Rate(10, 1.0), Rate(20, 1.0)
+    assert told([ten], own=True, now=ten) == "rate_limit in bridge.toml"
+    assert told([ten], own=False, now=ten) == "the connector's default"
+    assert told([ten], own=False, now=twenty) == "the target, in its answers"
+    assert told([], own=False, now=None) == "nobody"
+
+
+def test_what_was_never_mapped_says_so() -> None:
+    """Beside its state; a state without a word of its own is told as it is."""
+    assert words.state({"state": "cancelled", "never_mapped": True}) == ("Cancelled, never mapped", "none")
+    assert words.state({"state": "cancelled", "never_mapped": False}) == ("Cancelled", "none")
+    assert words.state({"state": "new", "never_mapped": False}) == ("new", "none")
 
 
 def test_the_pace_in_words() -> None:

@@ -62,14 +62,15 @@ class SystemPages:
         told = await self._ledger.read(lambda connection: target_told(connection, facts))
         standing = self._bridge.standing()
         gait = standing.gaits.get(name)
+        rates = lane["rates"] or [{"used": None, "of": one.requests, "seconds": one.seconds} for one in facts.rates]
         return page(
             "target",
             visitor,
             here="targets",
             target=told,
             lane=lane,
-            rates=lane["rates"]
-            or [{"used": None, "of": r["requests"], "seconds": r["seconds"]} for r in told["limits"]],
+            rates=rates,
+            limit_by=words.limit_by(facts, rates),
             breaker=words.breaker(standing.lanes.get(name), gait),
             pace=words.pace(gait, facts.concurrency),
             dead=[group for group in found["dead"] if group["where"] == name],

@@ -10,6 +10,7 @@ from typing import Any, Final
 from bridge.contract.settings import Rate
 from bridge.edge.health import Gait
 from bridge.edge.masked import plain, veil
+from bridge.edge.systems import TargetFacts
 from bridge.kit.clock import moment
 from bridge.ledger.events import OPERATOR
 from bridge.ledger.overview import MANY
@@ -231,6 +232,15 @@ def breaker(status: str | None, gait: Gait | None) -> str:
     if gait.open:
         return "Open: the target did not answer, and is not asked while it is paused."
     return "Closed." if status == "paused" else "Closed: calls go through."
+
+
+def limit_by(facts: TargetFacts, rates: Sequence[Row]) -> str:
+    """Say who set the rate limit that is in force: the target itself may have named another in its answers."""
+    if facts.own_limit:
+        return "rate_limit in bridge.toml"
+    if [(one["of"], one["seconds"]) for one in rates] != [tuple(rate) for rate in facts.rates]:
+        return "the target, in its answers"
+    return "the connector's default" if rates else "nobody"
 
 
 def pace(gait: Gait | None, most: int) -> str:
