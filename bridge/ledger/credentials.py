@@ -28,7 +28,11 @@ KEPT: Final = 90 * 86_400_000
 
 _PURPOSE: Final = b"registration bridge: since when a credential is known\0"
 _COLUMNS: Final = dict.fromkeys(("holder", "name", "field", "fingerprint"), "text")
-_CONFIRM: Final = "ON CONFLICT (holder, name, field, fingerprint) DO UPDATE SET last_seen = excluded.last_seen"
+_CONFIRM: Final = """
+INSERT INTO credential (holder, name, field, fingerprint, first_seen, last_seen)
+SELECT r.holder, r.name, r.field, r.fingerprint, :now, :now FROM {rows} WHERE true
+ON CONFLICT (holder, name, field, fingerprint) DO UPDATE SET last_seen = excluded.last_seen
+"""
 
 Holder = Literal["source", "target"]
 
@@ -51,7 +55,7 @@ def fingerprint(value: str) -> str:
 def confirm(unit: Unit, held: Iterable[Held], now: int) -> None:
     """Keep that these are what a bridge works by at a time (milliseconds); forget what none has for long. Idempotent."""
     rows = sorted(set(held))  # in the order in which other bridges do it too
-    unit.put("credential", _COLUMNS, rows, _CONFIRM, {"first_seen": ":now", "last_seen": ":now"}, now=now)
+    unit.each(_CONFIRM, _COLUMNS, rows, now=now)
     unit.run("DELETE FROM credential WHERE last_seen < :before", before=now - KEPT)
 
 
