@@ -54,7 +54,7 @@ def _mailer(bridge: Bridge) -> TargetFacts:
         name=MAILER,
         connector="mail",
         what="The mail server, for notices that no target sends.",
-        stage="crm",
+        stage="mail",
         base_url=f"{'smtps' if encrypted else 'smtp'}://{host}:{port}",
         rates=given.rate_limit or Mailer.rate_limit,
         own_limit=bool(given.rate_limit),

@@ -180,3 +180,17 @@ async def test_a_look_has_an_end(tmp_path) -> None:
         found = await examined(bridge.settings, "elevate", patience=0.1)
         assert (found["ok"], found["said"]) == (False, "no answer within 0.1 s")
         targets["elevate"].recovers()
+
+
+async def test_the_mail_server_has_a_page_like_a_target(tmp_path) -> None:
+    """With the password in its address counted as a credential, and asked like any other."""
+    mailer = '[mailer]\nurl = "smtp://me:mail-pass-9@127.0.0.1:9"\nsender = "courses@example.org"\n'
+    async with emulators("elevate") as targets, console(tmp_path, targets, mailer) as (_, __, browser):
+        await browser.logs_in()
+        page = await browser.opens("/console/targets/mailer")
+        for text in ("The mail server", "Password url", "smtp://127.0.0.1:9", "Up to 2 at once"):
+            assert text in page.words, text
+        told = await doctored(browser, "mailer")
+        assert "mailer: something is wrong" in told.words
+        for one in (page, told):
+            assert "mail-pass-9" not in one.text
