@@ -17,7 +17,6 @@ PAGES = {
     "crm": "/console/targets/hubspot",
     "sources": "/console/sources",
     "source": "/console/sources/ams",
-    "quiet source": "/console/sources/checkout",
     "mapping": "/console/mapping",
     "rehearse": "/console/rehearse",
     "audit": "/console/audit",
