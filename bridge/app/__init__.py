@@ -22,7 +22,7 @@ from bridge.app.catalogue import catalogue_of
 from bridge.app.company import Company
 from bridge.app.console import console_of
 from bridge.app.credentials import held
-from bridge.app.doctor import examined
+from bridge.app.doctor import Doctor
 from bridge.app.lanes import LaneShop, gait_of
 from bridge.app.mailer import MakesMailer, mailer_of
 from bridge.app.reload import Reloaded, ReloadRefused, refuse_what_needs_a_restart, unfinished
@@ -55,7 +55,6 @@ from config.settings import Settings
 log = structlog.get_logger(__name__)
 
 _WAIT_FOR_LEDGER = 30.0
-_LOOK = 30.0  # seconds for a close look at a target: somebody waits for the page
 
 
 class Bridge:
@@ -117,6 +116,8 @@ class Bridge:
             self.ledger, self._intake, self.clock, self._schedule, self.telemetry.looked_up, self.company, role
         )
         self._credentials = CredentialAges(self.ledger, self.clock, lambda: held(self.settings))
+        limiter = lambda target: self._lanes.limiter(self._running_lanes.get(target))  # noqa: E731 - the lane of now
+        self._doctor = Doctor(lambda: self.settings, limiter)
         self._alerting: Alerting | None = None
         self._tracer: Tracer | None = None
         self._opened = False
@@ -217,6 +218,7 @@ class Bridge:
     async def stop(self) -> None:
         """Stop accepting, finish what is in flight, give leases back, close the ledger."""
         self._stopping = True
+        self._doctor.close()
         await self._listeners.close()
         self._schedule.stop()
         if self._alerting is not None:
@@ -281,7 +283,7 @@ class Bridge:
             self._running_lanes,
             reload,
             self._senders.adapter,
-            self.examine,
+            self._doctor.examine,
         )
         if self.ledger.file is not None:
             await self._listeners.unix(control_application(actions), socket_path(self.ledger.file))
@@ -299,11 +301,6 @@ class Bridge:
         sources = lambda: self._senders.sources  # noqa: E731 - the newest after a reload
         webhooks = Webhooks(self._intake, sources, self.telemetry, self.clock, max_body, self._tracer)
         return application(webhooks, health, claims, lambda: self.catalogue, max_body, inside=inside, metrics=metrics)
-
-    async def examine(self, target: str) -> dict[str, Any]:
-        """Look closely at a target, as ``bridge doctor`` does, by what we work by and within its rate limit."""
-        limiter = self._lanes.limiter(self._running_lanes.get(target))
-        return await examined(self.settings, target, patience=_LOOK, limiter=limiter)
 
     def standing(self) -> Standing:
         """Return what probes and metrics show of this bridge."""

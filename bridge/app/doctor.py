@@ -7,10 +7,11 @@ own; a running bridge looks by what it works by, within the rate limit of its la
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Final
 
+from bridge.actions import ActionRefused
 from bridge.app.lanes import connector_of, windows_of
 from bridge.app.mailer import mailer_of, secrets, templates_of
 from bridge.contract.errors import AnswerLost, Unreachable
@@ -26,6 +27,7 @@ from config.settings import Settings
 PATIENCE: Final = 300.0
 """Seconds for everything that the verb looks at: a mapping may name hundreds of ids."""
 
+_LOOK: Final = 30.0  # seconds, of a running bridge: somebody waits for the page
 _LOOK_THERE: Final = "Look at the target, its address and the network between."
 
 
@@ -62,6 +64,43 @@ async def examined(
             tables = tables_of(settings, name, type(connector))
             findings = await _looked_at(connector, tables, max(0.0, ends - loop.time()), fix=fix)
     return _row(name, given.connector, outcome, findings, spellings(secrets_of(given)))
+
+
+class Doctor:
+    """Looks at targets for a running bridge, by what it works by and within its rate limits, until it stops."""
+
+    def __init__(self, settings: Callable[[], Settings], limiter: Callable[[str], Limiter | None]) -> None:
+        """Take the newest ``settings``, and for each target the ``limiter`` of its lane, where there is one."""
+        self._settings = settings
+        self._limiter = limiter
+        self._looks: set[asyncio.Task[dict[str, Any]]] = set()
+        self._closed = False
+
+    async def examine(self, target: str) -> dict[str, Any]:
+        """Look closely at a target, as :func:`examined` does, for as long as somebody waits for a page.
+
+        Raises:
+            ActionRefused: the bridge stops.
+        """
+        look = asyncio.create_task(
+            examined(self._settings(), target, patience=_LOOK, limiter=self._limiter(target)), name=f"doctor:{target}"
+        )
+        self._looks.add(look)
+        look.add_done_callback(self._looks.discard)
+        try:
+            return await look
+        except asyncio.CancelledError:
+            if not self._closed:
+                raise
+            raise ActionRefused("the bridge is stopping") from None
+        finally:
+            look.cancel()
+
+    def close(self) -> None:
+        """End what is under way: a target that does not answer must not hold up the end."""
+        self._closed = True
+        for look in self._looks:
+            look.cancel()
 
 
 async def _mailer(settings: Settings, patience: float) -> dict[str, Any]:

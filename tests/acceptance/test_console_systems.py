@@ -182,6 +182,18 @@ async def test_a_look_has_an_end(tmp_path) -> None:
         targets["elevate"].recovers()
 
 
+async def test_a_look_does_not_hold_up_the_end(tmp_path) -> None:
+    """A bridge that stops ends it, and whoever waits is told why."""
+    async with emulators("elevate") as targets, console(tmp_path, targets) as (bridge, _, browser):
+        await browser.logs_in()
+        targets["elevate"].now_fails("delay", seconds=5)
+        looking = asyncio.create_task(doctored(browser, "elevate"))
+        await until(lambda: targets["elevate"].journal)
+        await bridge.stop()
+        assert "the bridge is stopping" in (await looking).words
+        targets["elevate"].recovers()
+
+
 async def test_the_mail_server_has_a_page_like_a_target(tmp_path) -> None:
     """With the password in its address counted as a credential, and asked like any other."""
     mailer = '[mailer]\nurl = "smtp://me:mail-pass-9@127.0.0.1:9"\nsender = "courses@example.org"\n'
