@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from bridge.actions import asked, deliveries, events, lanes, people, purchases
+from bridge.actions import asked, deliveries, events, examination, lanes, people, purchases
 from bridge.actions.ground import ActionRefused, Ground
 from bridge.contract.catalogue import Catalogue
 from bridge.contract.inbound import InboundAdapter
@@ -29,6 +29,7 @@ ACTIONS: Final[Mapping[str, tuple[type[BaseModel], Callable[[Ground, Any, str], 
     "merge": (asked.MergeLearners, people.merge),
     "pause": (asked.LaneSwitch, lanes.pause),
     "resume": (asked.LaneSwitch, lanes.resume),
+    "doctor": (asked.Examine, examination.doctor),
     "reload": (asked.Reload, lanes.reload),
 }
 """Every action by its name: what it is asked with, and what does it."""
@@ -45,6 +46,7 @@ class Actions:
         by_target: Mapping[str, Lane] | None = None,
         reload: Callable[[], Awaitable[Any]] | None = None,
         adapter: Callable[[str], InboundAdapter | None] = lambda _source: None,
+        examine: Callable[[str], Awaitable[dict[str, Any]]] | None = None,
     ) -> None:
         """Act on ``ledger``.
 
@@ -55,8 +57,10 @@ class Actions:
             by_target: the lanes of the daemon.
             reload: reads the configuration again, where there is a daemon to do it.
             adapter: of a source, to read its events again.
+            examine: looks closely at a target, where there is a daemon to do it.
         """
-        self._ground = Ground(ledger, catalogue, clock, by_target if by_target is not None else {}, reload, adapter)
+        lanes_now = by_target if by_target is not None else {}
+        self._ground = Ground(ledger, catalogue, clock, lanes_now, reload, adapter, examine)
 
     async def act(self, name: str, arguments: Mapping[str, Any], operator: str) -> Any:
         """Do an action by name, with arguments as JSON.

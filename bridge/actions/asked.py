@@ -157,6 +157,14 @@ class MergeLearners(BaseModel):
     dry_run: bool = False
 
 
+class Examine(BaseModel):
+    """Look closely at a target: whether it can be reached, takes our credentials, and has everything that is mapped."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    target: str
+
+
 class Reload(BaseModel):
     """Read the configuration again."""
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from bridge.contract.catalogue import Catalogue
@@ -43,6 +44,8 @@ class Ground:
         lanes: of the daemon; none where a verb writes directly.
         reload: reads the configuration again, where there is a daemon to do it.
         adapter: of a source, to read its events again.
+        examine: looks closely at a target, within a time, where there is a daemon to do it.
+        examining: held while it does.
     """
 
     ledger: Ledger
@@ -51,6 +54,8 @@ class Ground:
     lanes: Mapping[str, Lane]
     reload: Callable[[], Awaitable[Any]] | None
     adapter: Callable[[str], InboundAdapter | None]
+    examine: Callable[[str], Awaitable[dict[str, Any]]] | None = None
+    examining: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
     def now(self) -> int:

@@ -14,7 +14,7 @@ from bridge.ledger.unit import Unit
 
 async def pause(ground: Ground, wanted: LaneSwitch, operator: str) -> dict[str, Any]:
     """Stop a target's lane until it is resumed; what is queued stays."""
-    _check_target(ground, wanted.target)
+    check_target(ground, wanted.target)
     if wanted.dry_run:
         return {"target": wanted.target}
     now = ground.now
@@ -31,7 +31,7 @@ async def pause(ground: Ground, wanted: LaneSwitch, operator: str) -> dict[str, 
 
 async def resume(ground: Ground, wanted: LaneSwitch, operator: str) -> dict[str, Any]:
     """Let a target's lane go on."""
-    _check_target(ground, wanted.target)
+    check_target(ground, wanted.target)
     if wanted.dry_run:
         return {"target": wanted.target}
     now = ground.now
@@ -59,7 +59,12 @@ async def reload(ground: Ground, _: Reload, operator: str) -> Any:
     return done
 
 
-def _check_target(ground: Ground, name: str) -> None:
+def check_target(ground: Ground, name: str) -> None:
+    """Refuse a name that is no target's, nor the lane of notices.
+
+    Raises:
+        ActionRefused: naming those there are.
+    """
     catalogue = ground.catalogue()
     known: Sequence[str] = sorted([*catalogue.targets, *([MAILER] if catalogue.mailer is not None else [])])
     if name not in known:

@@ -21,7 +21,9 @@ from bridge.app.api import api_of
 from bridge.app.catalogue import catalogue_of
 from bridge.app.company import Company
 from bridge.app.console import console_of
-from bridge.app.lanes import LaneShop
+from bridge.app.credentials import held
+from bridge.app.doctor import Doctor
+from bridge.app.lanes import LaneShop, gait_of
 from bridge.app.mailer import MakesMailer, mailer_of
 from bridge.app.reload import Reloaded, ReloadRefused, refuse_what_needs_a_restart, unfinished
 from bridge.app.senders import Senders
@@ -41,6 +43,7 @@ from bridge.edge.web import Inside, admin_application, application
 from bridge.edge.webhooks import Webhooks
 from bridge.intake.intake import Intake
 from bridge.jobs.alerts import Alerts, Watch
+from bridge.jobs.credentials import CredentialAges
 from bridge.jobs.expiry import Expiry
 from bridge.jobs.retention import Retention
 from bridge.kit.clock import Clock, SystemClock, milliseconds
@@ -112,6 +115,9 @@ class Bridge:
         self._senders = Senders(
             self.ledger, self._intake, self.clock, self._schedule, self.telemetry.looked_up, self.company, role
         )
+        self._credentials = CredentialAges(self.ledger, self.clock, lambda: held(self.settings))
+        limiter = lambda target: self._lanes.limiter(self._running_lanes.get(target))  # noqa: E731 - the lane of now
+        self._doctor = Doctor(lambda: self.settings, limiter)
         self._alerting: Alerting | None = None
         self._tracer: Tracer | None = None
         self._opened = False
@@ -132,6 +138,8 @@ class Bridge:
         await self.company.start()
         if self.role.delivers:
             await self._deliver()
+        await self._credentials.soon()
+        self._schedule.every(600, "credentials", self._credentials.run)
         self._schedule.start()
         await self._listen()
         log.info(
@@ -202,6 +210,7 @@ class Bridge:
         if self._alerting is not None:
             self._alerting.use(settings)
         await self._give_up(settings)  # only now that its lane has nothing in flight any more
+        await self._credentials.soon()
         done = Reloaded.between(before, catalogue, changed_targets=[lane.target.name for lane in left])
         log.info("bridge.reloaded", **done.words())
         return done
@@ -209,6 +218,7 @@ class Bridge:
     async def stop(self) -> None:
         """Stop accepting, finish what is in flight, give leases back, close the ledger."""
         self._stopping = True
+        self._doctor.close()
         await self._listeners.close()
         self._schedule.stop()
         if self._alerting is not None:
@@ -267,7 +277,13 @@ class Bridge:
         health = Health(self.ledger, self, self.telemetry, self.clock, lambda: self._intake.refusing)
         reload = None if self._reread is None or self.ledger.file is None else self.reread
         actions = Actions(
-            self.ledger, lambda: self.catalogue, self.clock, self._running_lanes, reload, self._senders.adapter
+            self.ledger,
+            lambda: self.catalogue,
+            self.clock,
+            self._running_lanes,
+            reload,
+            self._senders.adapter,
+            self._doctor.examine,
         )
         if self.ledger.file is not None:
             await self._listeners.unix(control_application(actions), socket_path(self.ledger.file))
@@ -298,6 +314,7 @@ class Bridge:
             bridges=presence.alive if presence is not None else 1,
             beat_age=presence.age if presence is not None else 0.0,
             uses=self._lanes.uses(self._running_lanes.values()),
+            gaits={name: gait_of(lane) for name, lane in self._running_lanes.items()},
         )
 
     async def reread(self) -> dict[str, Any]:

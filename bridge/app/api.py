@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from bridge.actions import Actions
+from bridge.app.systems import sources_of, targets_of
 from bridge.edge.api import Api
 from bridge.edge.api.access import Token, Tokens
 from bridge.edge.api.endpoint import Desk
@@ -26,4 +28,5 @@ def api_of(bridge: Bridge, actions: Actions) -> Api:
         }
 
     access = Tokens(bridge.ledger, tokens, bridge.settings.server.trusted_proxies, bridge.clock)
-    return Api(access, Desk(bridge.ledger, lambda: bridge.catalogue, bridge, actions, bridge.clock))
+    facts = partial(targets_of, bridge), partial(sources_of, bridge)
+    return Api(access, Desk(bridge.ledger, lambda: bridge.catalogue, bridge, actions, bridge.clock, *facts))

@@ -9,6 +9,7 @@ from bridge import registry
 from bridge.actions import Actions
 from bridge.app.mapping import mapping_of
 from bridge.app.openid import terms_of
+from bridge.app.systems import sources_of, targets_of
 from bridge.app.verb import Verb
 from bridge.contract.outbound import HasPages
 from bridge.edge.console import Console
@@ -19,6 +20,7 @@ from bridge.edge.console.login import Login
 from bridge.edge.console.mapping import MappingPage
 from bridge.edge.console.openid import OpenIDLogin
 from bridge.edge.console.rehearsing import RehearsalBox
+from bridge.edge.console.systems import SystemPages
 from bridge.edge.console.views import Views
 
 if TYPE_CHECKING:
@@ -42,12 +44,15 @@ def console_of(bridge: Bridge, actions: Actions) -> Console:
     login = Login(access, OpenIDLogin(access, bridge.ledger, terms, server.trusted_proxies, bridge.clock))
     quiet = lambda: bridge.settings.alerts.quiet_after  # noqa: E731 - the newest after a reload
     glance = Glance(bridge.ledger, lambda: bridge.catalogue, bridge, bridge.clock, quiet)
+    systems = SystemPages(
+        bridge.ledger, glance, bridge, partial(targets_of, bridge), partial(sources_of, bridge), bridge.clock
+    )
     mapping = MappingPage(bridge.ledger, lambda waiting: mapping_of(bridge.settings, waiting))
     acting = Acting(bridge.ledger, actions, bridge.clock, glance.changed)
     views = Views(bridge.ledger, glance, lambda: bridge.catalogue, partial(page_of, bridge))
     rehearses = None if bridge.file is None else Verb(bridge.file).rehearse
     box = RehearsalBox(lambda: bridge.catalogue.sources, rehearses)
-    return Console(access, login, glance, views, acting, mapping, box)
+    return Console(access, login, glance, views, acting, systems, mapping, box)
 
 
 def page_of(bridge: Bridge, target: str, kind: str, remote_id: str) -> str | None:

@@ -18,6 +18,7 @@ from bridge.contract.outbound import OutboundConnector
 from bridge.contract.settings import Rate
 from bridge.dispatch.attempt import PatientLimiter
 from bridge.dispatch.lane import Arrival, Lane, LanePolicy, Observer
+from bridge.edge.health import Gait
 from bridge.kit.clock import Clock
 from bridge.kit.dates import Dates
 from bridge.kit.http import Http, Limiter, Windows, open_session
@@ -58,6 +59,12 @@ def rates_of(settings: Settings, name: str) -> Sequence[Rate]:
     return given.rate_limit or registry.connector_class(given.connector).rate_limit
 
 
+def gait_of(lane: Lane) -> Gait:
+    """Return how freely a lane goes."""
+    now = lane.condition
+    return Gait(now.in_trouble, now.elsewhere, now.until_probe, now.hold, now.pace.slots)
+
+
 @dataclass(frozen=True, slots=True)
 class _Made:
     """A lane with all that it was made of."""
@@ -67,6 +74,7 @@ class _Made:
     session: aiohttp.ClientSession | None = None
     dates: Dates = field(default_factory=Dates)
     windows: Windows | None = None
+    limiter: Limiter | None = None
 
 
 class LaneShop:
@@ -113,7 +121,7 @@ class LaneShop:
         limiter = self._company.limiter(f"target {name}", rates_of(settings, name), windows, of[3])
         connector = connector_of(settings, name, session, self._clock, limiter, dates)
         lane = self._made_of(entry, connector, of[2], secrets_of(given))
-        self._made[id(lane)] = _Made(lane, of, session, dates, windows)
+        self._made[id(lane)] = _Made(lane, of, session, dates, windows, limiter)
         return lane
 
     def _mailer(self, settings: Settings) -> Lane:
@@ -158,6 +166,11 @@ class LaneShop:
         """Return of each target how many requests of ours count now, and the limit, for every window that it has."""
         made = [self._made[id(lane)] for lane in lanes if id(lane) in self._made]
         return {one.lane.target.name: one.windows.uses() for one in made if one.windows is not None}
+
+    def limiter(self, lane: Lane | None) -> Limiter | None:
+        """Return what hands out the tokens of a lane's target; None where the lane is not ours, or has no limit to share."""
+        made = self._made.get(id(lane))
+        return None if made is None else made.limiter
 
     def clocks(self) -> dict[str, float]:
         """Return by how many seconds our clock is ahead of each target's, where an answer of late tells."""

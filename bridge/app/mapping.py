@@ -192,7 +192,7 @@ def mapping_of(settings: Settings, waiting: Iterable[Mapping[str, Any]]) -> dict
         "warnings": report["warnings"],
         "products": report["products"],
         "targets": [
-            {**row, "base_url": _bare(row["base_url"]), "courses": taught[row["name"]]} for row in report["targets"]
+            {**row, "base_url": bare(row["base_url"]), "courses": taught[row["name"]]} for row in report["targets"]
         ],
         "courses": [
             {
@@ -215,7 +215,7 @@ def mapping_of(settings: Settings, waiting: Iterable[Mapping[str, Any]]) -> dict
     }
 
 
-def _bare(address: str | None) -> str:
+def bare(address: str | None) -> str:
     """Return an address without the name and password that may stand in it."""
     scheme, slashes, rest = (address or "").partition("://")
     host, slash, path = rest.partition("/")

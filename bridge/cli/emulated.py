@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -13,11 +14,12 @@ import structlog
 
 from bridge import registry
 from bridge.app import Bridge
+from bridge.app.doctor import tables_of
 from bridge.app.mailer import mailer_of
-from bridge.cli.doctor import tables
 from bridge.contract.errors import TransportFault
 from bridge.contract.mail import MAILER
 from bridge.contract.settings import TargetSettings
+from bridge.edge.control import socket_path
 from bridge.kit.sandbox import Emulator
 from bridge.ledger import reports
 from bridge.ledger.reports import Filter
@@ -39,13 +41,14 @@ async def emulated(settings: Settings, run: Mapping[str, Emulator] | None = None
         ends.callback(structlog.configure, **structlog.get_config())
         structlog.configure(processors=[_silent])
         folder = ends.enter_context(TemporaryDirectory(prefix="bridge-emulated-"))
+        ends.callback(socket_path(Path(folder) / "bridge.db").unlink, missing_ok=True)  # it may lie outside the folder
         targets = {}
         for name, given in settings.targets.items():
             if given.enabled and given.connector in registry.Registry().emulators():
                 emulator = (run or {}).get(name)
                 if emulator is None:
                     emulator = await ends.enter_async_context(registry.emulator_class(given.connector)())
-                emulator.accommodate(given, tables(settings, name, registry.connector_class(given.connector)))
+                emulator.accommodate(given, tables_of(settings, name, registry.connector_class(given.connector)))
                 targets[name] = _at(given, emulator)
         changed = {
             "server": settings.server.model_copy(update={"host": "127.0.0.1", "port": 0}),
@@ -77,7 +80,7 @@ async def _mend(bridge: Bridge, settings: Settings) -> None:
             continue
         connector = lane.connector
         with suppress(TransportFault):
-            await connector.examine(tables(settings, name, type(connector)), fix=True)
+            await connector.examine(tables_of(settings, name, type(connector)), fix=True)
 
 
 def _silent(*_: object) -> Any:

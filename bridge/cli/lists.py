@@ -77,7 +77,9 @@ def _list(
     *,
     as_json: bool,
     reveal: bool,
+    said: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda row: row,
 ) -> None:
+    """Ask, and show what was found; a table has each row as it is ``said``."""
     settings = settings_of(path)
     rows = veil(ask(settings, lambda connection: question(connection, wanted)), reveal=reveal)
     if not rows:
@@ -85,7 +87,7 @@ def _list(
     if as_json:
         show_json(rows)
     elif rows:
-        show(table(columns, rows, whole=_WHOLE))
+        show(table(columns, [said(row) for row in rows], whole=_WHOLE))
     else:
         show("none")
 
@@ -144,7 +146,11 @@ def list_registrations(  # noqa: PLR0913 - a parameter an option
             "order_number": "order",
         }
         wanted = Filter(limit, source=source, state=state, product=product, learner=learner, since=since)
-        _list(config, reports.registrations, wanted, columns, as_json=as_json, reveal=reveal)
+        _list(config, reports.registrations, wanted, columns, as_json=as_json, reveal=reveal, said=_marked)
+
+
+def _marked(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {**row, "state": f"{row['state']}, never mapped"} if row["never_mapped"] else row
 
 
 @deliveries.callback()

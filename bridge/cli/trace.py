@@ -97,7 +97,9 @@ def _purchase(purchase: Row) -> Tree:
 def _title(purchase: Row) -> str:
     order = f", order {purchase['order_number']}" if purchase["order_number"] else ""
     paid = f", paid {purchase['amount_paid']} {purchase['currency'] or ''}".rstrip() if purchase["amount_paid"] else ""
-    product = f"{purchase['source']} {purchase['remote_product_id']}"
+    product = (
+        f"{purchase['source']} {purchase['remote_product_id']}{', never mapped' if purchase['never_mapped'] else ''}"
+    )
     wanted = "" if purchase["intent"] == "live" else f" (wanted: {purchase['intent']})"
     return f"registration {purchase['registration_id']}: {purchase['state']}{wanted}, {product}{order}{paid}"
 

@@ -239,6 +239,11 @@ class InboundAdapter(Protocol):
         """Say it in the protocol's own shape. The body repeats no secret."""
 
 
+def steps(kind: type[InboundAdapter], url: str, host: str) -> list[str]:
+    """Return what is to be done at the sender, step by step, with the source's own address and the bridge's filled in."""
+    return [step.replace("{url}", url).replace("{host}", host) for step in kind.setup]
+
+
 @runtime_checkable
 class Tabulates(Protocol):
     """An adapter whose sender has words that the docs should explain one by one.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from aiohttp import web
@@ -24,6 +24,25 @@ _COOLS = 15.0
 
 
 @dataclass(frozen=True, slots=True)
+class Gait:
+    """How freely a lane goes.
+
+    Attributes:
+        open: its breaker is, or the bridge paused it, so that the target is asked whether it is well again.
+        elsewhere: another bridge asks.
+        probe_in: seconds until it is asked from here; None where it isn't.
+        hold: seconds for which the target wants nothing sent; 0: it takes everything.
+        slots: deliveries that may be under way at once now.
+    """
+
+    open: bool
+    elsewhere: bool
+    probe_in: float | None
+    hold: float
+    slots: int
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """How a bridge stands.
 
@@ -36,6 +55,7 @@ class Standing:
         bridges: how many live on the ledger, itself among them.
         beat_age: seconds since its last heartbeat that was written; 0 where there are none.
         uses: by target, how many requests of this bridge count now in each window of its limit, and the limit.
+        gaits: by target, how freely its lane goes here.
     """
 
     role: str
@@ -46,6 +66,7 @@ class Standing:
     bridges: int
     beat_age: float
     uses: Mapping[str, Sequence[tuple[int, Rate]]]
+    gaits: Mapping[str, Gait] = field(default_factory=dict)
 
 
 class Stands(Protocol):

@@ -7,6 +7,8 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, text
 
+from bridge.ledger.events import OPERATOR
+
 MOST: Final = 100_000
 """Purchases whose time to access is looked at."""
 
@@ -14,6 +16,12 @@ _CREATED: Final = (
     "FROM event e JOIN effect f ON f.event_id = e.id AND f.effect = 'created'"
     " WHERE e.received_at >= :since AND e.received_at < :until"
 )
+_RECEIVED: Final = """
+SELECT c.source, c.state, count(*) AS n,
+ sum((SELECT count(*) FROM effect f WHERE f.event_id = c.id AND f.effect = 'created')) AS bought
+FROM (SELECT id, source, state FROM event WHERE received_at >= :since AND adapter <> :operator ORDER BY received_at DESC LIMIT :most) c
+GROUP BY c.source, c.state
+"""
 _WAITS: Final = f"""
 SELECT c.registration_id, c.began, g.right_id, min(a.at + a.ms) AS done,
  max(CASE WHEN w.held = 'yes' AND w.held_at <= c.began THEN 1 ELSE 0 END) AS was_in, max(w.wanted) AS wanted
@@ -38,6 +46,14 @@ def counted(connection: Connection, since: int, until: int, most: int) -> int:
     """Count the purchases that were made between two times (milliseconds), up to ``most``."""
     statement = f"SELECT count(*) AS n FROM (SELECT 1 {_CREATED} LIMIT :most) counted"
     return int(connection.execute(text(statement), {"since": since, "until": until, "most": most}).scalar_one())
+
+
+def received(connection: Connection, since: int, most: int) -> Sequence[Any]:
+    """Count what sources sent since a time (milliseconds), by source and state, with ``bought``: purchases that it made.
+
+    Of the newest ``most`` events of all.
+    """
+    return connection.execute(text(_RECEIVED), {"since": since, "most": most, "operator": OPERATOR}).all()
 
 
 def waits(connection: Connection, since: int, until: int, most: int = MOST) -> list[int | None]:

@@ -85,21 +85,25 @@ def quarantined_lines(connection: Connection, kind: str, source: str, product: s
 
 
 def newest_dead(connection: Connection) -> list[dict[str, Any]]:
-    """Return some dead letters, as examples of their causes: ``delivery_id``, ``registration_id``, ``target``, ``remedy``, ``why``."""
+    """Return the newest dead letters among those that causes are counted of, as examples: ``delivery_id``, ``registration_id``, ``target``, ``remedy``, ``why``."""
     return ask(
         connection,
         "SELECT d.id AS delivery_id, d.target, d.registration_id, coalesce(d.remedy, '') AS remedy, d.why"
-        " FROM delivery d WHERE d.state = 'dead' LIMIT :most",
+        " FROM (SELECT id, target, registration_id, remedy, why FROM delivery WHERE state = 'dead' LIMIT :reach) d"
+        " ORDER BY d.id DESC LIMIT :most",
+        reach=causes.MOST,
         most=EXAMPLES,
     )
 
 
 def newest_dead_lookups(connection: Connection) -> list[dict[str, Any]]:
-    """Return some lookups that were given up, as examples of their causes: ``event_id``, ``source``, ``remedy``, ``why``."""
+    """Return the newest lookups that were given up, of those that causes are counted of, as examples: ``event_id``, ``source``, ``remedy``, ``why``."""
     return ask(
         connection,
         "SELECT k.id AS lookup_id, k.source, k.event_id, coalesce(k.remedy, '') AS remedy, k.why"
-        " FROM lookup k WHERE k.state = 'dead' LIMIT :most",
+        " FROM (SELECT id, source, event_id, remedy, why FROM lookup WHERE state = 'dead' LIMIT :reach) k"
+        " ORDER BY k.id DESC LIMIT :most",
+        reach=causes.MOST,
         most=EXAMPLES,
     )
 

@@ -20,7 +20,7 @@ from bridge.ledger.migrate import current, newest
 _TIMES: Final = frozenset(
     "received_at occurred_at created_at updated_at due_at expires_at held_at paused_at undone_at at since first_seen last_seen told_at recovered_at told_recovery_at tried_at".split()  # noqa: SIM905
 )
-_FLAGS: Final = frozenset({"live", "full_access", "superseded", "wanted", "unknown"})
+_FLAGS: Final = frozenset({"live", "full_access", "superseded", "wanted", "unknown", "never_mapped"})
 _JSON: Final = frozenset(
     {"query", "headers", "options", "order_data", "attributes", "exchanges", "steps", "remote_course"}
 )
@@ -28,7 +28,9 @@ _JSON: Final = frozenset(
 EVENT: Final = "e.id AS event_id, e.source, e.adapter, e.event_key, e.received_at, e.method, e.path, e.state, e.note"
 REGISTRATION: Final = (
     "g.id AS registration_id, g.source, g.remote_product_id, g.line, g.intent, g.state, g.quantity, g.amount_paid,"
-    " g.currency, g.order_number, g.transaction_id, g.subscription_id, g.occurred_at, g.created_at, g.updated_at, g.learner_id"
+    " g.currency, g.order_number, g.transaction_id, g.subscription_id, g.occurred_at, g.created_at, g.updated_at, g.learner_id,"
+    " (CASE WHEN g.mapping_version_id IS NULL AND EXISTS (SELECT 1 FROM quarantine z WHERE z.registration_id = g.id"
+    " AND z.kind = 'unmapped') THEN 1 ELSE 0 END) AS never_mapped"
 )
 DELIVERY: Final = (
     "d.id AS delivery_id, d.target, d.kind, d.state, d.person, (CASE WHEN d.kind = 'notice' THEN (SELECT n.kind FROM notice n"

@@ -95,9 +95,9 @@ def heard(connection: Connection) -> tuple[dict[str, int], bool]:
     rows = connection.execute(
         text(
             "SELECT c.source, max(c.received_at) AS at, count(*) AS n FROM (SELECT source, received_at FROM event"
-            " WHERE id > :id ORDER BY id DESC LIMIT :limit) c GROUP BY c.source"
+            " WHERE id > :id AND adapter <> :operator ORDER BY id DESC LIMIT :limit) c GROUP BY c.source"
         ),
-        {"id": folded or 0, "limit": UNFOLDED if folded is not None else _NEWEST},
+        {"id": folded or 0, "operator": OPERATOR, "limit": UNFOLDED if folded is not None else _NEWEST},
     ).all()
     found = last_heard(connection)
     for row in rows:
@@ -124,16 +124,40 @@ def silences(
         least: a silence that is shorter is none, whatever is usual.
         now: the time.
     """
-    at = now // HOUR
     found = {}
     for name in sources:
         last = heard_at.get(name)
         elapsed = now - max(last or 0, since)
         usual = None
         if last is not None and elapsed >= least:
-            usual = longest_usual(hours(connection, name, at - _WEEKS * _WEEK - 48), at)
+            usual = usual_silence(connection, name, now)
         quiet = usual is not None and elapsed >= max(least, _TIMES * usual)
         found[name] = Silence(last, elapsed, usual, quiet)
+    return found
+
+
+def usual_silence(connection: Connection, source: str, now: int) -> int | None:
+    """Return how long a source is silent at most at this time of the week (milliseconds); None where too little is known."""
+    at = now // HOUR
+    return longest_usual(hours(connection, source, at - _WEEKS * _WEEK - 48), at)
+
+
+def counted_since(connection: Connection, since: int) -> dict[str, int]:
+    """Count what each source sent since the beginning of an hour (milliseconds); what is folded is not looked at again."""
+    rows = connection.execute(
+        text("SELECT source, sum(events) AS n FROM source_hour WHERE hour >= :hour GROUP BY source"),
+        {"hour": since // HOUR},
+    ).all()
+    found = {row.source: int(row.n) for row in rows}
+    unfolded = connection.execute(
+        text(
+            "SELECT c.source, count(*) AS n FROM (SELECT source, received_at FROM event WHERE id > :id"
+            " AND adapter <> :operator ORDER BY id DESC LIMIT :limit) c WHERE c.received_at >= :since GROUP BY c.source"
+        ),
+        {"id": place(connection) or 0, "operator": OPERATOR, "limit": UNFOLDED, "since": since},
+    ).all()
+    for row in unfolded:
+        found[row.source] = found.get(row.source, 0) + int(row.n)
     return found
 
 

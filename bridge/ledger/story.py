@@ -233,6 +233,7 @@ def _actions(
         "seats": {str(own["registration_id"])},
         "cancel": {str(own["registration_id"])},
         "move": {str(own["registration_id"])},
+        "doctor": set[str](),  # who looks at a target changes nothing
     }
     targets = {row["target"] for row in deliveries}
     rows = ask(connection, "SELECT o.at, o.operator, o.action, o.subject, o.note FROM operator_action o ORDER BY o.id")

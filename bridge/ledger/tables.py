@@ -486,6 +486,7 @@ add_merge_tables(metadata, Id)
 # Tables of one feature stand in files of their own; whoever has the metadata has them all.
 from bridge.ledger import alert_tables as _alerts  # noqa: E402, F401 - they are made of the words above
 from bridge.ledger import console_tables as _console  # noqa: E402, F401
+from bridge.ledger import credential_tables as _credentials  # noqa: E402, F401
 from bridge.ledger import many_tables as _many  # noqa: E402, F401
 from bridge.ledger import notice_tables as _notices  # noqa: E402, F401
 from bridge.ledger import scheduled_tables as _scheduled  # noqa: E402, F401

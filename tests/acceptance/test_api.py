@@ -9,7 +9,7 @@ import orjson
 from bridge.edge.api.document import ENDPOINTS
 from tests.acceptance.api_rig import OLDER, OPERATOR, TOKENS, VIEWER, Program, api
 from tests.acceptance.cli_rig import ADA, BOB, EVE, asked, look
-from tests.acceptance.rig import configuration, emulators, live, until
+from tests.acceptance.rig import AMS_KEY, configuration, emulators, live, until
 
 REFUSED = [
     ("GET", "/nothing", None, (404, [])),
@@ -47,6 +47,7 @@ REFUSED = [
     ("POST", "/registrations/1/move", {"to": []}, (422, ["to"])),
     ("POST", "/registrations/999/move", {"to": ["ethics"]}, (404, ["registration_id"])),
     ("POST", "/lanes/nothing/pause", {}, (404, ["target"])),
+    ("POST", "/lanes/nothing/doctor", None, (404, ["target"])),
     ("POST", "/learners/1/merge", {"into": 1}, (422, ["learner"])),
     ("POST", "/learners/1/merge", {"into": 999}, (404, ["into"])),
     ("POST", "/learners/999/unmerge", None, (404, ["learner"])),
@@ -74,6 +75,17 @@ async def happened(client, targets) -> tuple[int, int]:
     await client.register(**EVE, product="UNMAPPED-9")
     await client.register(**{**EVE, "amount_paid": "a lot"})
     return ada["registration_id"], bob["registration_id"]
+
+
+async def _systems_are_told(program: Program) -> None:
+    """Ask for what is configured at both ends, and let a target be asked."""
+    looked = await program.does("/lanes/hubspot/doctor")
+    assert (looked["ok"], looked["connector"]) == (True, "hubspot")
+    told = {one["target"]: one for one in (await program.gets("/targets"))["items"]}
+    assert told["hubspot"]["credentials"][0]["kind"] == "access token"
+    [ams] = [one for one in (await program.gets("/sources"))["items"] if one["source"] == "ams"]
+    assert (ams["today"]["events"], ams["last_event"]["event_id"], len(ams["steps"])) == (4, 4, 3)
+    assert AMS_KEY not in str([told, ams])
 
 
 async def test_everything_is_told_and_done_as_the_document_says(tmp_path) -> None:
@@ -123,13 +135,14 @@ async def test_everything_is_told_and_done_as_the_document_says(tmp_path) -> Non
         assert (await program.does(f"/learners/{found['learner_id']}/unmerge"))["became"] == "undone"
         assert (await program.does("/lanes/hubspot/pause", {"why": "their move"}))["paused"] is True
         assert (await program.does("/lanes/hubspot/resume"))["was_paused"] is True
+        await _systems_are_told(program)
         assert (await program.does("/reload"))["mapping_changed"] is False
         assert (await program.refused("POST", f"/registrations/{ada}/seats/revoke", {"every_open": True}))[0] == 404
         audit = (await program.gets("/audit"))["items"]
         assert {one["operator"] for one in audit} == {"token ci"}
         assert [one["action"] for one in reversed(audit)] == [
             *("requeue", "dismiss", "release", "replay", "move", "cancel"),
-            *("merge", "unmerge", "pause", "resume", "reload"),
+            *("merge", "unmerge", "pause", "resume", "doctor", "reload"),
         ]
         assert program.seen == {one.name for one in ENDPOINTS}
 

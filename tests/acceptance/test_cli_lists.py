@@ -30,7 +30,7 @@ def test_every_list_gives_json_with_stable_keys_newest_first(known) -> None:
         "registrations": {
             *("registration_id", "source", "remote_product_id", "line", "intent", "state", "quantity", "amount_paid"),
             *("currency", "order_number", "transaction_id", "subscription_id", "occurred_at", "created_at"),
-            *("updated_at", "learner_id", "remote_user_id", "email"),
+            *("updated_at", "learner_id", "remote_user_id", "email", "never_mapped"),
         },
         "deliveries": {
             *("delivery_id", "target", "kind", "state", "person", "registration_id", "right_id", "event_id", "tried"),

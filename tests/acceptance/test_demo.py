@@ -15,6 +15,7 @@ import pytest
 from bridge.cli.demo.script import SHOULD
 from bridge.cli.demo.verdict import Difference, Place, about_holdings, differences, mark, places
 from bridge.kit.sandbox import Holding
+from tests.acceptance.console_rig import Browser, browser_session
 
 ROOT = Path(__file__).parents[2]
 DEMO = (sys.executable, "-m", "bridge", "demo")
@@ -103,7 +104,7 @@ async def test_the_demo_stays_up_until_it_is_interrupted(tmp_path):
     try:
         async with asyncio.timeout(60):
             said = (await demo.stdout.readuntil(b"until Ctrl-C")).decode()
-            answer, held = await _as_printed(said)
+            answer, held, rehearsed = await _as_printed(said)
             demo.send_signal(signal.SIGINT)
             await demo.stdout.read()
             assert await demo.wait() == 0
@@ -112,19 +113,28 @@ async def test_the_demo_stays_up_until_it_is_interrupted(tmp_path):
             demo.kill()
             await demo.wait()
     assert answer["registration_id"] == int(re.search(r'"registration_id": (\d+)', said)[1])
+    assert rehearsed == 200
     assert {row["person"] for row in held} >= {"ada@example.org", "ben@example.org"}
     assert list(tmp_path.iterdir()) == []
 
 
 async def _as_printed(said):
-    """Do what the printed lines say: register somebody, and ask the first target what it holds."""
+    """Do what the printed lines say: register somebody, and ask the first target what it holds, log in at the console and rehearse."""
     address, body = re.search(r"curl -s (\S+/api/registrations) \\\s+-H '[^']*' -d '([^']*)'", said).groups()
     async with aiohttp.ClientSession() as session:
         async with session.post(address, data=body) as answer:
             assert answer.status == 200
             registered = await answer.json()
         async with session.get(re.search(r"academy +(\S+)", said[said.index("Addresses") :])[1]) as answer:
-            return registered, await answer.json()
+            held = await answer.json()
+    console, name, password = re.search(r"(http\S+/console)/ +log in as (\S+), password (\S+)", said).groups()
+    async with browser_session() as session:
+        browser = Browser(console.removesuffix("/console"), session)
+        await browser.logs_in(name, password)
+        page = await browser.opens("/console/rehearse")
+        page = await browser.sends("/console/rehearse", {"csrf": page.csrf, "source": "ams", "body": body})
+        assert "Command: enroll" in page.words
+    return registered, held, page.status
 
 
 def test_exactly_what_should_be_held_is_no_difference():

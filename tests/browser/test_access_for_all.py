@@ -75,12 +75,36 @@ async def test_axe_finds_nothing(tmp_path, driver) -> None:
                 person.opens(path)
                 person.presses(button)
                 faults += looked_at(f"preview of {button}")
+            person.opens("/console/targets/elevate")
+            person.presses("Ask it now")
+            faults += looked_at("what a target said")
+            person.opens("/console/targets")
+            person.presses("Pause…")
             person.presses("Pause")
             faults += looked_at("done")
             person.finds(ADA["email"].partition("@")[2])
             return faults + looked_at("found")
 
         assert await asyncio.to_thread(sits_down) == []
+
+
+async def test_the_bar_is_one_line_on_a_desk(tmp_path, driver) -> None:
+    """Navigation, box and name fit beside each other from 1200 pixels on."""
+    async with emulators("elevate") as targets, console(tmp_path, targets) as (_, __, browser):
+        person = Person(driver, browser.base_url)
+
+        def sits_down() -> None:
+            person.logs_in()
+            for width in (1200, 1600):
+                metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+                driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+                tops = (
+                    "return [...document.querySelectorAll('.bar a, .bar button')].map(e => e.getBoundingClientRect().y)"
+                )
+                found = driver.execute_script(tops)
+                assert max(found) - min(found) < 20, (width, found)
+
+        await asyncio.to_thread(sits_down)
 
 
 async def test_a_keyboard_is_enough(tmp_path, driver) -> None:

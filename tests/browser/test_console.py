@@ -34,8 +34,8 @@ async def test_paid_but_not_in(tmp_path, driver) -> None:
         person = Person(driver, f"http://127.0.0.1:{bridge.port}")
 
         def sits_down() -> str:
-            person.logs_in()
-            assert "Something waits for you" in person.reads
+            person.logs_in()  # what was kept before may be shown for a moment; the page renews itself
+            WebDriverWait(driver, 15).until(lambda _: "Something waits for you" in person.reads)
             person.finds(BOB["email"])
             assert "Not in: somebody has to act" in person.reads
             told = person.reads
@@ -143,4 +143,30 @@ async def test_a_call_is_rehearsed(tmp_path, driver) -> None:
 
         await asyncio.to_thread(sits_down)
         assert live(targets["elevate"]) == []
+        assert person.complaints == []
+
+
+async def test_a_new_sender_is_connected_and_a_target_is_asked(tmp_path, driver) -> None:
+    """From the overview: the address to paste and the steps, then the target's page, and what it says when it is asked."""
+    async with emulators(*TARGETS) as targets, console(tmp_path, targets) as (bridge, _, __):
+        targets["elevate"].products = {"ETHICS"}
+        person = Person(driver, f"http://127.0.0.1:{bridge.port}")
+
+        def sits_down() -> None:
+            person.logs_in()
+            person.presses("Sources")
+            person.presses("ams")
+            assert "Nothing has ever come in" in person.reads
+            assert f"http://127.0.0.1:{bridge.port}/api/registrations" in person.reads
+            assert "API key" in person.reads
+            person.presses("Targets")
+            person.presses("hubspot")
+            assert "Known since" in person.reads
+            person.presses("Ask it now")
+            assert "hubspot: all is well" in person.reads
+            person.presses("Back to hubspot")
+            person.presses("Audit")
+            assert "doctor" in person.reads
+
+        await asyncio.to_thread(sits_down)
         assert person.complaints == []

@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from bridge.edge.systems import Secret, SourceFacts, sources_told
+from bridge.kit.clock import moment
 from bridge.ledger import behind, console, days, lanes, overview, repairs, rhythm
 from bridge.ledger.find import find
 from bridge.ledger.store import Ledger
@@ -250,3 +252,39 @@ async def test_by_what_a_purchase_was_planned(ledger: Ledger) -> None:
         2: [{"method": "POST"}],
     }
     assert await ledger.read(lambda connection: behind.exchanges(connection, [])) == {}
+
+
+async def test_what_came_today_is_counted_folded_or_not(ledger: Ledger) -> None:
+    """By source: all of it by the hours that are folded and what is not, and by state of the newest."""
+    await _past(ledger)
+    midnight = NOW - NOW % (24 * rhythm.HOUR)
+    before, after = (rhythm.Hour("shop", midnight // rhythm.HOUR + more, 10, midnight, 0) for more in (-1, 1))
+    await ledger.write(lambda unit: rhythm.fold(unit, [before, after], None, 2, NOW))
+    counted = await ledger.read(lambda connection: rhythm.counted_since(connection, midnight))
+    assert counted == {"shop": 10 + 1}, "event 3 is not folded yet, the hour before midnight is not today's"
+    rows = await ledger.read(lambda connection: days.received(connection, NOW, 100))
+    assert [(row.source, row.state, int(row.n), int(row.bought)) for row in rows] == [("shop", "accepted", 3, 3)]
+    some = await ledger.read(lambda connection: days.received(connection, NOW, 2))
+    assert [int(row.n) for row in some] == [2]
+
+
+async def test_sources_are_told_with_their_last_event(ledger: Ledger) -> None:
+    """Its id and state where it is there; of one that never spoke, none; a credential that is not kept yet has no age."""
+    await _past(ledger)
+    secret = Secret("secret", "shared secret", 0, "abc")
+    facts = [SourceFacts(name, "elevate", "", "", [], True, [], "", [secret]) for name in ("shop", "mute")]
+    now = moment(NOW + 10)
+    shop, mute = await ledger.read(lambda connection: sources_told(connection, facts, now))
+    assert (shop["last_event"]["event_id"], shop["last_event"]["state"]) == (3, "accepted")
+    assert (shop["today"]["events"], shop["today"]["purchases"], shop["today"]["part"]) == (3, 3, False)
+    assert (mute["last_event"], mute["today"]["events"], mute["usual_silence"]) == (None, 0, None)
+    assert mute["credentials"] == [{"setting": "secret", "kind": "shared secret", "place": 0, "since": None}]
+
+
+async def test_examples_of_dead_letters_are_the_newest(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newest first, whichever the database would begin with."""
+    await _past(ledger)
+    monkeypatch.setattr(overview, "EXAMPLES", 2)
+    await ledger.write(lambda unit: unit.run("UPDATE delivery SET state = 'dead', target = 'z' || (9 - id)"))
+    found = await ledger.read(overview.newest_dead)
+    assert [row["delivery_id"] for row in found] == [3, 2]

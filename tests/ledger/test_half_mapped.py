@@ -10,7 +10,9 @@ from bridge.actions import Actions
 from bridge.contract.catalogue import ProductEntry
 from bridge.contract.command import Action, EnrollmentCommand, Item, Options, Order
 from bridge.kit.clock import SetClock, moment
-from tests.ledger.rig import World, at, buy, cancel, mapping, refund
+from bridge.ledger.reports import Filter, registrations
+from bridge.ledger.story import story
+from tests.ledger.rig import ADA, World, at, buy, cancel, mapping, refund
 from tests.ledger.test_later import DAY, effects, pass_to
 
 REFS = Order(refs=("ch_1",))
@@ -160,3 +162,22 @@ async def test_units_that_come_back_of_a_waiting_line_wait_with_it(world: World)
     await released(world)
     assert await intents(world) == {"INTRO": "live", "NEW": "live"}
     assert await world.one("SELECT quantity FROM registration WHERE remote_product_id = 'NEW'") == 2
+
+
+async def test_a_purchase_that_was_never_mapped_says_so(world: World):
+    """In the list and in its story; one that is mapped, or whose purchase never came, does not."""
+
+    async def marked() -> dict[str, bool]:
+        rows = await world.ledger.read(lambda connection: registrations(connection, Filter()))
+        for row in rows:
+            told = await world.ledger.read(lambda connection, row=row: story(connection, str(row["registration_id"])))
+            assert told["purchases"][0]["never_mapped"] is row["never_mapped"]
+        return {row["remote_product_id"]: row["never_mapped"] for row in rows}
+
+    await half(world)
+    await world.accept(cancel("WEB", learner=ADA, business_key="o-9", minute=1))
+    await world.accept(cancel(business_key="o-1", minute=5))
+    assert await marked() == {"INTRO": False, "WEB": False, "NEW": True}
+    now_mapped(world)
+    await world.accept(buy("NEW", order="o-1", minute=6))
+    assert (await marked())["NEW"] is False

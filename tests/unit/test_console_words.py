@@ -12,6 +12,8 @@ from multidict import CIMultiDict
 from bridge.contract.settings import Rate
 from bridge.edge.console import plots, words
 from bridge.edge.forwarded import Networks, Peer, judged
+from bridge.edge.health import Gait
+from bridge.edge.systems import TargetFacts
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -68,6 +70,60 @@ def test_the_fullest_window_of_a_limit_is_shown() -> None:
     assert down["mark"] == "bad"
     assert "bridge doctor --target lms" in down["remedy"]
     assert words.lane(row, None, [])["rate"] is None
+
+
+@pytest.mark.parametrize(
+    ("status", "gait", "said"),
+    [
+        (None, None, "This bridge does not deliver"),
+        ("running", Gait(open=False, elsewhere=False, probe_in=None, hold=0, slots=8), "Closed: calls go through."),
+        ("paused", Gait(open=False, elsewhere=False, probe_in=None, hold=0, slots=8), "Closed."),
+        ("open", Gait(open=True, elsewhere=False, probe_in=12.0, hold=0, slots=8), "is asked in 12 s whether"),
+        ("open", Gait(open=True, elsewhere=False, probe_in=0.2, hold=0, slots=8), "is asked now whether"),
+        ("open", Gait(open=False, elsewhere=True, probe_in=None, hold=0, slots=8), "another bridge"),
+        ("paused", Gait(open=True, elsewhere=False, probe_in=None, hold=0, slots=8), "not asked while it is paused"),
+    ],
+)
+def test_a_breaker_in_words(status: str | None, gait: Gait | None, said: str) -> None:
+    """Whether calls go through, and who asks when whether they may again."""
+    assert said in words.breaker(status, gait)
+
+
+def test_who_set_the_limit_in_words() -> None:
+    """The operator, the connector, the target by what it answered, or nobody."""
+
+    def told(rates: list[Rate], *, own: bool, now: Rate | None) -> str:
+        facts = TargetFacts("lms", "elevate", "", "lms", "", rates, own, 8, ())
+        return words.limit_by(facts, [] if now is None else [{"used": 0, "of": now.requests, "seconds": now.seconds}])
+
+    ten, twenty = Rate(10, 1.0), Rate(20, 1.0)
+    assert told([ten], own=True, now=ten) == "rate_limit in bridge.toml"
+    assert told([ten], own=False, now=ten) == "the connector's default"
+    assert told([ten], own=False, now=twenty) == "the target, in its answers"
+    assert told([], own=False, now=None) == "nobody"
+
+
+def test_what_was_never_mapped_says_so() -> None:
+    """Beside its state; a state without a word of its own is told as it is."""
+    assert words.state({"state": "cancelled", "never_mapped": True}) == ("Cancelled, never mapped", "none")
+    assert words.state({"state": "cancelled", "never_mapped": False}) == ("Cancelled", "none")
+    assert words.state({"state": "new", "never_mapped": False}) == ("new", "none")
+
+
+def test_the_pace_in_words() -> None:
+    """A rest that the target asked for, a lane that goes easy, full speed."""
+    assert "for 3 min" in words.pace(Gait(open=False, elsewhere=False, probe_in=None, hold=180.0, slots=8), 8)
+    assert "2 at once instead of 8" in words.pace(Gait(open=False, elsewhere=False, probe_in=None, hold=0, slots=2), 8)
+    assert words.pace(None, 8) == "Up to 8 at once."
+
+
+def test_a_credential_in_words() -> None:
+    """Its kind begins like a sentence, its age is counted from when it was seen first, several are told apart."""
+    row = {"setting": "secret", "kind": "signing secret", "place": 2, "since": datetime(2026, 2, 28, 12, tzinfo=UTC)}
+    told = words.credential(row, NOW)
+    assert (told["kind"], told["age"], told["part"]) == ("Signing secret", 86_400.0, "while they rotate")
+    told = words.credential({**row, "kind": "API key", "place": 0, "since": None}, NOW)
+    assert (told["kind"], told["age"], told["part"]) == ("API key", None, "")
 
 
 def test_plots_of_anything() -> None:

@@ -12,7 +12,7 @@ from rich.console import Console
 from bridge.cli.demo.board import Board
 from bridge.cli.demo.script import UNMAPPED
 from bridge.cli.demo.stage import Stage
-from bridge.cli.demo.wiring import AMS_KEY, CHECKOUT_SECRET
+from bridge.cli.demo.wiring import AMS_KEY, CHECKOUT_SECRET, CONSOLE_PASSWORD, CONSOLE_USER
 
 
 def show_hints(console: Console, stage: Stage, board: Board) -> None:
@@ -40,13 +40,14 @@ def _sections(stage: Stage, board: Board) -> Iterator[tuple[str, list[str]]]:
     )
     yield "The whole story of a purchase; what waits in quarantine", _verbs(stage)
     yield (
-        f"{UNMAPPED} waits there until it is mapped. On a bridge of your own, then:",
-        [f"{_program()} release --product {UNMAPPED}"],
+        f"{UNMAPPED} waits there until it is mapped. Add a [[products]] to the config, then:",
+        [f"{_program()} {verb} --config {stage.config}" for verb in ("reload", f"release --product {UNMAPPED}")],
     )
 
 
 def _addresses(stage: Stage) -> Iterator[str]:
     yield f"bridge      {stage.base_url}   /readyz  /metrics  /go/intro-ce"
+    yield f"console     {stage.base_url}/console/   log in as {CONSOLE_USER}, password {CONSOLE_PASSWORD}"
     for name, emulator in stage.emulators.items():
         yield f"{name:<11} {emulator.base_url}/_sandbox/holdings"
     yield f"config      {stage.config}"

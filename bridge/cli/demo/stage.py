@@ -18,6 +18,7 @@ from bridge.edge.control import socket_path
 from bridge.kit.sandbox import Emulator, Holding
 from bridge.registry import Registry, emulator_class
 from config.load import load
+from config.settings import Settings
 
 _USUAL_PORT = 8080
 _COMPLAINTS = frozenset({"warning", "error", "critical"})
@@ -57,6 +58,9 @@ class Stage:
         """Where the bridge's log goes, because the terminal is taken."""
         return self.folder / "bridge.log"
 
+    def _settings(self) -> Settings:
+        return load(self.config, Registry()).settings
+
     @property
     def base_url(self) -> str:
         """The bridge's address."""
@@ -71,7 +75,7 @@ class Stage:
                 await ends.enter_async_context(emulator)
             self.config.write_text(configuration(self._port, self.ledger, self.emulators), encoding="utf-8")
             ends.callback(socket_path(self.ledger).unlink, missing_ok=True)  # it may lie outside the folder
-            self.bridge = Bridge(load(self.config, Registry()).settings)
+            self.bridge = Bridge(self._settings(), reread=self._settings, file=self.config)
             await self.bridge.start()
             ends.push_async_callback(self.bridge.stop)
             self.session = await ends.enter_async_context(

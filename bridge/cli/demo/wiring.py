@@ -6,10 +6,13 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from bridge.edge.console.passwords import hashed
 from bridge.kit.sandbox import Emulator
 
 AMS_KEY = "demo-ams-key"
 CHECKOUT_SECRET = "67e2c0"  # noqa: S105 - the one of the vendor's example address; it opens nothing but the demo
+
+CONSOLE_USER, CONSOLE_PASSWORD = "demo", "demo-of-the-console"
 
 TARGETS: Mapping[str, str] = {
     "academy": "academy_of_mine",
@@ -34,6 +37,10 @@ jitter = 0
 breaker_failures = 3
 breaker_probe = "1s"
 breaker_probe_max = "1s"
+
+[console.users.{user}]              # who may log in at /console/
+password = {password}
+role = "operator"
 
 [sources.ams]                     # an association's AMS, by the Elevate Registration API
 adapter = "elevate"
@@ -106,7 +113,12 @@ courses = ["forum"]
 def configuration(port: int, ledger: Path, emulators: Mapping[str, Emulator]) -> str:
     """Return the file's text. ``emulators`` run already, by the target's name; ``port`` 0 takes a free one."""
     head = _HEAD.format(
-        port=port, ledger=json.dumps(f"sqlite:///{ledger}"), ams_key=AMS_KEY, checkout_secret=CHECKOUT_SECRET
+        port=port,
+        ledger=json.dumps(f"sqlite:///{ledger}"),
+        ams_key=AMS_KEY,
+        checkout_secret=CHECKOUT_SECRET,
+        user=CONSOLE_USER,
+        password=json.dumps(hashed(CONSOLE_PASSWORD)),
     )
     return head + "".join(_target(name, emulator) for name, emulator in emulators.items()) + _MAPPING
 

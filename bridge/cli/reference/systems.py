@@ -9,7 +9,7 @@ from bridge.cli import example
 from bridge.cli.describe import fields_of, first_sentence, plain
 from bridge.cli.exchanges import exchanges as observed
 from bridge.cli.reference.tables import named, table
-from bridge.contract.inbound import InboundAdapter, Tabulates
+from bridge.contract.inbound import InboundAdapter, Tabulates, steps
 from bridge.contract.outbound import OutboundConnector
 from bridge.contract.settings import Rate, SourceSettings, TargetSettings
 from bridge.registry import Registry, adapter_class, connector_class
@@ -54,14 +54,11 @@ def _sender(name: str, kind: type[InboundAdapter]) -> Iterator[str]:
     if kind.unverified:
         yield f"- **Not confirmed by any source we have:** {kind.unverified}"
     yield ""
-    places = {"{url}": "PUBLIC_URL/in/SOURCE", "{host}": "PUBLIC_URL"}
     if isinstance(kind, Tabulates):
         for field, values in kind.meanings.items():
             yield from table((f"`{field}`", "what it does"), [(f"`{value}`", does) for value, does in values.items()])
             yield ""
-    for place, step in enumerate(kind.setup, start=1):
-        for placeholder, shown in places.items():
-            step = step.replace(placeholder, shown)  # noqa: PLW2901 - one after the other
+    for place, step in enumerate(steps(kind, "PUBLIC_URL/in/SOURCE", "PUBLIC_URL"), start=1):
         yield f"{place}. {step}"
     yield ""
 

@@ -73,6 +73,10 @@ def _learner(*, undo: bool) -> Does:
     return does
 
 
+async def _doctor(desk: Desk, call: Call) -> Any:
+    return call.shown(await _act(desk, call, "doctor", call.path))
+
+
 async def _reload(desk: Desk, call: Call) -> Any:
     return await _act(desk, call, "reload", {})
 
@@ -196,6 +200,16 @@ ACTS: Final = (
         done.Switched,
         _one("resume"),
         _WHY,
+    ),
+    Endpoint(
+        "POST",
+        "/lanes/{target}/doctor",
+        "examineTarget",
+        "Ask a target whether it can be reached, takes our credentials, and knows what is mapped; takes up to 30 seconds.",
+        done.Examined,
+        _doctor,
+        Nothing,
+        operates=True,
     ),
     Endpoint(
         "POST",

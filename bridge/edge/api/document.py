@@ -15,8 +15,9 @@ from bridge.edge.api.acts import ACTS
 from bridge.edge.api.endpoint import Endpoint
 from bridge.edge.api.problem import Problem
 from bridge.edge.api.reads import READS
+from bridge.edge.api.systems import SYSTEMS
 
-ENDPOINTS: Final[Sequence[Endpoint]] = (*READS, *ACTS)
+ENDPOINTS: Final[Sequence[Endpoint]] = (*READS, *SYSTEMS, *ACTS)
 PREFIX: Final = "/admin/api/v1"
 
 _REF: Final = "#/components/schemas/{model}"

@@ -221,6 +221,27 @@ class Switched(BaseModel):
     was_paused: bool | None = None
 
 
+class Found(BaseModel):
+    """One thing that was looked at. ``fixable``: ``bridge doctor --fix`` can make it."""
+
+    what: str
+    ok: bool
+    said: str
+    remedy: str
+    fixable: bool
+
+
+class Examined(BaseModel):
+    """A target that was looked at. ``said`` by the target; ``findings``: where it can be reached, what was looked at there."""
+
+    target: str
+    connector: str
+    ok: bool
+    said: str
+    remedy: str
+    findings: list[Found]
+
+
 class Reloaded(BaseModel):
     """What is different by the configuration that was read: names of sources, targets and courses."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -14,6 +14,7 @@ from bridge.contract.catalogue import Catalogue
 from bridge.edge.api.access import Caller
 from bridge.edge.health import Stands
 from bridge.edge.masked import veil
+from bridge.edge.systems import SourceFacts, TargetFacts
 from bridge.kit.clock import Clock
 from bridge.ledger.store import Ledger
 
@@ -25,6 +26,7 @@ class Desk:
     """What the API answers from.
 
     Attributes:
+        targets: those that are in use, as they are configured; ``sources`` likewise.
         searching: held by whoever looks for something that no index knows: one at a time.
     """
 
@@ -33,6 +35,8 @@ class Desk:
     bridge: Stands
     actions: Actions
     clock: Clock
+    targets: Callable[[], Sequence[TargetFacts]]
+    sources: Callable[[], Sequence[SourceFacts]]
     searching: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 

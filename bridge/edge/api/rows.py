@@ -110,7 +110,10 @@ class Causes(BaseModel):
 
 
 class Purchase(BaseModel):
-    """One order line: a learner and a product. ``intent``: what its source wants; ``state``: what has become of it."""
+    """One order line: a learner and a product. ``intent``: what its source wants; ``state``: what has become of it.
+
+    ``never_mapped``: it was taken back while it waited in quarantine, so that nobody ever got in by it.
+    """
 
     registration_id: int
     source: str
@@ -128,6 +131,7 @@ class Purchase(BaseModel):
     created_at: datetime
     updated_at: datetime
     learner_id: int
+    never_mapped: bool
 
 
 class Registration(Purchase):

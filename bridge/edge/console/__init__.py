@@ -20,6 +20,7 @@ from bridge.edge.console.mapping import MappingPage
 from bridge.edge.console.openid import BACK
 from bridge.edge.console.pages import LIVE_HEADERS, asset, elsewhere, said, warm
 from bridge.edge.console.rehearsing import MOST_BYTES, RehearsalBox
+from bridge.edge.console.systems import SystemPages
 from bridge.edge.console.views import Views
 
 log = structlog.get_logger(__name__)
@@ -28,6 +29,7 @@ Shows = Callable[[web.Request, Visitor], Awaitable[web.StreamResponse]]
 Takes = Callable[[web.Request, Visitor, Form], Awaitable[web.Response]]
 
 _STILL_THERE: Final = 15.0  # seconds after which a stream without news says so: proxies cut what is silent for long
+_NAMED: Final = "{name:[a-z0-9][a-z0-9_-]*}"  # as config takes them
 
 
 class Console:
@@ -40,12 +42,13 @@ class Console:
         glance: Glance,
         views: Views,
         acting: Acting,
+        systems: SystemPages,
         mapping: MappingPage,
         box: RehearsalBox,
     ) -> None:
-        """Let ``access`` decide who sees ``views`` and ``mapping``, acts, and rehearses in the ``box``; ``glance`` looks while we listen.
+        """Let ``access`` decide who sees ``views``, ``systems`` and ``mapping``, acts, and rehearses in the ``box``.
 
-        ``login`` is where the others are sent.
+        ``login`` is where the others are sent; ``glance`` looks while we listen.
         """
         self._access = access
         self._login = login
@@ -53,6 +56,7 @@ class Console:
         self._warming: asyncio.Task[None] | None = None
         self._views = views
         self._acting = acting
+        self._systems = systems
         self._mapping = mapping
         self._box = box
 
@@ -64,7 +68,10 @@ class Console:
         shown: dict[str, Shows] = {
             "/": views.overview,
             "/troubles": views.troubles,
-            "/targets": views.targets,
+            "/targets": self._systems.targets,
+            "/sources": self._systems.sources,
+            f"/targets/{_NAMED}": self._systems.target,
+            f"/sources/{_NAMED}": self._systems.source,
             "/mapping": self._mapping.show,
             "/rehearse": self._box.show,
             "/audit": views.audit,

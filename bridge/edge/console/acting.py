@@ -148,6 +148,7 @@ _ACTS: Final[Mapping[str, _Act]] = {
         why="may",
     ),
     "resume": _Act("Resume a target", "Resume", "What is queued for it goes out at once."),
+    "doctor": _Act("Ask a target", "Ask it", "Nothing is changed there."),
     "reload": _Act(
         "Read the configuration again",
         "Reload",
@@ -180,6 +181,8 @@ class Acting:
                 visitor, 403, "Viewers change nothing", "Ask an operator, or have your role changed in bridge.toml."
             )
         try:
+            if name == "doctor":  # it changes nothing, so that there is nothing to show before
+                return await self._examine(visitor, form)
             return await (self._do(visitor, name, form) if does else self._preview(visitor, name, form))
         except (ActionRefused, ConfigError) as fault:
             return said(visitor, 422, "That was not possible", *str(fault).splitlines())
@@ -187,6 +190,12 @@ class Acting:
             if does and _ACTS[name].why == "must" and not form.get("why", "").strip():
                 return said(visitor, 422, "That was not possible", "Say what was done: go back, and fill in the field.")
             return said(visitor, 422, "That was not possible", "What was sent is not what this form sends.")
+
+    async def _examine(self, visitor: Visitor, form: Mapping[str, str]) -> web.Response:
+        found = veil(await self._actions.act("doctor", {"target": form.get("target", "")}, visitor.name))
+        return page(
+            "examined", visitor, here="targets", found=found, fine=sum(1 for one in found["findings"] if one["ok"])
+        )
 
     async def _preview(self, visitor: Visitor, name: str, form: Mapping[str, str]) -> web.Response:
         act = _ACTS[name]

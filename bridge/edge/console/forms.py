@@ -16,7 +16,7 @@ Form = dict[str, str]
 MOST_BYTES: Final = 64 * 1024
 BODY_SECONDS: Final = 30.0
 HOME: Final = f"{PATH}/"
-_OURS: Final = re.compile(r"/console/(?!openid)[a-z]{0,20}(/[0-9]{1,19})?")
+_OURS: Final = re.compile(r"/console/(?!openid)[a-z]{0,20}(/[a-z0-9][a-z0-9_-]{0,99})?")
 
 
 def way_back(said: str) -> str:

@@ -38,6 +38,14 @@ def _shown(value: Any) -> Any:
     return value if isinstance(value, Markup) else plain(value)
 
 
+def _coded(text: str) -> Markup:
+    """Return a sentence with what stands between backticks set as code."""
+    return Markup("").join(
+        Markup("<code>{}</code>").format(plain(part)) if at % 2 else Markup("{}").format(plain(part))
+        for at, part in enumerate(text.split("`"))
+    )
+
+
 _TEMPLATES: Final = jinja2.Environment(
     loader=jinja2.FileSystemLoader(_HERE / "templates"),
     autoescape=True,
@@ -50,6 +58,7 @@ _TEMPLATES.globals["assets"] = {name: f"/console/assets/{name}?{digest}" for nam
 _TEMPLATES.filters.update(
     span=words.span,
     number=words.number,
+    coded=_coded,
     pretty=lambda value: value if isinstance(value, str) else orjson.dumps(value, option=orjson.OPT_INDENT_2).decode(),
 )
 

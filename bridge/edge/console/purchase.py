@@ -42,7 +42,7 @@ def shown(found: Mapping[str, Any], catalogue: Catalogue, page_of: PageOf) -> di
     bodies, exchanges = found["bodies"], found["exchanges"]
     return {
         "own": own,
-        "state": words.state(own["state"]),
+        "state": words.state(own),
         "steps": [{**words.step(one), "tried": one["delivery_id"] in tried} for one in own["next"]],
         "lines": [line for line in own["quarantine"] if line["state"] == "waiting"],
         "picture": timeline.picture(own["story"], own["next"]),

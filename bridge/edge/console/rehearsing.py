@@ -26,6 +26,12 @@ MOST_BYTES: Final = 800 * 1024
 _LONGEST: Final = 256 * 1024
 
 
+_NO_FILE: Final = (
+    "A rehearsal reads bridge.toml in a process of its own, and this bridge was given its settings without a file.",
+    "On the command line: bridge rehearse FILE --source NAME --config bridge.toml",
+)
+
+
 class NotRehearsed(BridgeError):
     """A call could not be rehearsed; the message says why."""
 
@@ -78,7 +84,7 @@ class RehearsalBox:
         if not visitor.operates:
             return said(visitor, 403, "Viewers rehearse nothing", "Ask an operator.")
         if self._rehearses is None:
-            return said(visitor, 404, "Nothing can be rehearsed here", "This bridge does not work by a file.")
+            return said(visitor, 404, "Nothing can be rehearsed here", *_NO_FILE)
         return None
 
 

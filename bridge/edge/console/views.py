@@ -40,10 +40,6 @@ class Views:
         """Show at a glance whether all is well."""
         return page("overview", visitor, here="overview", **await self._glance.now())
 
-    async def targets(self, _: web.Request, visitor: Visitor) -> web.Response:
-        """Show every target and source, with what may be done."""
-        return page("targets", visitor, here="targets", **await self._glance.now())
-
     async def troubles(self, _: web.Request, visitor: Visitor) -> web.Response:
         """Show what waits for a person, by cause."""
         return page("troubles", visitor, here="troubles", **await self._ledger.read(_troubles))
@@ -104,7 +100,7 @@ def _troubles(connection: Any) -> dict[str, Any]:
 
 
 def _with_states(found: Mapping[str, Any]) -> dict[str, Any]:
-    return {**found, "purchases": [{**row, "stands": words.state(row["state"])} for row in found["purchases"]]}
+    return {**found, "purchases": [{**row, "stands": words.state(row)} for row in found["purchases"]]}
 
 
 def _id(request: web.Request) -> int:

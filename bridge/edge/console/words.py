@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 from bridge.contract.settings import Rate
+from bridge.edge.health import Gait
 from bridge.edge.masked import plain, veil
+from bridge.edge.systems import TargetFacts
 from bridge.kit.clock import moment
 from bridge.ledger.events import OPERATOR
 from bridge.ledger.overview import MANY
@@ -69,9 +72,10 @@ def number(count: int) -> str:
     return f"{count:,} or more" if count >= MANY else f"{count:,}"
 
 
-def state(name: str) -> tuple[str, str]:
-    """Return what a registration's state means, and how it is marked."""
-    return _STATES.get(name, (name, "none"))
+def state(row: Row) -> tuple[str, str]:
+    """Return what the state of a registration means, and how it is marked."""
+    said, mark = _STATES.get(row["state"], (row["state"], "none"))
+    return (f"{said}, never mapped" if row["never_mapped"] else said), mark
 
 
 def quarantine_group(row: Row) -> dict[str, Any]:
@@ -213,4 +217,49 @@ def lane(row: Row, status: str | None, uses: Iterable[tuple[int, Rate]]) -> dict
         stands, mark = "Delivers", "good"
     rates = [{"used": min(used, rate.requests), "of": rate.requests, "seconds": rate.seconds} for used, rate in uses]
     fullest = max(rates, key=lambda one: one["used"] / one["of"], default=None)
-    return {**row, "stands": stands, "mark": mark, "remedy": remedy, "rate": fullest}
+    return {**row, "stands": stands, "mark": mark, "remedy": remedy, "rate": fullest, "rates": rates}
+
+
+def breaker(status: str | None, gait: Gait | None) -> str:
+    """Say of a lane's breaker whether it lets calls through; ``gait`` is None where this bridge does not deliver."""
+    if gait is None:
+        return "This bridge does not deliver: another one on the ledger knows."
+    if gait.elsewhere:
+        return "Open: nothing is sent until another bridge, which asks the target, finds it well."
+    if gait.open and gait.probe_in is not None:
+        when = "now" if gait.probe_in < 1 else f"in {span(gait.probe_in)}"
+        return f"Open: nothing is sent, and the target is asked {when} whether it is well again."
+    if gait.open:
+        return "Open: the target did not answer, and is not asked while it is paused."
+    return "Closed." if status == "paused" else "Closed: calls go through."
+
+
+def limit_by(facts: TargetFacts, rates: Sequence[Row]) -> str:
+    """Say who set the rate limit that is in force: the target itself may have named another in its answers."""
+    if facts.own_limit:
+        return "rate_limit in bridge.toml"
+    if [(one["of"], one["seconds"]) for one in rates] != [tuple(rate) for rate in facts.rates]:
+        return "the target, in its answers"
+    return "the connector's default" if rates else "nobody"
+
+
+def pace(gait: Gait | None, most: int) -> str:
+    """Say how many deliveries may be under way at once, of the ``most`` that are configured."""
+    if gait is not None and gait.hold:
+        return f"The target asked for a rest: nothing is sent for {span(gait.hold)}."
+    if gait is not None and gait.slots < most:
+        return f"{gait.slots} at once instead of {most}, because it was slow or throttled us; more with each that goes well."
+    return f"Up to {most} at once."
+
+
+def credential(row: Row, now: datetime) -> dict[str, Any]:
+    """Return what is said of a credential: its ``kind``, ``setting``, ``age`` in seconds and, of several, its ``part``."""
+    parts = {0: "", 1: "the current one"}
+    age = None if row["since"] is None else max(0.0, (now - row["since"]).total_seconds())
+    kind = str(row["kind"])
+    return {
+        **row,
+        "kind": kind[:1].upper() + kind[1:],
+        "age": age,
+        "part": parts.get(row["place"], "while they rotate"),
+    }
