@@ -90,7 +90,9 @@ def _planned(entry: Entry, row: Any, command: EnrollmentCommand) -> CommandPlan:
     return plan(command, source, entry.member.catalogue)
 
 
-def release(unit: Unit, row: Any, plans: CommandPlan, source: SourceEntry, catalogue: Catalogue, now: int) -> int | None:
+def release(
+    unit: Unit, row: Any, plans: CommandPlan, source: SourceEntry, catalogue: Catalogue, now: int
+) -> int | None:
     """Apply a command that has waited for the mapping of what it names; return the registration it meant, None where it waits still."""
     entry = Entry(of_kept(source, (plans,), catalogue, now, late=True), row.event_id, plans, Result())
     if not change.apply(unit, entry) or not entry.result.lines:

@@ -131,7 +131,7 @@ def _first(rows: Sequence[Any]) -> Sequence[Any]:
 
 def _values(connection: Connection, kept: _Kept, **values: Any) -> Sequence[str]:
     """Return the values of a column, by one look at its index for each of them."""
-    least = f"SELECT min(c.{kept.column}) FROM {kept.table} c WHERE {kept.where}"  # noqa: S608 - of constants
+    least = f"SELECT min(c.{kept.column}) FROM {kept.table} c WHERE {kept.where}"
     statement = (
         f"WITH RECURSIVE v(x) AS ({least} UNION ALL SELECT ({least} AND c.{kept.column} > v.x) FROM v WHERE v.x IS NOT NULL)"
         " SELECT x FROM v WHERE x IS NOT NULL LIMIT :groups"

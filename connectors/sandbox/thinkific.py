@@ -216,7 +216,7 @@ class Thinkific(Emulator):
 
 def _expired(row: Mapping[str, Any]) -> bool:
     end = row["expiry_date"]
-    return row.get("closed", False) or end is not None and datetime.fromisoformat(end) <= datetime.now(UTC)
+    return row.get("closed", False) or (end is not None and datetime.fromisoformat(end) <= datetime.now(UTC))
 
 
 def _unknown(body: Mapping[str, Any], fields: set[str]) -> dict[str, list[str]]:

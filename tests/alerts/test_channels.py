@@ -194,7 +194,9 @@ async def test_an_address_that_is_slow_keeps_no_other_from_the_mail(mail_server)
     assert [to for to, _ in mail_server.box.mails] == [["ops@example.org"]]
 
 
-@pytest.mark.parametrize("said", [b"", b"220-" + b"x" * 400 + b"\r\n", b"x" * 4_096], ids=["nothing", "lines", "a line"])
+@pytest.mark.parametrize(
+    "said", [b"", b"220-" + b"x" * 400 + b"\r\n", b"x" * 4_096], ids=["nothing", "lines", "a line"]
+)
 async def test_a_mail_server_that_does_not_come_to_the_point_is_an_answer(said):
     """It says nothing, or never ends."""
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from bridge.edge.stillness import Stillness
+from tests.acceptance.rig import until
 
 
 class Hand:
@@ -51,7 +50,6 @@ async def test_a_bridge_to_which_nobody_speaks_is_not_taken_for_one_that_stood_s
 
     stillness = Stillness(0.03, now)
     stillness.watch()
-    while looks < 5:
-        await asyncio.sleep(0.01)
+    await until(lambda: looks >= 5)
     stillness.end()
     assert not stillness.woke()

@@ -43,7 +43,9 @@ from connectors.outbound.thinkific.settings import ThinkificCourse, ThinkificSet
 
 _FAR = "2999-12-31T00:00:00Z"
 _KEPT_END = "Thinkific kept the earlier end of access, so it was put off to the year 2999"
-_STILL_EXPIRED = "the enrollment has a later end and is expired all the same: open it again at Thinkific, or delete it there"
+_STILL_EXPIRED = (
+    "the enrollment has a later end and is expired all the same: open it again at Thinkific, or delete it there"
+)
 _BEFORE_NOW = timedelta(minutes=5)  # past even for a clock that goes behind ours
 
 

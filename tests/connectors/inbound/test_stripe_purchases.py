@@ -332,7 +332,10 @@ async def test_a_checkout_that_makes_an_invoice_is_one_purchase(
 ) -> None:
     """Also where it completes before its invoice is there: then it is asked for that, until Stripe has made it."""
     played = PlayedStripe()
-    played.invoices["in_1"] = {**invoiced(new=True), "payments": new_invoice(paid_at=START, payments=["pi_1"])["payments"]}
+    played.invoices["in_1"] = {
+        **invoiced(new=True),
+        "payments": new_invoice(paid_at=START, payments=["pi_1"])["payments"],
+    }
     played.sessions["cs_1"] = session(**MADE, invoice="in_1")
     if named is None and order[0] == "session":
         played.faults = [lambda: web.json_response(session(**MADE))]
