@@ -106,9 +106,9 @@ def release(
 def _of_line(bought: Sequence[Entry], command: EnrollmentCommand, line: str) -> tuple[EnrollmentCommand, Entry] | None:
     """Return a command about one line, as that line is called now, and the purchase that brings it; None where none does."""
     for entry in bought:
-        for plan in entry.plan.lines:
-            if line_of(entry.plan.command, plan.item) == line:
-                items = tuple(item.model_copy(update={"line": plan.line}) for item in command.items)
+        for one in entry.plan.lines:
+            if line_of(entry.plan.command, one.item) == line:
+                items = tuple(item.model_copy(update={"line": one.line}) for item in command.items)
                 return command.model_copy(update={"items": items}), entry
     return None
 

@@ -97,7 +97,7 @@ class Slack:
             return [self._rest.why] * len(news)
         escaped = "\n\n".join(lines(news)).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
         posted = await _posted(self._http, lambda: ({}, orjson.dumps({"text": escaped})))
-        self._rest.begin(posted.after)
+        self._rest.ask(posted.after)
         return [posted.why] * len(news)
 
 
@@ -123,7 +123,7 @@ class StandardWebhook:
             if self._clock.monotonic() - began > _BEGUN:
                 return answers + ["it is slow: the next run goes on"] * (len(news) - len(answers))
             posted = await _posted(self._http, self._making(one))
-            self._rest.begin(posted.after)
+            self._rest.ask(posted.after)
             if posted.away:
                 return answers + [posted.why] * (len(news) - len(answers))
             answers.append(posted.why)
@@ -176,7 +176,7 @@ class _Rest:
         self._clock = clock
         self._until = float("-inf")
 
-    def begin(self, seconds: float | None) -> None:
+    def ask(self, seconds: float | None) -> None:
         if seconds is not None:
             self._until = self._clock.monotonic() + min(seconds, _LONGEST_REST)
 
