@@ -53,6 +53,7 @@ from config.settings import Settings
 log = structlog.get_logger(__name__)
 
 _WAIT_FOR_LEDGER = 30.0
+_BUSY = 3.0  # seconds that an event loop may be busy with one thing
 
 
 class Bridge:
@@ -269,7 +270,7 @@ class Bridge:
         server, admin = self.settings.server, self.settings.admin
         await self._senders.exchange(self._senders.prepare(self.settings, self.catalogue))
         if self.company.presence is not None:  # there may be others to which a sender has turned meanwhile
-            self._stillness = Stillness(self.company.presence.fence)
+            self._stillness = Stillness(max(self.company.presence.fence, _BUSY))
             self._stillness.watch()
         health = Health(self.ledger, self, self.telemetry, self.clock, lambda: self._intake.refusing)
         reload = None if self._reread is None or self.ledger.file is None else self.reread

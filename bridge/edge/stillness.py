@@ -11,6 +11,10 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+import structlog
+
+log = structlog.get_logger(__name__)
+
 _SETTLES: Final = 1.0
 """Seconds after waking in which a call may still be an old one: all that waited is read within a few turns of the loop."""
 
@@ -46,6 +50,7 @@ class Stillness:
         """Say whether the loop has just gone on after it stood still, so that a call may have waited here for long."""
         now = self._now()
         if now - self._seen > self._limit:
+            log.warning("edge.stood_still", seconds=round(now - self._seen, 1))
             self._old_until = now + _SETTLES
         self._seen = now
         return now < self._old_until

@@ -126,7 +126,7 @@ async def test_a_call_that_waited_in_a_bridge_that_stood_still_is_sent_again(tmp
         client = Client(url, session)
         assert (await client.register("before"))[0] == 200
         with closing(_posted(url, "ada")) as wire:
-            time.sleep(bridge.company.presence.fence + 0.5)  # noqa: ASYNC251, TID251 - the whole process stands still
+            time.sleep(bridge._stillness._limit + 0.5)  # noqa: ASYNC251, TID251 - the whole process stands still
             answer = await asyncio.to_thread(wire.recv, 65_536)
         assert answer.startswith(b"HTTP/1.1 503")
         assert b"\r\nRetry-After: 2\r\n" in answer
