@@ -38,6 +38,7 @@ from bridge.edge.control import control_application, socket_path
 from bridge.edge.health import Health, Standing
 from bridge.edge.schedule import Schedule
 from bridge.edge.serve import Listeners
+from bridge.edge.stillness import Stillness
 from bridge.edge.telemetry import Telemetry
 from bridge.edge.web import Inside, admin_application, application
 from bridge.edge.webhooks import Webhooks
@@ -55,6 +56,7 @@ from config.settings import Settings
 log = structlog.get_logger(__name__)
 
 _WAIT_FOR_LEDGER = 30.0
+_BUSY = 3.0  # seconds that an event loop may be busy with one thing
 
 
 class Bridge:
@@ -120,6 +122,7 @@ class Bridge:
         self._doctor = Doctor(lambda: self.settings, limiter)
         self._alerting: Alerting | None = None
         self._tracer: Tracer | None = None
+        self._stillness: Stillness | None = None
         self._opened = False
         self._stopping = False
 
@@ -220,6 +223,8 @@ class Bridge:
         self._stopping = True
         self._doctor.close()
         await self._listeners.close()
+        if self._stillness is not None:
+            self._stillness.end()
         self._schedule.stop()
         if self._alerting is not None:
             await self._alerting.close()
@@ -274,6 +279,9 @@ class Bridge:
     async def _listen(self) -> None:
         server, admin = self.settings.server, self.settings.admin
         await self._senders.exchange(self._senders.prepare(self.settings, self.catalogue))
+        if self.company.presence is not None:  # there may be others to which a sender has turned meanwhile
+            self._stillness = Stillness(max(self.company.presence.fence, _BUSY))
+            self._stillness.watch()
         health = Health(self.ledger, self, self.telemetry, self.clock, lambda: self._intake.refusing)
         reload = None if self._reread is None or self.ledger.file is None else self.reread
         actions = Actions(
@@ -300,6 +308,8 @@ class Bridge:
         claims = ClaimPage(self.ledger, lambda: self.catalogue, self.telemetry, self.clock)
         sources = lambda: self._senders.sources  # noqa: E731 - the newest after a reload
         webhooks = Webhooks(self._intake, sources, self.telemetry, self.clock, max_body, self._tracer)
+        if self._stillness is not None:
+            webhooks.stood_still = self._stillness.woke
         return application(webhooks, health, claims, lambda: self.catalogue, max_body, inside=inside, metrics=metrics)
 
     def standing(self) -> Standing:

@@ -50,7 +50,7 @@ def _channels(settings: Settings, session: aiohttp.ClientSession, clock: Clock) 
     if given.mail and settings.mailer is not None:
         yield Mail(settings.mailer, given.mail, clock)
     if given.slack is not None:
-        yield Slack(http(given.slack.get_secret_value()))
+        yield Slack(http(given.slack.get_secret_value()), clock)
     if given.webhook is not None:
         url, secret = given.webhook.url.get_secret_value(), given.webhook.secret.get_secret_value()
         yield StandardWebhook(http(url), secret, clock)

@@ -53,7 +53,9 @@ class Refs:
         person: ids of the person at this target (``{"user": "81"}``); shared by all its deliveries. A kind with a colon
             is of one registration (``deal:7``): it is known wherever the registration goes, also when the person's own
             ids stay behind with somebody else of the former address.
-        right: ids of this one right (``{"enrollment": "112"}``).
+        right: ids of this one right (``{"enrollment": "112"}``). Under ``former`` a target that knows people by e-mail may keep
+            earlier addresses at which it still holds the right, parted by commas. Where the right is to be taken away, those
+            are left out that are the address of somebody else who is to hold the same course.
     """
 
     person: Mapping[str, str] = field(default_factory=dict)

@@ -84,6 +84,11 @@ class Presence:
         self._task: asyncio.Task[None] | None = None
 
     @property
+    def fence(self) -> float:
+        """Seconds without a heartbeat after which nothing may be begun."""
+        return self._rhythm.fence
+
+    @property
     def fenced(self) -> bool:
         """Whether nothing may be begun: our heartbeat has not been written for too long."""
         return self.age > self._rhythm.fence

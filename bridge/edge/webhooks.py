@@ -26,6 +26,7 @@ log = structlog.get_logger(__name__)
 
 _BODY_SECONDS = 30.0
 _PROOF_SECONDS = 20.0
+_AFTER_STILLNESS = 2  # seconds
 _NOBODY = "-"
 
 
@@ -48,6 +49,8 @@ class Webhooks:
         self._clock = clock
         self._max_body = max_body
         self._tracer = tracer
+        self.stood_still: Callable[[], bool] = lambda: False
+        """Whether a call may have waited here for longer than its sender did: it is told to come again."""
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Register every address; with and without a trailing slash, because a redirect would turn a POST into a GET."""
@@ -100,6 +103,8 @@ class Webhooks:
         if request.method == "HEAD" and "GET" in methods:
             return web.Response()  # a link checker's or mail client's look: no effect
         body = await self._body(request) if request.method in methods else Reception("method_not_allowed")
+        if self.stood_still():
+            body = Reception("unavailable", retry_after=_AFTER_STILLNESS)
         if isinstance(body, Reception):
             reception, event = body, self._event(request, b"")
             if reception.kind == "unreadable" and not adapter.synchronous:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -35,7 +35,10 @@ _EFFECTS = {Intent.CANCELLED: "cancelled", Intent.SUSPENDED: "suspended", Intent
 
 
 def apply(unit: Unit, entry: Entry) -> bool:
-    """Write one command that is no purchase; return False where the ledger knows nothing that it could concern."""
+    """Write one command that is no purchase; return False where it has to wait.
+
+    The ledger knows nothing that it could concern, or not yet what all of its products are (see :func:`waiting.unnamed`).
+    """
     command = entry.plan.command
     if command.action is Action.UPDATE:
         _update(unit, entry)
@@ -55,16 +58,17 @@ def apply(unit: Unit, entry: Entry) -> bool:
     wide = _is_wide(command)
     gone, beside = waiting.split(entry, waiting.lines(unit, entry, concerned.keys))
     waiting.put_beside(unit, entry, beside, wide=wide)
+    unnamed = waiting.unnamed(entry, concerned.absent, beside) if known else []
     if intent is Intent.CANCELLED:
         # How many units of a line stay is told by the purchase alone: what came back of it waits for that.
-        made, there = early.keep(unit, entry, [item for item in missing if item.returned is None])
+        made, there = early.keep(unit, entry, [x for x in missing if x.returned is None and x not in unnamed])
         found = [*found, *there]
         made = [*made, *waiting.take_back(unit, entry, gone)]
         taken = "ended" if wide else "refunded" if command.action is Action.REFUND else "cancelled"
         events.record_effects(unit, [(entry.event_id, row.id, taken) for row in made])
     _set(unit, entry, _without_units(unit, entry, found), intent)
     _answer(unit, entry, made, repeat=False)
-    return known or bool(found or made or gone or beside)
+    return not unnamed and (known or bool(found or made or gone or beside))
 
 
 def is_narrow(command: EnrollmentCommand) -> bool:
@@ -102,7 +106,8 @@ class _Concerned:
     """The registrations that a command means.
 
     Attributes:
-        missing: the lines that it names and that are not there.
+        missing: the lines that it names and that are not there, where that says something.
+        absent: all of those lines.
         known: whether its purchase is.
         keys: the business keys by which lines of its purchases may wait.
     """
@@ -111,6 +116,7 @@ class _Concerned:
     missing: list[Item]
     known: bool
     keys: frozenset[str] = frozenset()
+    absent: list[Item] = field(default_factory=list)
 
 
 def _concerned(unit: Unit, entry: Entry) -> _Concerned:
@@ -128,12 +134,12 @@ def _concerned(unit: Unit, entry: Entry) -> _Concerned:
         found = _by_learner(unit, entry)
         if command.action in _INTENTS:  # its sender knows of no claims: what it says is about what the person bought
             found = [row for row in found if not seats.is_claim(row)]
-    lines = {plan.item: plan.line for plan in entry.plan.lines} if source.joined else {}
-    named = {item: _lines_of(item, found, lines.get(item, item.line)) for item in command.items}
-    missing = [item for item, rows in named.items() if not rows] if by_key or not found else []
+    named = {item: _lines_of(item, found, entry) for item in command.items}
+    absent = [item for item, rows in named.items() if not rows]
+    missing = absent if by_key or not found else []
     meant = {row.id for rows in named.values() for row in rows}
     rows = [row for row in found if not command.items or row.id in meant]
-    return _Concerned(rows, missing, bool(found), frozenset(key for key in keys if key is not None))
+    return _Concerned(rows, missing, bool(found), frozenset(key for key in keys if key is not None), absent)
 
 
 def _by_order(unit: Unit, entry: Entry) -> list[Any]:
@@ -161,8 +167,13 @@ def _by_learner(unit: Unit, entry: Entry) -> list[Any]:
     return merges.bought_as(unit, found, known)
 
 
-def _lines_of(item: Item, found: Sequence[Any], line: str) -> list[Any]:
-    """Return the registrations that a line of a command means: by its reference, else by its product."""
+def _lines_of(item: Item, found: Sequence[Any], entry: Entry) -> list[Any]:
+    """Return the registrations that a line of a command means: by its reference, else by its product.
+
+    Where several sources report one order, what the line opens is its reference.
+    """
+    lines = {plan.item: plan.line for plan in entry.plan.lines} if entry.member.source.joined else {}
+    line = lines.get(item, item.line)
     exactly = [row for row in found if line and merges.sent_line(row.line) == line]
     return exactly or [row for row in found if row.remote_product_id == item.remote_product_id]
 
@@ -174,7 +185,7 @@ def _without_units(unit: Unit, entry: Entry, found: Sequence[Any]) -> list[Any]:
     for item in command.items:
         if command.action is not Action.REFUND or item.returned is None:
             continue
-        for row in _lines_of(item, found, item.line):
+        for row in _lines_of(item, found, entry):
             if seats.all_returned(unit, entry, row, item.returned):
                 continue
             seats.returned(unit, entry, row, item.returned)

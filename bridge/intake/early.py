@@ -50,8 +50,6 @@ def keep_waiting(unit: Unit, entry: Entry, waiting: Sequence[Any]) -> dict[int, 
     An older event of the purchase may come when the product is mapped: it finds what was made here. Returns what was made, by
     the waiting row's id.
     """
-    if entry.member.source.joined:  # as above: nobody knows yet what the purchase will call the line
-        return {}
     now = entry.member.now
     found: dict[int, int] = {}
     for row in waiting:

@@ -97,9 +97,12 @@ def paid(unit: Unit, entry: Entry, lines: Sequence[Any]) -> None:
     for row in lines:
         if row.subscription_id is None or Intent(row.intent) is not Intent.SUSPENDED:
             continue
-        product = entry.member.catalogue.products.get((row.source, row.remote_product_id))
-        if product is not None and not product.ignore:
-            go_on(unit, _told_before(entry, row), seats_of(product, row.quantity))
+        catalogue = entry.member.catalogue
+        source, product = catalogue.sources.get(row.source), catalogue.products.get((row.source, row.remote_product_id))
+        if source is not None and product is not None and not product.ignore:
+            # Perhaps another source says that it is paid, which knows the product by another name.
+            told = replace(entry, member=replace(entry.member, source=source))
+            go_on(unit, _told_before(told, row), seats_of(product, row.quantity))
 
 
 def _told_before(entry: Entry, row: Any) -> Bought:
@@ -145,9 +148,9 @@ def give(unit: Unit, bought: Bought, registration_id: int, key: str, begins: dat
     """Enroll the learner of a registration once more, with what an order line says; None where the product leads nowhere."""
     holder = seats.order_line(unit, registration_id)
     assert holder is not None  # noqa: S101 - the seat's foreign key
-    # A merged learner's by the name that they have at this source: the other's may be a stranger's here.
-    _, remote_user_id, email = learners.identity(unit, merges.made_by(unit, holder))
-    member = bought.member
+    # By the name under which the seat was claimed, merged or not: the same may be a stranger's at another source of the order.
+    namespace, remote_user_id, email = learners.identity(unit, merges.made_by(unit, holder))
+    member = replace(bought.member, source=replace(bought.member.source, namespace=namespace))
     command = bought.command.model_copy(
         update={
             "learner": Learner(remote_user_id=remote_user_id, email=email),

@@ -38,7 +38,7 @@ def release(
     """Accept one waiting line under the mapping of today; a newer event of the same learner and product makes it pointless."""
     found = Release(row.id, row.source, row.remote_product_id, "waiting")
     if row.kind == "early":
-        return _with(found, note=parked.NOTE)
+        return _named(unit, row, source, catalogue, now, dry_run=dry_run)
     if row.kind == "seats":
         return _seats_decided(unit, row, now, dry_run=dry_run)
     if row.kind != "unmapped":
@@ -64,6 +64,24 @@ def release(
     quarantine.end(unit, row.id, "released", registration_id, None, now)
     parked.apply(unit, wave)  # now that the line waits no more: what is applied to it must not wait beside it again
     return _with(found, became="released", registration_id=registration_id)
+
+
+def _named(
+    unit: Unit, row: Any, source: SourceEntry | None, catalogue: Catalogue, now: int, *, dry_run: bool
+) -> Release:
+    """Apply a command to its purchase where it waited only for what it names to be mapped."""
+    found = Release(row.id, row.source, row.remote_product_id, "waiting", note=row.note or parked.NOTE)
+    if row.line or source is None or not source.joined:
+        return found
+    plans = plan(EnrollmentCommand.model_validate_json(row.command), source, catalogue)
+    if not plans.lines or plans.unmapped:
+        return found
+    if dry_run:
+        with unit.taken_back():
+            meant = parked.release(unit, row, plans, source, catalogue, now)
+    else:
+        meant = parked.release(unit, row, plans, source, catalogue, now)
+    return found if meant is None else _with(found, became="released", registration_id=meant, note="")
 
 
 def _seats_decided(unit: Unit, row: Any, now: int, *, dry_run: bool) -> Release:

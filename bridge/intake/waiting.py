@@ -59,14 +59,28 @@ def take_back(unit: Unit, entry: Entry, found: Sequence[Any]) -> list[Any]:
 def split(entry: Entry, found: Sequence[Any]) -> tuple[list[Any], list[Any]]:
     """Return the lines that a command takes back now, and those that it waits beside.
 
-    How many units of a line stay when some come back is told by the purchase alone.
+    How many units of a line stay when some come back is told by the purchase alone. So is what a line will be called that
+    several sources may tell of: nothing could be kept under its name, and if the refund fails it has to wait still.
     """
     command = entry.plan.command
     if command.action not in _TAKING or later.puts_off(command):
         return [], list(found)
+    if entry.member.source.joined:
+        return [row for row in found if not row.business_key], [row for row in found if row.business_key]
     units = [item for item in command.items if item.returned is not None]
     beside = [row for row in found if any(_means(item, row) for item in units)]
     return [row for row in found if row not in beside], beside
+
+
+def unnamed(entry: Entry, absent: Collection[Item], beside: Sequence[Any]) -> list[Item]:
+    """Return the lines of a command of which nobody can say yet what they are in an order that its source did not tell of.
+
+    Where several sources report one order, that is said by the courses, and so by the mapping of the product.
+    """
+    if not entry.member.source.joined:
+        return []
+    unmapped = [item for item in absent if item in entry.plan.unmapped]
+    return [item for item in unmapped if not any(_means(item, row) for row in beside)]
 
 
 def put_beside(unit: Unit, entry: Entry, found: Sequence[Any], *, wide: bool) -> None:

@@ -268,11 +268,13 @@ class Http:
         content: bytes | None = None,
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
+        status_only: bool = False,
     ) -> Answer:
         """Make one request and return whatever was answered, whatever its status.
 
         ``path`` is appended to the base address, unless it is a whole address itself. It must be percent-encoded.
-        ``content`` is sent as it is, byte for byte; ``headers`` then say what it is.
+        ``content`` is sent as it is, byte for byte; ``headers`` then say what it is. With ``status_only`` the body of the
+        answer is not waited for, and is empty.
 
         Raises:
             Unreachable: it surely had no effect.
@@ -292,7 +294,7 @@ class Http:
             shown = f"{url}?{urlencode(params, quote_via=quote)}" if params else url
             sent = kept(json, body) if isinstance(body, bytes) else mask(dict(form)) if form else None
             exchange = Exchange(method, mask_url(shown), sent)
-            return await self._noted(exchange, url, body, params, sent_headers)
+            return await self._noted(exchange, url, body, params, sent_headers, status_only=status_only)
         finally:
             self._limiter.answered()
 
@@ -303,12 +305,14 @@ class Http:
         body: bytes | aiohttp.FormData | None,
         params: Mapping[str, str] | None,
         headers: Mapping[str, str],
+        *,
+        status_only: bool,
     ) -> Answer:
         if (story := exchanges.get()) is not None:
             story.append(exchange)
         started = time.monotonic()
         try:
-            answer = await self._exchange(exchange.method, url, body, params, headers)
+            answer = await self._exchange(exchange.method, url, body, params, headers, status_only=status_only)
         except (AnswerLost, Unreachable) as fault:
             exchange.fault = str(fault)
             raise
@@ -330,6 +334,8 @@ class Http:
         body: bytes | aiohttp.FormData | None,
         params: Mapping[str, str] | None,
         headers: Mapping[str, str],
+        *,
+        status_only: bool,
     ) -> Answer:
         # Sorted by what is left unknown: a connection that was never made had no effect, everything later may have.
         try:
@@ -343,6 +349,9 @@ class Http:
                 allow_redirects=False,
                 middlewares=(_once,),
             ) as response:
+                if status_only:
+                    response.close()
+                    return Answer(response.status, response.headers, b"")
                 return Answer(response.status, response.headers, await _body(response))
         except aiohttp.ConnectionTimeoutError:
             raise Unreachable("no connection within the time limit") from None

@@ -15,7 +15,7 @@ SELECT DISTINCT o.registration_id AS id FROM {rows} JOIN order_ref o ON o.scope 
 """
 _PARK = "INSERT INTO parked_key (scope, key, quarantine_id) SELECT :scope, key, :quarantine_id FROM {rows} WHERE true ON CONFLICT DO NOTHING"
 _PARKED = """
-SELECT q.id, q.event_id, q.command, q.line, p.scope, p.key FROM {rows}
+SELECT q.id, q.event_id, q.source, q.command, q.line, p.scope, p.key FROM {rows}
 JOIN parked_key p ON p.scope = r.scope AND p.key = r.key JOIN quarantine q ON q.id = p.quarantine_id
 ORDER BY q.occurred_at, q.id, p.key
 """

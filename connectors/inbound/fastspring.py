@@ -9,7 +9,9 @@ the first charge is only ``order.completed``, and ``subscription.activated`` tel
 Events carry ``live``: what is false is a test order. Amounts are numbers in major units, times are milliseconds.
 
 ``order.canceled`` takes the order back, ``return.created`` refunds it: all of it when the return is as large as the
-order, else the products that it names. ``order.chargeback`` suspends it. An order's time is its ``changed``, which a
+order, else the products that it names, by as many units as came back. Part of a line's price may be given back alone, with a
+quantity of 0: then nobody loses anything. A return is known by its own id, so one repeated by hand takes no unit twice.
+``order.chargeback`` suspends it. An order's time is its ``changed``, which a
 repeat by hand leaves as it was: so an old order that is sent again does not undo its return.
 
 Without webhook expansion a charge holds ids only, which say neither who nor what: it waits in quarantine, and so does an
@@ -56,7 +58,8 @@ class FastspringSettings(MarksTestOrders, TellsFailedPayments):
     Attributes:
         signing_secrets: the webhook's HMAC SHA256 secret; several while it changes.
         sold_by: what names the product: its path, or the SKU that it was given.
-        partial_returns: whether the products of a return that is smaller than the order end, or it is only noted.
+        partial_returns: whether the products of a return that is smaller than the order end, or it is only noted. What gives
+            back a part of their price alone is noted always.
         period_grace: how long access outlasts a subscription's period, so that a late renewal finds it.
     """
 
@@ -88,7 +91,7 @@ class Fastspring:
         "For test orders add a second webhook that gets test events only, and a second source with `test_mode = true`.",
     )
     unverified: ClassVar[str] = (
-        "The name and the body of `subscription.charge.failed`, the body of `order.chargeback`, the field of a subscription's next charge, and that an order's `changed` stays the same "
+        "That a post repeated by hand holds a return as one event alone, or with the same neighbours; the name and the body of `subscription.charge.failed`, the body of `order.chargeback`, the field of a subscription's next charge, and that an order's `changed` stays the same "
         "when the event is sent again by hand."
     )
 
@@ -201,7 +204,7 @@ class Fastspring:
         given, paid = major(data.at("totalReturn").value), major(original.at("total").value)
         full = given is not None and paid is not None and given >= paid
         only_noted = full or self._settings.partial_returns == "note"
-        items = [] if only_noted else [self._item(line, data) for line in data.at("items")]
+        items = [] if only_noted else [self._came_back(line, data) for line in data.at("items") if _is_returned(line)]
         refs = [reference] if (reference := original.text("reference")) else []
         return command(
             action=Action.REFUND,
@@ -209,8 +212,12 @@ class Fastspring:
             refund={"full": full},
             items=items,
             order={"number": number, "refs": refs},
-            **common,
+            **{**common, "event_key": _return_key(data) or common["event_key"]},
         )
+
+    def _came_back(self, line: Payload, data: Payload) -> dict[str, Any]:
+        item = self._item(line, data)
+        return {**item, "returned": item["quantity"]}
 
     def _item(self, line: Payload, order: Payload) -> dict[str, Any]:
         product = line.text("sku") if self._settings.sold_by == "sku" else ""
@@ -225,6 +232,16 @@ class Fastspring:
     def respond(cls, event: InboundEvent, reception: Reception) -> Response:
         """Acknowledge all events of the post; FastSpring reads only the status."""
         return acknowledge(reception)
+
+
+def _is_returned(line: Payload) -> bool:
+    """Say whether units of a line came back, and not only a part of their price."""
+    units = 0 if line.text("refundType").lower().startswith("partial") else 1
+    return line.whole("quantity", units) > 0
+
+
+def _return_key(data: Payload) -> str:
+    return f"return:{number}" if (number := data.text("return", "id")) else ""
 
 
 def _is_live(told: Payload) -> bool:

@@ -29,6 +29,7 @@ class Thinkific(Emulator):
         courses: what exists; None takes every number.
         plan: whether the site's plan has the API.
         clears: whether an end of null takes the end off.
+        reopens: whether an expired enrollment lives again by a later end.
         limit: requests per seconds that are let through.
         reset: how ``RateLimit-Reset`` is written.
     """
@@ -39,7 +40,7 @@ class Thinkific(Emulator):
         """Start with two courses and nobody in them."""
         super().__init__()
         self.courses: set[int] | None = {42, 43}
-        self.plan = self.clears = True
+        self.plan = self.clears = self.reopens = True
         self.limit: tuple[int, float] | None = None
         self.reset: Literal["epoch_ms", "epoch_s", "ms"] = "epoch_s"
         self.users: dict[int, dict[str, Any]] = {}
@@ -187,7 +188,8 @@ class Thinkific(Emulator):
     def _enrollment(self, number: int) -> dict[str, Any]:
         row = self.enrollments[number]
         more = {"user_email": self.users[row["user_id"]]["email"], "expired": _expired(row), "percentage_completed": 0}
-        return {"id": number, **row, **more, "is_free_trial": row["activated_at"] is None}
+        shown = {name: value for name, value in row.items() if name != "closed"}
+        return {"id": number, **shown, **more, "is_free_trial": row["activated_at"] is None}
 
     def _read_enrollment(self, _: web.Request, __: Mapping[str, Any], number: int) -> web.Response:
         known = number in self.enrollments
@@ -198,7 +200,9 @@ class Thinkific(Emulator):
             return _error(404, "Record not found.")
         if faults := _unknown(body, _DATES):
             return web.json_response({"errors": faults}, status=422)
-        self.enrollments[number] |= {name: at for name, at in body.items() if at is not None or self.clears}
+        row = self.enrollments[number]
+        row["closed"] = _expired(row) and not self.reopens
+        row |= {name: at for name, at in body.items() if at is not None or self.clears}
         return web.Response(status=204)
 
     def _list_courses(self, _: web.Request, __: Mapping[str, Any], ___: int) -> web.Response:
@@ -212,7 +216,7 @@ class Thinkific(Emulator):
 
 def _expired(row: Mapping[str, Any]) -> bool:
     end = row["expiry_date"]
-    return end is not None and datetime.fromisoformat(end) <= datetime.now(UTC)
+    return row.get("closed", False) or (end is not None and datetime.fromisoformat(end) <= datetime.now(UTC))
 
 
 def _unknown(body: Mapping[str, Any], fields: set[str]) -> dict[str, list[str]]:

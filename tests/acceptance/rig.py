@@ -91,6 +91,7 @@ TABLES = {
     "elevate": ('{{ remote_product_id = "INTRO" }}', '{{ remote_product_id = "ETHICS" }}'),
     "academy_of_mine": ("{{ course_id = 42 }}", "{{ course_id = 43 }}"),
     "moodle": ("{{ course_id = 7 }}", "{{ course_id = 8 }}"),
+    "openedx": ('{{ course_id = "course-v1:Org+PY101+2026" }}', '{{ course_id = "course-v1:Org+PY102+2026" }}'),
     "mailchimp": ('{{ tags = ["ce", "intro"] }}', '{{ tags = ["ce", "ethics"] }}'),
 }
 

@@ -34,3 +34,26 @@ async def test_two_people_swap_addresses(tmp_path) -> None:
             )
         )
         assert len(live(targets["elevate"])) == 2
+
+
+def bodies(lms):
+    """Return what Open edX was asked, in short."""
+    asked = [seen.json for seen in lms.journal if "bulk_enroll" in seen.path and seen.method == "POST"]
+    return [{name: body[name] for name in ("action", "identifiers")} for body in asked]
+
+
+async def test_an_earlier_address_that_is_somebody_elses_by_now_is_left_to_them(tmp_path) -> None:
+    """Open edX has a learner enrolled under each address that they had; the end of access takes none from its new owner."""
+    async with emulators("openedx") as targets, running(tmp_path, targets) as (_, client):
+        lms = targets["openedx"]
+        _, mover = await client.register("a", email="one@example.org")
+        await until(lambda: [row[0] for row in live(lms)] == ["one@example.org"])
+        await client.register("a", email="two@example.org")
+        await until(lambda: [row[0] for row in live(lms)] == ["one@example.org", "two@example.org"])
+        _, newcomer = await client.register("b", email="one@example.org")
+        asked = [{"action": "enroll", "identifiers": "one@example.org"}] * 2
+        await until(lambda: [body for body in bodies(lms) if "two" not in body["identifiers"]] == asked)
+        await client.cancel(mover["registration_id"])
+        await until(lambda: [row[0] for row in live(lms)] == ["one@example.org"])
+        await client.cancel(newcomer["registration_id"])
+        await until(lambda: live(lms) == [])

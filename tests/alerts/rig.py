@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from email import message_from_bytes, policy
 from typing import Any
 
@@ -28,12 +29,22 @@ class Receiver:
     Attributes:
         taken: header and body of each call that was answered 2xx.
         calls: how many came, whatever was answered.
+        headers: of the answer.
+        meanwhile: done before each answer.
+        endless: a body without end follows the status.
+        silent: an event that the answer waits for.
+        seconds: that the channel waits for an answer.
     """
 
     def __init__(self) -> None:
         self.status = 200
         self.taken: list[tuple[Mapping[str, str], bytes]] = []
         self.calls = 0
+        self.headers: dict[str, str] = {}
+        self.meanwhile: Callable[[], object] = lambda: None
+        self.endless = False
+        self.silent: asyncio.Event | None = None
+        self.seconds = 5.0
         self.url = ""
         self.session: aiohttp.ClientSession | None = None
         self._runner: web.AppRunner | None = None
@@ -56,11 +67,24 @@ class Receiver:
     async def _take(self, request: web.Request) -> web.Response:
         self.calls += 1
         body = await request.read()
+        self.meanwhile()
+        if self.silent is not None:
+            await self.silent.wait()
+        if self.endless:
+            return await self._without_end(request)
         if 300 <= self.status < 400:
             return web.Response(status=self.status, headers={"Location": "/elsewhere"})
         if self.status == 200:
             self.taken.append((dict(request.headers), body))
-        return web.Response(status=self.status, text="token=quoted-secret")
+        return web.Response(status=self.status, text="token=quoted-secret", headers=self.headers)
+
+    async def _without_end(self, request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse(status=self.status)
+        await answer.prepare(request)
+        with suppress(ConnectionError):
+            while True:
+                await answer.write(b"x" * 65_536)
+        return answer
 
     @property
     def texts(self) -> list[str]:
@@ -71,10 +95,10 @@ class Receiver:
         return [orjson.loads(body) for _, body in self.taken]
 
     def http(self, clock: SetClock) -> Http:
-        return Http(self.url, Windows((), clock), 5.0, self.session)
+        return Http(self.url, Windows((), clock), self.seconds, self.session)
 
     def slack(self, clock: SetClock) -> Slack:
-        return Slack(self.http(clock))
+        return Slack(self.http(clock), clock)
 
     def webhook(self, clock: SetClock) -> StandardWebhook:
         return StandardWebhook(self.http(clock), SECRET, clock)
@@ -91,13 +115,16 @@ async def receiver():
 
 
 class Postbox:
-    """What a mail server was handed. ``refuses``: addresses it does not take."""
+    """What a mail server was handed. ``refuses``: addresses it does not take. ``ponders``: those it says nothing to."""
 
     def __init__(self) -> None:
         self.mails: list[Any] = []
         self.refuses: set[str] = set()
+        self.ponders: set[str] = set()
 
     async def handle_RCPT(self, _server: Any, _session: Any, envelope: Any, address: str, _options: Any) -> str:  # noqa: N802 - aiosmtpd names it
+        if address in self.ponders:
+            await asyncio.Event().wait()
         if address in self.refuses:
             return "550 no such user here"
         envelope.rcpt_tos.append(address)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import pytest
@@ -11,7 +13,7 @@ from bridge.contract.mail import MailSettings
 from bridge.jobs.alerts.channels import lines, subject, tell
 from bridge.jobs.alerts.mail import Mail
 from bridge.jobs.alerts.telling import News
-from bridge.kit.clock import SystemClock
+from bridge.kit.clock import SetClock, SystemClock
 from tests.alerts.rig import SECRET, MailServer, receiver
 
 AT = datetime(2026, 11, 26, 7, 30, tzinfo=UTC)
@@ -44,9 +46,9 @@ def mail_server():
     server.stop()
 
 
-def mail(server: MailServer, *to: str) -> Mail:
+def mail(server: MailServer, *to: str, enough: float = 20.0) -> Mail:
     settings = MailSettings(url=f"smtp://127.0.0.1:{server.port}", sender="Bridge <bridge@example.org>")
-    return Mail(settings, to or ("ops@example.org",), SystemClock())
+    return Mail(settings, to or ("ops@example.org",), SystemClock(), enough)
 
 
 async def test_a_webhook_is_signed_as_the_specification_wants_it(hook):
@@ -91,6 +93,60 @@ async def test_redirects_are_not_followed(hook):
     assert hook.calls == 1
 
 
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize("kind", ["slack", "webhook"])
+async def test_a_receiver_that_asks_to_be_left_alone_is(hook, kind, status):
+    """For as long as it said, and not a second time at once."""
+    clock = SetClock(AT)
+    channel = getattr(hook, kind)(clock)
+    hook.status, hook.headers = status, {"Retry-After": "600"}
+    assert await channel.tell([news(1), news(2)]) == [f"it answered HTTP {status}"] * 2
+    assert await channel.tell([news(1), news(2)]) == ["it wants to be left alone for 600 s more"] * 2
+    assert hook.calls == 1
+    clock.move(601)
+    hook.status = 200
+    assert await channel.tell([news(1), news(2)]) == [None, None]
+
+
+async def test_a_receiver_that_asks_for_ages_is_tried_after_an_hour(hook):
+    """Nobody means a week, and who is on call waits."""
+    clock = SetClock(AT)
+    channel = hook.slack(clock)
+    hook.status, hook.headers = 429, {"Retry-After": "604800"}
+    await channel.tell([news()])
+    clock.move(3601)
+    hook.status = 200
+    assert await channel.tell([news()]) == [None]
+
+
+async def test_what_a_slow_receiver_took_is_not_told_again(hook):
+    """Hundreds of alerts, a quarter of a minute each: every run gets on, and the last one is told some day."""
+    clock = SetClock(AT)
+    hook.meanwhile = lambda: clock.move(15)
+    channel = hook.webhook(clock)
+    slow = "it is slow: the next run goes on"
+    assert await channel.tell([news(1), news(2), news(3), news(4)]) == [None, None, slow, slow]
+    assert await channel.tell([news(3), news(4)]) == [None, None]
+    assert [body["data"]["said"].split("'")[1] for body in hook.bodies] == ["P1", "P2", "P3", "P4"]
+
+
+@pytest.mark.parametrize("kind", ["slack", "webhook"])
+async def test_an_answer_without_end_is_a_yes(hook, kind):
+    """What stands in it is not asked for, and the message is not sent again because of it."""
+    hook.endless = True
+    assert await getattr(hook, kind)(SystemClock()).tell([news()]) == [None]
+    assert hook.calls == 1
+
+
+async def test_a_receiver_that_never_answers_is_away(hook):
+    """Those behind it are not tried."""
+    hook.silent, hook.seconds = asyncio.Event(), 0.2
+    answers = await hook.webhook(SystemClock()).tell([news(1), news(2)])
+    assert answers == ["no answer within the time limit"] * 2
+    assert hook.calls == 2
+    hook.silent.set()
+
+
 async def test_slack_gets_one_message_in_which_nothing_is_markup(hook):
     """What a sender calls its product can't address a channel or hide a link."""
     assert await hook.slack(SystemClock()).tell([news(1), news(2, "recovered", until=AT)]) == [None, None]
@@ -128,6 +184,41 @@ async def test_one_address_that_is_refused_keeps_no_other_from_the_mail(mail_ser
     (why,) = await mail(mail_server, "gone@example.org", "ops@example.org").tell([news()])
     assert "550" in why
     assert "gone@example.org" not in why
+
+
+async def test_an_address_that_is_slow_keeps_no_other_from_the_mail(mail_server):
+    """Whoever got it is not told it again and again because of somebody else's mailbox."""
+    mail_server.box.ponders = {"slow@example.org"}
+    channel = mail(mail_server, "ops@example.org", "slow@example.org", enough=1.0)
+    assert await channel.tell([news()]) == [None]
+    assert [to for to, _ in mail_server.box.mails] == [["ops@example.org"]]
+
+
+@pytest.mark.parametrize(
+    "said", [b"", b"220-" + b"x" * 400 + b"\r\n", b"x" * 4_096], ids=["nothing", "lines", "a line"]
+)
+async def test_a_mail_server_that_does_not_come_to_the_point_is_an_answer(said):
+    """It says nothing, or never ends."""
+
+    over, left = asyncio.Event(), asyncio.Event()
+
+    async def talk(_reader, writer):
+        with suppress(ConnectionError):
+            while said and not over.is_set():
+                writer.write(said)
+                await writer.drain()
+            await over.wait()
+        writer.transport.abort()
+        left.set()
+
+    async with await asyncio.start_server(talk, "127.0.0.1", 0) as server:
+        settings = MailSettings(
+            url=f"smtp://127.0.0.1:{server.sockets[0].getsockname()[1]}", sender="Bridge <bridge@example.org>"
+        )
+        (why,) = await Mail(settings, ["ops@example.org"], SystemClock(), enough=0.5).tell([news()])
+        assert why
+        over.set()
+        await left.wait()
 
 
 async def test_a_mail_server_that_is_down_is_said_and_later_takes_it(mail_server):

@@ -27,6 +27,21 @@ async def test_the_account_moves_to_the_new_address(world: World):
     assert (work.refs.person, work.refs.right) == ({"user": "81"}, {"enrollment": "112"})
 
 
+async def test_a_right_that_ends_leaves_an_earlier_address_to_whoever_holds_the_course_there(world: World):
+    """The target would take it away from them; another course of theirs is no reason."""
+    held = Receipt(Refs(right={"identifier": "Ada@new.example.org", "former": "Ada@example.org,older@example.org"}))
+    ids = await world.ids(buy("WEB", "BOTH", order="o-1"), source=AMS)
+    await world.deliver("school", held)
+    await world.accept(update(MOVED), source=AMS)
+    await world.deliver("school", held)
+    await world.accept(buy("WEB", who=NAMESAKE, order="o-2"), source=AMS)
+    await world.deliver("school", Receipt())
+    await world.accept(cancel(business_key="o-1", minute=2), source=AMS)
+    former = {work.course.course_id: work.refs.right["former"] for work in await world.deliver("school", held)}
+    assert len(ids) == 2
+    assert former == {7: "older@example.org", 3: "Ada@example.org,older@example.org"}
+
+
 async def test_a_purchase_that_brings_the_new_address_moves_the_account_too(world: World):
     """The right of the new purchase must not be in the way of the old one that moves."""
     await world.accept(buy("WEB"), source=AMS)

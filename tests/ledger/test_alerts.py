@@ -17,7 +17,7 @@ from bridge.contract.outbound import Refused
 from bridge.jobs.alerts import AlertPolicy
 from bridge.jobs.alerts.digest import compose
 from bridge.kit.clock import SetClock, milliseconds
-from bridge.ledger import lookups, quarantine, repairs
+from bridge.ledger import causes, lookups, quarantine, repairs
 from bridge.ledger.quarantine import QuarantineRow
 from bridge.ledger.rhythm import HOUR, Hour, longest_usual
 from bridge.ledger.store import Ledger
@@ -488,3 +488,37 @@ async def test_a_ledger_that_is_away_is_told_though_nothing_can_be_kept(tmp_path
         assert [one.split()[0] for one in slack.texts] == ["New:", "Over"]
     finally:
         await ledger.close()
+
+
+async def test_a_flood_hides_nobody_elses_trouble(world: World, monkeypatch: pytest.MonkeyPatch):
+    """More is dead, and more waits, than is counted: the one learner who is not in is told of all the same."""
+    monkeypatch.setattr(causes, "MOST", 20)
+    await world.accept(buy("INTRO"))
+
+    def flood(unit):
+        numbers = "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < :many)"
+        for target, many in (("crm", 30), ("school", 1)):
+            unit.run(
+                f"{numbers} INSERT INTO delivery (target, kind, key, person, learner_id, event_id, state, due_at, why, created_at,"
+                " updated_at) SELECT :target, 'contact', 'k' || i, 'p' || i, 1, 1, 'dead', 1, 'no', 1, 1 FROM c",
+                many=many,
+                target=target,
+            )
+        lines = [("ams", "A", "unmapped", 30), ("ams", "Z", "unmapped", 1), ("shop", "B", "unmapped", 2)]
+        for source, product, kind, many in [*lines, ("ams", "", "unreadable", 30), ("shop", "", "unreadable", 1)]:
+            unit.run(
+                f"{numbers} INSERT INTO quarantine (event_id, source, kind, learner_key, remote_product_id, occurred_at, state,"
+                " created_at, updated_at) SELECT 1, :source, :kind, 'l' || i, :product, 1, 'waiting', 1, 1 FROM c",
+                many=many,
+                source=source,
+                product=product,
+                kind=kind,
+            )
+
+    await world.ledger.write(flood)
+    dead = await world.ledger.read(causes.dead_letters)
+    assert [(row.target, row.n) for row in dead] == [("crm", 20), ("school", 1)]
+    unmapped = await world.ledger.read(causes.unmapped)
+    assert {(row.source, row.remote_product_id) for row in unmapped} == {("ams", "A"), ("ams", "Z"), ("shop", "B")}
+    unreadable = await world.ledger.read(causes.unreadable)
+    assert [(row.source, row.n) for row in unreadable] == [("ams", 20), ("shop", 1)]

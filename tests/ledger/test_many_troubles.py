@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import os
 import shutil
 import signal
@@ -97,6 +98,42 @@ async def test_a_database_that_restarts_needs_nobody_s_help(tmp_path, server: ma
         await until(lambda: server.ask("SELECT 1 FROM pg_stat_activity WHERE query LIKE 'LISTEN %'") == [(1,)] * 2, 30)
     for bridge in bridges:
         await bridge.stop()
+
+
+def _posted(url: str, user: str) -> socket.socket:
+    """Send a whole registration and read no answer yet."""
+    body = {
+        "api_key": AMS_KEY,
+        "remote_user_id": user,
+        "email": f"{user}@example.org",
+        "firstname": "A",
+        "lastname": "L",
+    }
+    sent = json.dumps({**body, "remote_product_id": "ABCD1234", "amount_paid": "0"})
+    host, port = url.removeprefix("http://").split(":")
+    wire = socket.create_connection((host, int(port)), timeout=10)
+    head = f"POST /api/registrations HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+    wire.sendall(f"{head}Content-Length: {len(sent)}\r\nConnection: close\r\n\r\n{sent}".encode())
+    return wire
+
+
+async def test_a_call_that_waited_in_a_bridge_that_stood_still_is_sent_again(tmp_path, shared_url: str, lms):
+    """Its sender may have asked another bridge since, and cancelled there; without an id it would be bought again."""
+    bridge = Bridge(load(_configured(tmp_path, shared_url, lms), Registry(), env={}).settings)
+    await bridge.start()
+    url = f"http://127.0.0.1:{bridge.port}"
+    async with aiohttp.ClientSession() as session:
+        client = Client(url, session)
+        assert (await client.register("before"))[0] == 200
+        with closing(_posted(url, "ada")) as wire:
+            time.sleep(bridge._stillness._limit + 0.5)  # noqa: ASYNC251, TID251 - the whole process stands still
+            answer = await asyncio.to_thread(wire.recv, 65_536)
+        assert answer.startswith(b"HTTP/1.1 503")
+        assert b"\r\nRetry-After: 2\r\n" in answer
+        await until(lambda: not bridge._stillness.woke())
+        assert (await client.register("ada"))[0] == 200
+        await until(lambda: len(live(lms["elevate"])) == 2, 30)
+    await bridge.stop()
 
 
 async def test_connections_that_are_cut_again_and_again_lose_nothing(tmp_path, shared_url: str, lms):

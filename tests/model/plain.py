@@ -254,8 +254,8 @@ class Model:
         if told.pending or (told.action == "refund" and not told.full and not told.products):
             return True
         made = False
+        known |= self._reach_waiting(told)
         if told.action in ("cancel", "refund"):
-            known |= self._end_waiting(told)
             unnamed = SCOPE[told.source] == "shop" and "NEW" in missing and not self.mapped
             if missing and told.order is not None and told.who is not None and not unnamed:
                 key = self._learn(told)
@@ -282,13 +282,18 @@ class Model:
         found = [place for place in known if not told.products or place.product in told.products]
         return found, missing, bool(known)
 
-    def _end_waiting(self, told: Told) -> bool:
-        ended = []
+    def _reach_waiting(self, told: Told) -> bool:
+        """Let a change reach the lines that wait: it ends their wait, or waits with them."""
+        ended, beside, takes = [], False, told.action in ("cancel", "refund")
         for waits, line in self.quarantine.items():
             source, key, product, order = waits
             if told.place is not None or (told.products and product not in told.products) or order != told.order:
                 continue
-            if source != told.source or (order is None and key != key_of(told)):
+            joined = order is not None and SCOPE[source] == SCOPE[told.source] == "shop"
+            if not joined and (source != told.source or (order is None and (key != key_of(told) or not takes))):
+                continue
+            if joined or not takes:
+                beside = True
                 continue
             if order is None or line.at <= told.at:
                 ended.append(waits)
@@ -296,7 +301,9 @@ class Model:
                 self.gone[source, order, product] = told.at
         for waits in ended:
             del self.quarantine[waits]
-        return bool(ended)
+        if beside:
+            self.parked.append(replace(told, products=("NEW",)))
+        return beside or bool(ended)
 
     def _apply_parked(self, told: Told) -> None:
         if told.order is None:

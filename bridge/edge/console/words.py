@@ -23,7 +23,7 @@ _UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"))
 _REMEDIES: Final = {
     "unmapped": "Map the product under [[products]] in bridge.toml, then: bridge reload. After that, release the lines.",
     "unreadable": "Set the source right in bridge.toml, then: bridge reload. After that, replay the events.",
-    "early": "Nothing, as a rule: it came before its purchase, and ends by itself when that comes.",
+    "early": "Nothing, as a rule: it came before its purchase, and ends by itself when that comes. Its note says where a product has to be mapped first.",
     "seats": "More seats are claimed than the order still has. Take seats back (bridge seats revoke), or release the line to leave them as they are.",
 }
 _DOWN: Final = (

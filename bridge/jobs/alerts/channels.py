@@ -18,6 +18,8 @@ from bridge.kit.http import Answer, Http
 
 _LISTED: Final = 20  # of one message; the others are only counted
 _DEADLINE: Final = 45.0  # seconds of one channel in one run
+_BEGUN: Final = 20.0  # of them, for what is told one by one: nothing is begun after that, so that what was told is kept
+_LONGEST_REST: Final = 3_600.0
 _TRIES: Final = 2  # at once; then the next run tries
 _HEADINGS: Final = {
     "begun": "New",
@@ -84,14 +86,18 @@ class Slack:
 
     name = "slack"
 
-    def __init__(self, http: Http) -> None:
+    def __init__(self, http: Http, clock: Clock) -> None:
         """Post to the address of ``http``."""
         self._http = http
+        self._rest = _Rest(clock)
 
     async def tell(self, news: Sequence[News]) -> list[str | None]:
         """Post one message."""
+        if self._rest.why is not None:
+            return [self._rest.why] * len(news)
         escaped = "\n\n".join(lines(news)).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
         posted = await _posted(self._http, lambda: ({}, orjson.dumps({"text": escaped})))
+        self._rest.ask(posted.after)
         return [posted.why] * len(news)
 
 
@@ -105,12 +111,19 @@ class StandardWebhook:
         self._http = http
         self._key = base64.b64decode(secret.removeprefix("whsec_"))
         self._clock = clock
+        self._rest = _Rest(clock)
 
     async def tell(self, news: Sequence[News]) -> list[str | None]:
-        """Post one after the other; once the receiver is seen to be away, the others wait for the next run."""
+        """Post one after the other; once the receiver is seen to be away, or slow, the others wait for the next run."""
+        if self._rest.why is not None:
+            return [self._rest.why] * len(news)
         answers: list[str | None] = []
+        began = self._clock.monotonic()
         for one in news:
+            if self._clock.monotonic() - began > _BEGUN:
+                return answers + ["it is slow: the next run goes on"] * (len(news) - len(answers))
             posted = await _posted(self._http, self._making(one))
+            self._rest.ask(posted.after)
             if posted.away:
                 return answers + [posted.why] * (len(news) - len(answers))
             answers.append(posted.why)
@@ -149,28 +162,51 @@ class StandardWebhook:
 
 @dataclass(frozen=True, slots=True)
 class _Posted:
-    """What came of a call: why it was not taken, and whether the next one would fare no better."""
+    """What came of a call: why it was not taken, whether the next one would fare no better, and for how long it said that."""
 
     why: str | None = None
     away: bool = False
+    after: float | None = None
+
+
+class _Rest:
+    """The time for which a receiver wants to be left alone (``Retry-After``)."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._until = float("-inf")
+
+    def ask(self, seconds: float | None) -> None:
+        if seconds is not None:
+            self._until = self._clock.monotonic() + min(seconds, _LONGEST_REST)
+
+    @property
+    def why(self) -> str | None:
+        left = self._until - self._clock.monotonic()
+        return f"it wants to be left alone for {left:.0f} s more" if left > 0 else None
 
 
 async def _posted(http: Http, making: Callable[[], tuple[dict[str, str], bytes]]) -> _Posted:
-    """Post, and again where it may help. What the other side answered is not quoted: it may hold a secret."""
+    """Post, and again where it may help. What the other side answers is not quoted or even read: it may hold a secret, or have no end."""
     posted = _Posted()
     for _ in range(_TRIES):
         headers, body = making()
         try:
             answer = await http.send(
-                "POST", http.base_url, content=body, headers={"Content-Type": "application/json", **headers}
+                "POST",
+                http.base_url,
+                content=body,
+                headers={"Content-Type": "application/json", **headers},
+                status_only=True,
             )
         except TransportFault as fault:
             posted = _Posted(str(fault), away=True)
             continue
         if answer.ok:
             return _Posted()
-        posted = _Posted(_said(answer), away=answer.status >= 500 or answer.status == 429)
-        if answer.status < 500:
+        away = answer.status >= 500 or answer.status == 429
+        posted = _Posted(_said(answer), away, answer.retry_after if away else None)
+        if answer.status < 500 or posted.after is not None:
             break
     return posted
 

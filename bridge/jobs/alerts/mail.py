@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import Sequence
+from contextlib import suppress
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime, make_msgid
@@ -16,7 +18,8 @@ from bridge.kit.clock import Clock
 from bridge.kit.masking import mask_text
 from bridge.notices.smtp import Stopped, conversation, hand_over
 
-_SECONDS = 10.0  # for each answer of the server
+_SECONDS = 30.0  # for each answer of the server: many let a stranger wait before the first one
+_ENOUGH = 40.0  # for all addresses
 
 
 class Mail:
@@ -24,8 +27,9 @@ class Mail:
 
     name = "mail"
 
-    def __init__(self, settings: MailSettings, to: Sequence[str], clock: Clock) -> None:
-        """Send through ``settings`` to these addresses; ``clock`` gives the date."""
+    def __init__(self, settings: MailSettings, to: Sequence[str], clock: Clock, enough: float = _ENOUGH) -> None:
+        """Send through ``settings`` to these addresses, for ``enough`` seconds in all; ``clock`` gives the date."""
+        self._enough = enough
         self._settings = settings
         self._to = to
         self._clock = clock
@@ -33,12 +37,17 @@ class Mail:
         self._tls = ssl.create_default_context()
 
     async def tell(self, news: Sequence[News]) -> list[str | None]:
-        """Send one mail to each address; it is told when one of them was taken."""
+        """Send one mail to each address; it is told when one of them was taken, however long the others take."""
         mail = self._message(news).as_bytes(policy=SMTP)
-        outcomes = [await self._sent(mail, address) for address in self._to]
-        taken = any(isinstance(outcome, Receipt) for outcome in outcomes)
-        why = None if taken else mask_text(str(getattr(outcomes[0], "why", "the mail server did not take it")))
-        return [why] * len(news)
+        outcomes: list[Outcome] = []
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._enough):
+                for address in self._to:
+                    outcomes.append(await self._sent(mail, address))  # noqa: PERF401 - what was sent before the time is up counts
+        if any(isinstance(outcome, Receipt) for outcome in outcomes):
+            return [None] * len(news)
+        why = mask_text(str(getattr(outcomes[0], "why", ""))) if outcomes else ""
+        return [why or f"the mail server did not take it within {self._enough:g} s"] * len(news)
 
     async def _sent(self, mail: bytes, address: str) -> Outcome:
         host = self._sender.rpartition("@")[2]

@@ -9,6 +9,9 @@ One purchase is told several times. Its business key is ``invoice:ID`` wherever 
 it, ``invoice.paid`` and ``invoice.payment_succeeded`` are it, and each renewal has its own. Else it is
 ``payment:ID`` of the payment intent, else ``session:ID``.
 
+A one-time checkout that makes an invoice (``invoice_creation``) may complete before it names that. What was paid is told by
+the invoice all the same: with ``api_key`` the session is asked for it until it is there. What costs nothing is the session's.
+
 A session does not say what was bought. It is asked for with ``api_key``: the invoice, where the session names one (what
 the invoice events say, so either may come first), else the session's lines. Without ``api_key`` the invoice events tell
 their purchases, and of a session without an invoice the metadata or the payment link is the product; one with neither
@@ -54,6 +57,7 @@ from bridge.contract.settings import (
 )
 from bridge.kit.acknowledge import acknowledge
 from bridge.kit.http import Http
+from bridge.kit.payload import Payload
 from bridge.kit.signatures import fresh, signed_with
 from connectors.inbound.stripe.api import Api, NotTold
 from connectors.inbound.stripe.changes import (
@@ -131,8 +135,8 @@ class Stripe:
         "For test orders make a second source with `test_mode = true`, and the secret and the key of the sandbox.",
     )
     unverified: ClassVar[str] = (
-        "Whether a one-time checkout that makes an invoice names it when it completes, and whether a restricted key needs "
-        "more than the two rights. Without `api_key`, refunds and disputes of invoices of API versions from 2025 on find no "
+        "Whether a one-time checkout that makes an invoice names it when it completes (both are taken), and whether a "
+        "restricted key needs more than the two rights. Without `api_key`, refunds and disputes of invoices of API versions from 2025 on find no "
         "purchase and wait in quarantine."
     )
 
@@ -197,7 +201,7 @@ class Stripe:
         return read(told) if read else []
 
     def _session(self, told: Told) -> Sequence[Meaning]:
-        if not _is_bought(told) or id_of(told.thing, "invoice"):
+        if not _is_bought(told) or id_of(told.thing, "invoice") or _makes_invoice(told.thing):
             return []
         product = named(told.thing, self._reading)
         if not product and self._asks(told):
@@ -231,6 +235,8 @@ class Stripe:
         if told.type in _SESSIONS and _is_bought(told):
             if invoice := id_of(thing, "invoice"):
                 return (Lookup("invoice", invoice),)
+            if _makes_invoice(thing):
+                return (Lookup("made_invoice", thing.needed_text("id")),)
             return () if named(thing, self._reading) else (Lookup("session", thing.needed_text("id")),)
         if told.type in _INVOICES and (thing.flag("lines.has_more") or payments_missing(thing)):
             return (Lookup("invoice", thing.needed_text("id")),)
@@ -239,7 +245,7 @@ class Stripe:
     async def look_up(
         self, event: InboundEvent, lookup: Lookup, http: Http
     ) -> Sequence[Meaning] | TryLater | NeedsOperator | Refused:
-        """Ask for a session's lines or for an invoice.
+        """Ask for a session's lines, for an invoice, or for the invoice that a session makes.
 
         Raises:
             PayloadInvalid: the answer does not say what was bought.
@@ -252,7 +258,8 @@ class Stripe:
         try:
             if lookup.kind == "session":
                 return _needed(session_bought(told, self._reading, await api.session_lines(lookup.key)))
-            invoice, lines = await api.invoice(lookup.key)
+            made = lookup.kind == "made_invoice"
+            invoice, lines = await api.invoice(await api.made_invoice(lookup.key) if made else lookup.key)
         except NotTold as reason:
             return reason.outcome
         # One that is still open tells by its own event when it is paid.
@@ -272,6 +279,11 @@ class Stripe:
 
 def _is_bought(told: Told) -> bool:
     return told.thing.text("payment_status") in _PAID and told.thing.text("mode") != "setup"
+
+
+def _makes_invoice(session: Payload) -> bool:
+    """Say whether a payment's session that names no invoice has one made, so that it is not to be a purchase beside that."""
+    return session.flag("invoice_creation.enabled") and bool(id_of(session, "payment_intent"))
 
 
 def _needed(meanings: Sequence[Meaning]) -> Sequence[Meaning]:

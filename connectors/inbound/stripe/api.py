@@ -1,4 +1,4 @@
-"""Stripe's API, as far as events leave out what was bought: a session's lines, an invoice with its payments and all lines.
+"""Stripe's API, as far as events leave out what was bought: a session's lines or its invoice, an invoice with its payments and all lines.
 
 Every answer is asked for in one API version, whatever version the account or the event has.
 """
@@ -12,6 +12,7 @@ from bridge.contract.outbound import NeedsOperator, Refused, TryLater
 from bridge.kit.answers import judge
 from bridge.kit.http import Http
 from bridge.kit.payload import Payload
+from connectors.inbound.stripe.told import id_of
 
 VERSION = "2026-10-28.endive"
 """What the official library 16.1 asks in."""
@@ -60,6 +61,20 @@ class Api:
         if invoice.flag("lines.has_more"):
             return invoice, await self._pages(f"{path}/lines", "the invoice's lines")
         return invoice, list(invoice.at("lines.data"))
+
+    async def made_invoice(self, session_id: str) -> str:
+        """Return the id of the invoice that a checkout session has made.
+
+        Raises:
+            NotTold: it was not to be had, or is not there yet.
+        """
+        said = await self._get(f"/v1/checkout/sessions/{quote(session_id, safe='')}", {}, "the session")
+        session = Payload(said, "session")
+        if session.text("id") != session_id:
+            raise _garbled("the session")
+        if not (invoice := id_of(session, "invoice")):
+            raise NotTold(TryLater("the session's invoice is not made yet"))
+        return invoice
 
     async def _pages(self, path: str, what: str) -> list[Payload]:
         found: list[Payload] = []

@@ -8,6 +8,11 @@ Idempotency: every write is an upsert by an external id field (text, *External I
 bridge's own name of the person or the registration, so it may be repeated at any time. A plain create is never sent. A
 contact that is there without our external id is looked for by e-mail, once for each learner, and adopted.
 
+Two targets of one organisation make one contact of a learner as long as both name the same external id field: of two
+upserts at one moment the unique field takes one, and the other is repeated and finds it. With a field each, each makes a
+contact of its own where it finds none by e-mail. Two learners who share an address are kept from taking one contact
+within a bridge and a target only.
+
 Registrations name their contact by its external id, after it was written. One is sent only when its content differs from
 what Salesforce confirmed last (a hash, kept as a ref of the person), so a colleague's own changes stay.
 

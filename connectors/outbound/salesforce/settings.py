@@ -63,7 +63,8 @@ class ContactMapping(SettingsModel):
     ``order``. ``LastName`` is mapped even when the table leaves it out, because Salesforce requires it.
 
     Attributes:
-        external_id: API name of the Contact field that holds the bridge's name of the person.
+        external_id: API name of the Contact field that holds the bridge's name of the person; the same one in all targets
+            of an organisation, or each makes contacts of its own.
     """
 
     model_config = ConfigDict(extra="allow")

@@ -4,7 +4,7 @@ Authentication: the headers ``X-Auth-API-Key`` and ``X-Auth-Subdomain``, or an O
 
 Idempotency: nothing is keyed, and enrolling twice is not documented as harmless. So people are searched by e-mail address
 and enrollments by user and course before anything is made; an enrollment that is there gets the dates that are wanted. It
-can't be deleted: an end in the past takes access away, and another end gives it back.
+can't be deleted: an end in the past takes access away, and another end gives it back, which is read back, too.
 
 Limits: 120 requests in a minute, more on Plus sites; 429 names in ``RateLimit-Reset`` when it goes on.
 
@@ -43,6 +43,9 @@ from connectors.outbound.thinkific.settings import ThinkificCourse, ThinkificSet
 
 _FAR = "2999-12-31T00:00:00Z"
 _KEPT_END = "Thinkific kept the earlier end of access, so it was put off to the year 2999"
+_STILL_EXPIRED = (
+    "the enrollment has a later end and is expired all the same: open it again at Thinkific, or delete it there"
+)
 _BEFORE_NOW = timedelta(minutes=5)  # past even for a clock that goes behind ours
 
 
@@ -194,15 +197,22 @@ class Thinkific:
         task.enrollment = held.id
         dates: dict[str, str | None] = {} if held.activated else {"activated_at": _text(self._clock.now())}
         end = task.work.terms.expires_at
+        wanted = end is None or end > self._clock.now()
         if held.expires != (end.replace(microsecond=0) if end else None):
             dates["expiry_date"] = _text(end) if end else None
-        if not dates:
-            return
-        if not await self._api.set_dates(held.id, dates):
+        if dates and not await self._api.set_dates(held.id, dates):
             raise Ended(TryLater("the enrollment was taken away while its dates were set", cause="busy"))
-        if dates.get("expiry_date", "") is None and (await self._api.read_enrollment(held.id)).expires is not None:
+        reopened = held.expired and wanted
+        cleared = dates.get("expiry_date", "") is None
+        if not (reopened or cleared):
+            return
+        now_is = await self._api.read_enrollment(held.id)
+        if cleared and now_is.expires is not None:
             await self._api.set_dates(held.id, {"expiry_date": _FAR})
             task.notes.append(_KEPT_END)
+            now_is = await self._api.read_enrollment(held.id) if reopened else now_is
+        if reopened and now_is.expired:
+            raise Ended(TryLater(_STILL_EXPIRED, cause="busy"))
 
     async def _revoke(self, task: _Task) -> Outcome:
         email = task.work.learner.email

@@ -210,6 +210,7 @@ class PlayedStripe:
     def __init__(self, *, page: int = 100) -> None:
         self.lines: dict[str, list[dict[str, Any]]] = {}
         self.invoices: dict[str, dict[str, Any]] = {}
+        self.sessions: dict[str, dict[str, Any]] = {}
         self.asked: list[tuple[str, str, dict[str, str], Mapping[str, str]]] = []
         self.faults: list[Callable[[], web.Response]] = []
         self._page = page
@@ -223,6 +224,8 @@ class PlayedStripe:
         match asked.path.removeprefix("/v1/").split("/"):
             case ["checkout", "sessions", name, "line_items"] if name in self.lines:
                 return self._listed(self.lines[name], asked)
+            case ["checkout", "sessions", name] if name in self.sessions:
+                return web.json_response(self.sessions[name])
             case ["invoices", name, "lines"] if name in self.invoices:
                 return self._listed(self.lines[name], asked)
             case ["invoices", name] if name in self.invoices:

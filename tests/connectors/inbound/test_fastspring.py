@@ -66,7 +66,7 @@ class TestFastspring(InboundSuite):
             EnrollmentCommand(
                 action=Action.REFUND,
                 occurred_at=at(1505765983299),
-                event_key="rYZAq4BvSyKmTOeQeSJQZQ",
+                event_key="return:qWIaFaLlRgu6NYs7MgHkGA",
                 business_key=ORDER,
                 refund=Refund(full=True),
                 order=Order(number=ORDER, refs=("SOF170912-7652-55291",)),
@@ -217,9 +217,51 @@ class TestFastspring(InboundSuite):
             event["data"].update(totalReturn=20.5, items=event["data"]["items"][1:])
 
         command = self.the("return.json", part)
-        assert (command.refund, command.items) == (Refund(full=False), (WORKBOOK,))
+        workbooks = WORKBOOK.model_copy(update={"returned": 2})
+        assert (command.refund, command.items) == (Refund(full=False), (workbooks,))
         command = self.the("return.json", part, partial_returns="note")
         assert (command.refund, command.items) == (Refund(full=False), ())
+
+    def part_of_the_workbooks(self, **said: Any) -> InboundEvent:
+        """A return of what the second line says of itself."""
+
+        def part(event: dict[str, Any]) -> None:
+            workbooks = {**event["data"]["items"][1], **said}
+            event["data"].update(totalReturn=workbooks["subtotal"], items=[workbooks])
+
+        return self.told("return.json", part)
+
+    @pytest.mark.parametrize("said", [{"quantity": 0}, {"quantity": 0, "refundType": "Partial Refund"}])
+    async def test_a_part_of_the_price_that_is_given_back_puts_nobody_out(self, tmp_path: Path, said: Any) -> None:
+        """A return of no unit: FastSpring's word for an amount."""
+        event = self.part_of_the_workbooks(subtotal=5.0, **said)
+        async with shop(tmp_path, self.adapter(), "intro", "workbook") as world:
+            await world.receive(self.load("orders.json"), event)
+            assert await world.intents() == ["live", "live"]
+            assert await world.waiting() == 0
+
+    def test_an_amount_without_a_quantity_is_a_part_where_it_is_called_so(self) -> None:
+        """Else it is the whole of the line, as in old events."""
+        for kind, wanted in (("Partial Refund", 0), ("Full Refund", 1), (None, 1)):
+            event = self.part_of_the_workbooks(quantity=None, refundType=kind)
+            assert len(self.adapter().normalise(event)[0].items) == wanted
+
+    async def test_one_of_two_units_that_comes_back_leaves_the_other(self, tmp_path: Path) -> None:
+        """However often the return is sent by hand; the second one takes the line back."""
+        one = self.part_of_the_workbooks(quantity=1, subtotal=10.25)
+        by_hand = self.again(one, "by-hand")
+        second = self.again(one, "second", **{"return": "another"})
+        async with shop(tmp_path, self.adapter(), "intro", "workbook") as world:
+            await world.receive(self.load("orders.json"), one, by_hand)
+            assert await world.intents() == ["live", "live"]
+            await world.receive(second)
+            assert await world.intents() == ["live", "cancelled"]
+
+    def again(self, event: InboundEvent, event_id: str, **data: Any) -> InboundEvent:
+        said = orjson.loads(event.body)
+        said["events"][0]["id"] = event_id
+        said["events"][0]["data"].update(data)
+        return replace(event, body=orjson.dumps(said))
 
     def test_a_charge_that_holds_ids_only_waits(self) -> None:
         """The operator is told what to switch on."""

@@ -105,6 +105,17 @@ async def test_a_session_asks_for_its_invoice_and_says_what_the_invoice_says() -
         assert played.asked[0][2] == {"expand[0]": "payments"}
 
 
+async def test_a_session_is_asked_for_the_invoice_that_it_makes() -> None:
+    """It is not there yet, and another session's would be no answer."""
+    event = told("checkout.session.completed", session(invoice_creation={"enabled": True}))
+    played = PlayedStripe()
+    played.sessions["cs_1"] = session()
+    assert await found(played, event) == TryLater("the session's invoice is not made yet")
+    played.sessions["cs_1"] = session(id="cs_2", invoice="in_1")
+    assert later(await found(played, event), "outage")
+    assert [path for _, path, *_ in played.asked] == ["/v1/checkout/sessions/cs_1"] * 2
+
+
 async def test_an_invoice_is_asked_for_its_payment() -> None:
     """By which a refund or a dispute will name it."""
     played = PlayedStripe()

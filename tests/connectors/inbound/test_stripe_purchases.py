@@ -13,6 +13,7 @@ from shutil import copy
 from typing import Any, cast
 
 import pytest
+from aiohttp import web
 
 from bridge.contract.catalogue import ProductEntry
 from bridge.contract.inbound import Enriches, InboundEvent, Reception
@@ -310,6 +311,56 @@ async def test_the_beginning_of_a_subscription_is_one_registration(
         await shop.take(refunded(charge="ch_9"))  # new versions tell no charge: the payment is enough
         assert await shop.registrations() == {"invoice:in_1": "cancelled"}
         assert await shop.waiting() == []
+
+
+def invoiced(*, new: bool) -> dict[str, Any]:
+    """The invoice that a one-time checkout makes."""
+    nothing = {"subscription": None, "parent": None}
+    once = {"billing_reason": "manual", **nothing} if new else {"billing_reason": "manual", "subscription": None}
+    line = (new_line if new else old_line)(start=START, end=START, **nothing)
+    return (new_invoice if new else old_invoice)(line, paid_at=START, **once)
+
+
+MADE = {"invoice_creation": {"enabled": True}, "metadata": {"remote_product_id": "INTRO"}}
+
+
+@pytest.mark.parametrize("order", list(permutations(("session", "paid"))))
+@pytest.mark.parametrize("named", [None, "in_1"])
+@pytest.mark.parametrize("new", [False, True])
+async def test_a_checkout_that_makes_an_invoice_is_one_purchase(
+    world: World, order: Sequence[str], named: str | None, *, new: bool
+) -> None:
+    """Also where it completes before its invoice is there: then it is asked for that, until Stripe has made it."""
+    played = PlayedStripe()
+    played.invoices["in_1"] = {
+        **invoiced(new=True),
+        "payments": new_invoice(paid_at=START, payments=["pi_1"])["payments"],
+    }
+    played.sessions["cs_1"] = session(**MADE, invoice="in_1")
+    if named is None and order[0] == "session":
+        played.faults = [lambda: web.json_response(session(**MADE))]
+    events = {
+        "session": told("checkout.session.completed", session(**MADE, invoice=named), at=START + 5),
+        "paid": told("invoice.paid", invoiced(new=new), at=START + 1),
+    }
+    async with asking(world, played) as shop:
+        await shop.take(*(events[name] for name in order))
+        assert await shop.registrations() == {"invoice:in_1": "live"}
+        await shop.take(refunded(charge="ch_9"))
+        assert await shop.registrations() == {"invoice:in_1": "cancelled"}
+        assert await shop.waiting() == []
+
+
+async def test_without_a_key_the_invoice_of_a_checkout_tells_the_purchase(plain: Shop) -> None:
+    """Whether or not the session names it."""
+    await plain.take(bought(**MADE), told("invoice.paid", invoiced(new=False)))
+    assert await plain.registrations() == {"invoice:in_1": "live"}
+
+
+async def test_a_checkout_that_costs_nothing_waits_for_no_invoice(plain: Shop) -> None:
+    """Nobody says that there will be one."""
+    await plain.take(bought(**MADE, payment_status="no_payment_required", payment_intent=None, amount_total=0))
+    assert await plain.registrations() == {"session:cs_1": "live"}
 
 
 async def test_a_new_versions_refund_finds_its_invoice_in_either_order(world: World) -> None:

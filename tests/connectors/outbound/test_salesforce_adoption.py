@@ -38,6 +38,33 @@ class TestAdoption:
         assert rig.emulator.contacts[known]["Title"] == "Countess"
         assert len(rig.emulator.contacts) == 1
 
+    @pytest.mark.parametrize("adopt", [True, False])
+    async def test_two_targets_of_one_organisation_make_one_contact(self, rig: Rig, adopt: bool) -> None:
+        """They look at one moment and both find nobody; the external id, which they share, decides."""
+        configured(rig, adopt=adopt)
+        one = rig.connector
+        configured(rig)
+        work = [rig.work(Operation.CONTACT, learner) for learner in (ADA, BOB)]
+        told = await asyncio.gather(*(each.deliver(work) for each in (one, rig.connector, one, rig.connector)))
+        assert all(isinstance(outcome, Receipt) for outcomes in told for outcome in outcomes)
+        assert len(rig.emulator.contacts) == 2
+        assert len({outcome.refs.person["contact"] for outcomes in told for outcome in outcomes}) == 2
+
+    async def test_the_upsert_that_loses_the_race_of_two_targets_finds_the_contact(self, rig: Rig) -> None:
+        """Salesforce lets one of two creations at one moment through, and names the field to the other."""
+        body = [
+            {
+                "message": "duplicate value found: Bridge_Id__c duplicates value on record with id: 003",
+                "errorCode": "DUPLICATE_VALUE",
+            }
+        ]
+        assert isinstance(await rig.do(Operation.CONTACT), Receipt)
+        rig.emulator.now_fails("status", status=400, body=body, times=1, path="/sobjects/Contact")
+        lost = await rig.do(Operation.CONTACT)
+        assert isinstance(lost, TryLater)
+        assert isinstance(await rig.do(Operation.CONTACT, attempt=2, steps=lost.steps), Receipt)
+        assert len(rig.emulator.contacts) == 1
+
     async def test_who_is_known_is_not_looked_for(self, rig: Rig) -> None:
         """One call suffices from then on."""
         first = await rig.do(Operation.CONTACT)

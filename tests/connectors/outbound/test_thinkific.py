@@ -117,6 +117,26 @@ class TestThinkific(LmsSuite):
         assert rig.live() == [("ada.lovelace@example.org", "42")]
         assert len(rig.emulator.enrollments) == 1
 
+    @pytest.mark.parametrize("end", [None, UNTIL])
+    async def test_an_enrollment_that_stays_expired_is_no_access(self, rig: Rig, end: datetime | None) -> None:
+        """Who bought again is not told to be in; the next try, once somebody has opened it, is a receipt."""
+        rig.emulator.reopens = False
+        given = await rig.do(Operation.GRANT)
+        await rig.do(Operation.REVOKE, refs=given.refs)
+        for _ in range(2):
+            again = await rig.do(Operation.GRANT, terms=Terms(expires_at=end), refs=given.refs)
+            assert isinstance(again, TryLater)
+            assert "expired" in again.why
+        (row,) = rig.emulator.enrollments.values()
+        row["closed"] = False
+        assert isinstance(await rig.do(Operation.GRANT, terms=Terms(expires_at=end), refs=given.refs), Receipt)
+
+    async def test_an_end_that_is_over_already_is_written_and_not_waited_for(self, rig: Rig) -> None:
+        """Nobody is to be in by it."""
+        over = Terms(expires_at=datetime.now(UTC) - timedelta(days=1))
+        given = await rig.do(Operation.GRANT, terms=over)
+        assert isinstance(await rig.do(Operation.UPDATE, terms=over, refs=given.refs), Receipt)
+
     async def test_a_revocation_ends_every_enrollment_in_the_past_and_deletes_none(self, rig: Rig) -> None:
         """There is no delete; what had ended before keeps its date."""
         rig.connector = CONNECTOR(rig.connector._settings, rig.connector._http, SetClock(NOW))
