@@ -85,6 +85,12 @@ class Telemetry:
             ("channel",),
             registry=self.registry,
         )
+        self.removals = Counter(
+            "bridge_removed",
+            "Rows that were removed because they are old ([ledger] keep_...)",
+            ("what",),
+            registry=self.registry,
+        )
 
     def _show(self) -> None:
         """Register what the ledger and the lanes are asked for when somebody looks."""
@@ -122,6 +128,12 @@ class Telemetry:
             "bridge_lane_running",
             "1 while the lane delivers, 0 while it is paused or its breaker is open",
             ("target",),
+            registry=self.registry,
+        )
+        self.job_age = Gauge(
+            "bridge_job_age_seconds",
+            "Time since old rows were last looked for, all of them: emptied (retention) and removed (pruning)",
+            ("job",),
             registry=self.registry,
         )
         self.snapshot_age = Gauge(
@@ -188,6 +200,10 @@ class Telemetry:
         """Count that a channel did not take what was due."""
         self.alert_failures.labels(channel).inc()
 
+    def removed(self, what: str, rows: int) -> None:
+        """Count rows that were removed because they are old."""
+        self.removals.labels(what).inc(rows)
+
     def show_ledger(self, counts: Mapping[str, Any]) -> None:
         """Take over what the ledger counted (see ``reports.backlog``)."""
         self.deliveries.clear()
@@ -203,6 +219,8 @@ class Telemetry:
             self.quarantine.labels(source).set(number)
         for (source, state), number in counts["lookups"].items():
             self.lookups_open.labels(source, state).set(number)
+        for job, seconds in counts["jobs"].items():
+            self.job_age.labels(job).set(seconds)
         for kind, number in counts["alerts"].items():
             self.alerts_open.labels(kind).set(number)
 

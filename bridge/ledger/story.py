@@ -14,7 +14,7 @@ import orjson
 from sqlalchemy import Connection
 
 from bridge.contract.command import email_key
-from bridge.ledger import seats
+from bridge.ledger import removals, seats
 from bridge.ledger.identities import merged
 from bridge.ledger.reports import ATTEMPT, DELIVERY, EVENT, QUARANTINE, REGISTRATION, RIGHT, ask, family, pauses
 
@@ -64,8 +64,8 @@ def story(connection: Connection, what: str, by: By | None = None) -> dict[str, 
         by: which of them it is; None tries all, and several may be found.
 
     Returns:
-        ``purchases`` (one a registration, in order, each with its ``story`` in time order, what is ``scheduled`` and what
-        comes ``next``),
+        ``purchases`` (one a registration, in order, each with its ``story`` in time order, what of it may have been ``removed``,
+        what is ``scheduled`` and what comes ``next``),
         ``waiting`` (quarantined lines without a registration) and ``events`` (such as led to no registration).
     """
     what = what.strip()
@@ -163,6 +163,7 @@ def _purchase(connection: Connection, registration_id: int) -> dict[str, Any]:
             "SELECT s.action, s.at, s.event_id, s.occurred_at FROM scheduled_change s WHERE s.registration_id = :id ORDER BY s.at",
             id=registration_id,
         ),
+        "removed": removals.told(connection, own["created_at"]),
         "next": _next(deliveries, {pause["target"]: pause for pause in pauses(connection)}),
     }
 

@@ -7,7 +7,18 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from bridge.edge.api.rows import Action, Attempt, Delivery, Event, Person, Purchase, Quarantined, Right, StoryEntry
+from bridge.edge.api.rows import (
+    Action,
+    Attempt,
+    Delivery,
+    Event,
+    Person,
+    Purchase,
+    Quarantined,
+    Removed,
+    Right,
+    StoryEntry,
+)
 
 
 class Caused(Event):
@@ -111,6 +122,7 @@ class PurchaseInFull(Purchase):
     claimed_from: list[SeatOf]
     actions: list[Action]
     story: list[StoryEntry]
+    removed: list[Removed]
     scheduled: list[Scheduled]
     next: list[Step]
     found_by: list[str]

@@ -8,6 +8,7 @@ from typing import Any, Final
 from bridge.contract.catalogue import Catalogue
 from bridge.edge.console import timeline, words
 from bridge.edge.masked import body_of, veil
+from bridge.edge.removed import removed
 from bridge.ledger import behind, reports
 from bridge.ledger.events import OPERATOR
 from bridge.ledger.story import story
@@ -47,6 +48,7 @@ def shown(found: Mapping[str, Any], catalogue: Catalogue, page_of: PageOf) -> di
         "lines": [line for line in own["quarantine"] if line["state"] == "waiting"],
         "picture": timeline.picture(own["story"], own["next"]),
         "story": [_entry(one, bodies, exchanges) for one in own["story"]],
+        "removed": [removed(one) for one in own["removed"]],
         "plan": _plan(own, found["mapping"], catalogue),
         "ids": list(_ids(own, found["own"], page_of)),
         "elsewhere": _elsewhere(own, catalogue),
