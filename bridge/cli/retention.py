@@ -15,6 +15,7 @@ from bridge.cli.shown import plain, show, show_json, table
 from bridge.kit.clock import SystemClock, milliseconds, moment
 from bridge.ledger import ageing, removals, schedule
 from bridge.ledger.schedule import PRUNING, RETENTION
+from bridge.ledger.vacancy import vacancy
 
 _COLUMNS = {
     "what": "what",
@@ -28,7 +29,7 @@ _COLUMNS = {
 def retention(*, config: ConfigPath = CONFIG, as_json: AsJson = False) -> None:
     """Say what the settings `keep_...` of `[ledger]` would empty or remove now, what they have removed so far, and when that last ran.
 
-    It counts, so it looks at every row; nothing is changed.
+    On SQLite also how much of the file is free, and how much a VACUUM would free. It looks at every row; nothing is changed.
     """
     settings = settings_of(config)
     keep = {"events": settings.ledger.keep_events, **settings.ledger.kept}
@@ -42,6 +43,9 @@ def retention(*, config: ConfigPath = CONFIG, as_json: AsJson = False) -> None:
     for job, verb in ((RETENTION, "emptied"), (PRUNING, "removed")):
         at = found["ran"].get(job)
         show(f"what is old was last {verb} at {plain(at)} UTC" if at else f"nothing was ever looked for to be {verb}")
+    if (file := found["file"]) is not None:
+        whole, free, between = (f"{file[name] / 1e6:.0f} MB" for name in ("bytes", "free", "between"))
+        show(f"of {whole} of the file, {free} are free for new rows, and {between} more would be after a VACUUM")
 
 
 def _found(connection: Connection, keep: Mapping[str, timedelta | None], now: datetime) -> dict[str, Any]:
@@ -59,7 +63,12 @@ def _found(connection: Connection, keep: Mapping[str, timedelta | None], now: da
                 "before": moment(done.older_than) if done is not None and done.removed else None,
             }
         )
-    return {"kinds": rows, "ran": {job: moment(at) for job, at in schedule.last_ran(connection).items()}}
+    found = vacancy(connection)
+    return {
+        "kinds": rows,
+        "ran": {job: moment(at) for job, at in schedule.last_ran(connection).items()},
+        "file": None if found is None else {"bytes": found.whole, "free": found.free, "between": found.between},
+    }
 
 
 def _due(connection: Connection, kind: removals.Kind | None, before: int) -> int:

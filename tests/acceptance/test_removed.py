@@ -44,6 +44,7 @@ async def test_what_was_removed_is_said_wherever_the_story_is_told(tmp_path) -> 
         shown = (await asked("db", "retention", "--config", config)).out
         assert "attempts" in shown
         assert "what is old was last removed at" in shown
+        assert "more would be after a VACUUM" in " ".join(shown.split())
         known = (await asked("db", "retention", "--config", config, "--json")).json
         assert {row["what"]: row["removed"] for row in known["kinds"]} == {
             "events": None,
@@ -53,6 +54,7 @@ async def test_what_was_removed_is_said_wherever_the_story_is_told(tmp_path) -> 
             "alerts": 0,
             "actions": 0,
         }
+        assert 0 < known["file"]["between"] < known["file"]["bytes"]
         await browser.logs_in()
         page = await browser.opens("/console/purchases/1")
         assert GONE in page.words
