@@ -139,12 +139,6 @@ class Ledger(SettingsModel):
     keep_alerts: Kept = timedelta(days=400)
     keep_actions: Kept = None
 
-    @property
-    def kept(self) -> Mapping[str, timedelta | None]:
-        """For how long what is kept that may be removed (``bridge.ledger.removals``); None: for good."""
-        names = ("attempts", "deliveries", "lookups", "alerts", "actions")
-        return {name: getattr(self, f"keep_{name}") for name in names}
-
 
 class Dispatch(SettingsModel):
     """``[dispatch]``: how long and how often a delivery is tried (docs/flow.md).

@@ -25,6 +25,7 @@ from bridge.app.credentials import held
 from bridge.app.doctor import Doctor
 from bridge.app.lanes import LaneShop, gait_of
 from bridge.app.mailer import MakesMailer, mailer_of
+from bridge.app.policies import kept
 from bridge.app.reload import Reloaded, ReloadRefused, refuse_what_needs_a_restart, unfinished
 from bridge.app.senders import Senders
 from bridge.app.tracer import tracer_of
@@ -176,8 +177,7 @@ class Bridge:
         retention = Retention(self.ledger, keep, self.clock)
         self._schedule.every(3600, RETENTION, self.company.alone(retention.run))
         leads = lambda: self.company.lead.held and not self._stopping  # noqa: E731 - as above
-        kept = lambda: self.settings.ledger.kept  # noqa: E731 - as above
-        pruning = Pruning(self.ledger, kept, self.clock, self.telemetry.removed, leads)
+        pruning = Pruning(self.ledger, lambda: kept(self.settings), self.clock, self.telemetry.removed, leads)
         self._schedule.every(3600, PRUNING, self.company.alone(pruning.run))
         self._begin_alerts(dispatcher)
 

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection
-
+from bridge.app.policies import kept
 from bridge.cli.describe import span
 from bridge.cli.given import CONFIG, AsJson, ConfigPath, settings_of
 from bridge.cli.reading import ask
@@ -32,7 +31,7 @@ def retention(*, config: ConfigPath = CONFIG, as_json: AsJson = False) -> None:
     On SQLite also how much of the file is free, and how much a VACUUM would free. It looks at every row; nothing is changed.
     """
     settings = settings_of(config)
-    keep = {"events": settings.ledger.keep_events, **settings.ledger.kept}
+    keep = {"events": settings.ledger.keep_events, **kept(settings)}
     now = SystemClock().now()
     found = ask(settings, lambda connection: _found(connection, keep, now))
     if as_json:
@@ -48,7 +47,7 @@ def retention(*, config: ConfigPath = CONFIG, as_json: AsJson = False) -> None:
         show(f"of {whole} of the file, {free} are free for new rows, and {between} more would be after a VACUUM")
 
 
-def _found(connection: Connection, keep: Mapping[str, timedelta | None], now: datetime) -> dict[str, Any]:
+def _found(connection: Any, keep: Mapping[str, timedelta | None], now: datetime) -> dict[str, Any]:
     known = removals.progress(connection)
     kinds = {kind.what: kind for kind in removals.KINDS}
     rows = []
@@ -71,5 +70,5 @@ def _found(connection: Connection, keep: Mapping[str, timedelta | None], now: da
     }
 
 
-def _due(connection: Connection, kind: removals.Kind | None, before: int) -> int:
+def _due(connection: Any, kind: removals.Kind | None, before: int) -> int:
     return ageing.count(connection, before) if kind is None else removals.count(connection, kind, before)

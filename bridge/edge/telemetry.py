@@ -72,7 +72,10 @@ class Telemetry:
             ("source", "outcome"),
             registry=self.registry,
         )
+        self._count_the_rest()
 
+    def _count_the_rest(self) -> None:
+        """Register what happens beside purchases."""
         self.claims = Counter(
             "bridge_claims",
             "Claims of seats, by what became of them",

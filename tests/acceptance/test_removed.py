@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from bridge.app.policies import kept
 from bridge.jobs.pruning import Pruning
 from bridge.kit.clock import SetClock
 from tests.acceptance.cli_rig import ADA, asked, look
@@ -24,7 +25,6 @@ async def test_what_was_removed_is_said_wherever_the_story_is_told(tmp_path) -> 
         await until(lambda: live(targets["hubspot"]))
         await until(lambda: look(file, "SELECT 1 FROM delivery WHERE state <> 'done'") == [])
         clock = SetClock(datetime.now(UTC) + timedelta(days=401))
-        keep = lambda: bridge.settings.ledger.kept  # noqa: E731 - as the bridge passes it
         due = (await asked("db", "retention", "--config", config, "--json")).json
         assert {row["what"]: (row["keep"], row["due"]) for row in due["kinds"]} == {
             "events": ("400d", 0),
@@ -34,7 +34,7 @@ async def test_what_was_removed_is_said_wherever_the_story_is_told(tmp_path) -> 
             "alerts": ("400d", 0),
             "actions": ("off", None),
         }
-        await Pruning(bridge.ledger, keep, clock, bridge.telemetry.removed).run()
+        await Pruning(bridge.ledger, lambda: kept(bridge.settings), clock, bridge.telemetry.removed).run()
         told = " ".join((await asked("trace", "1", "--by", "registration", "--config", config)).out.split())
         assert GONE in told.replace("│ ", "")
         assert "elevate: grant, receipt" in told
