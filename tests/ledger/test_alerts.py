@@ -9,7 +9,7 @@ from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import event
 
 from bridge.contract.alerts import AlertKind
 from bridge.contract.errors import LedgerError
