@@ -81,7 +81,11 @@ def _purchase(purchase: Row) -> Tree:
     happened.add(_timeline(purchase["story"]))
     _add(happened, map(removed, purchase["removed"]))
     _add(tree.add("what is held"), map(_grant, purchase["grants"]))
-    _add(tree.add("what the targets were told"), map(_delivery, purchase["deliveries"]))
+    told = {delivery["target"] for delivery in purchase["deliveries"]}
+    others = [
+        f"{one['target']} knows the learner{_ids(one)}" for one in purchase["contacts"] if one["target"] not in told
+    ]
+    _add(tree.add("what the targets were told"), [*map(_delivery, purchase["deliveries"]), *others])
     following = tree.add("what comes next")
     for step in purchase["next"]:
         following.add(Text(plain(_step(step))))

@@ -38,7 +38,8 @@ async def test_what_was_removed_is_said_wherever_the_story_is_told(tmp_path) -> 
         told = " ".join((await asked("trace", "1", "--by", "registration", "--config", config)).out.split())
         assert GONE in told.replace("│ ", "")
         assert "elevate: grant, receipt" in told
-        assert "hubspot contact" not in told
+        (contact,) = look(file, "SELECT remote_id FROM remote_ref WHERE target = 'hubspot' AND kind = 'contact'")[0]
+        assert f"hubspot knows the learner, contact {contact}" in told
         assert "nothing: every target holds what is wanted" in told
         assert GONE in " ".join((await asked("deliveries", "show", "1", "--config", config)).out.split())
         shown = (await asked("db", "retention", "--config", config)).out
@@ -59,6 +60,7 @@ async def test_what_was_removed_is_said_wherever_the_story_is_told(tmp_path) -> 
         page = await browser.opens("/console/purchases/1")
         assert GONE in page.words
         assert "Every target holds what is wanted." in page.words
+        assert f"hubspot, contact {contact}" in page.words
         assert GONE in (await browser.opens("/console/deliveries/1")).words
         async with client.session.get(client.base_url + "/metrics") as answer:
             metrics = await answer.text()

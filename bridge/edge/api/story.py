@@ -65,6 +65,13 @@ class Work(Delivery):
     remote_ids: dict[str, str]
 
 
+class Contact(BaseModel):
+    """A target that is told of the purchase without giving access, and the ids by which it knows the learner."""
+
+    target: str
+    remote_ids: dict[str, str]
+
+
 class Seat(BaseModel):
     """A seat of the order line, without its link."""
 
@@ -117,6 +124,7 @@ class PurchaseInFull(Purchase):
     events: list[Caused]
     grants: list[Grant]
     deliveries: list[Work]
+    contacts: list[Contact]
     quarantine: list[Quarantined]
     seats: list[Seat]
     claimed_from: list[SeatOf]

@@ -89,7 +89,9 @@ def _ids(own: Mapping[str, Any], bare: Mapping[str, Any], page_of: PageOf) -> It
     The address is made of the id as it is kept: a masked one would lead nowhere.
     """
     rights = [(grant["right"], kept["right"]) for grant, kept in zip(own["grants"], bare["grants"], strict=True)]
-    found = [pair for pair in rights if pair[0]] + list(zip(own["deliveries"], bare["deliveries"], strict=True))
+    found = [pair for pair in rights if pair[0]]
+    for what in ("deliveries", "contacts"):
+        found += zip(own[what], bare[what], strict=True)
     seen = set()
     for row, kept in found:
         for kind, remote_id in kept["remote_ids"].items():
