@@ -55,6 +55,7 @@ class Pruning:
         self._clock = clock
         self._removed = removed
         self._goes_on = goes_on
+        self._gone = 0  # rows, in the pass under way
 
     async def run(self) -> None:
         """Go on with the passes that were cut off, and make those that are due.
@@ -77,7 +78,16 @@ class Pruning:
             before = min(before, known.older_than)
         elif known is not None and before - known.older_than < _A_DAY:
             return True
-        began, gone = self._clock.monotonic(), 0
+        self._gone, began = 0, self._clock.monotonic()
+        try:
+            await self._go_through(kind, before, place)
+        finally:
+            if self._gone:
+                since, seconds = moment(before).isoformat(), round(self._clock.monotonic() - began, 1)
+                log.info("pruning.removed", what=kind.what, rows=self._gone, before=since, seconds=seconds)
+        return self._goes_on()
+
+    async def _go_through(self, kind: Kind, before: int, place: int) -> None:
         kept = await self._ledger.read(partial(removals.acted_on, kind=kind))
         while self._goes_on():
             look = partial(removals.look, kind=kind, before=before, after=place, limit=_LOOKED_AT, kept=kept)
@@ -85,24 +95,18 @@ class Pruning:
             if part is None:
                 now = milliseconds(self._clock.now())
                 await self._ledger.write(partial(removals.end, kind=kind, before=before, now=now))
-                break
+                return
+            await self._remove(kind, part, before)
             place = part.last
-            gone += await self._remove(kind, part, before)
-        if gone:
-            seconds = round(self._clock.monotonic() - began, 1)
-            log.info("pruning.removed", what=kind.what, rows=gone, before=moment(before).isoformat(), seconds=seconds)
-        return self._goes_on()
 
-    async def _remove(self, kind: Kind, part: Part, before: int) -> int:
-        gone = 0
+    async def _remove(self, kind: Kind, part: Part, before: int) -> None:
         for few in _few_at_once(part):
             if not self._goes_on():
-                break
+                return
             work = partial(removals.remove, kind=kind, part=few, before=before)
             done = await self._resting(self._ledger.write(work))
+            self._gone += done
             self._removed(kind.what, done)
-            gone += done
-        return gone
 
     async def _resting(self, work: Awaitable[Result]) -> Result:
         began = self._clock.monotonic()
