@@ -11,18 +11,39 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
 from bridge.contract.mail import MailSettings
-from bridge.contract.settings import CourseTable, Duration, Secrets, SettingsModel, SourceSettings, TargetSettings
+from bridge.contract.settings import (
+    CourseTable,
+    Duration,
+    Secrets,
+    SettingsModel,
+    SourceSettings,
+    TargetSettings,
+    duration,
+)
 from config.alerts import Alerts
 from config.openid import OpenID
 from config.values import http_address, size
 
 _SHORTEST_TOKEN = 32
+_LEAST_KEPT = timedelta(days=7)  # what digests, the console's charts and late answers of targets look back to, and more
 _LEDGERS = ("sqlite", "postgresql", "postgres")
 
 
 def _positive(span: timedelta) -> timedelta:
     if span <= timedelta(0):
         raise ValueError("expected more than 0 seconds")
+    return span
+
+
+def _kept(value: object) -> object:
+    if value is None or value == "off":
+        return None
+    try:
+        span = duration(value)
+    except ValueError:
+        raise ValueError('expected a duration such as "400d", or "off"') from None
+    if isinstance(span, timedelta) and span < _LEAST_KEPT:
+        raise ValueError(f'expected {_LEAST_KEPT.days} days at least, or "off"')
     return span
 
 
@@ -68,6 +89,8 @@ def _number_as_text(value: object) -> object:
 
 
 Span = Annotated[Duration, AfterValidator(_positive)]
+Kept = Annotated[timedelta | None, BeforeValidator(_kept)]
+"""An age of a week at least; None, written ``"off"``: for good."""
 Port = Annotated[int, Field(ge=0, le=65_535)]
 HttpAddress = Annotated[str, AfterValidator(http_address)]
 Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
@@ -99,10 +122,22 @@ class Ledger(SettingsModel):
     Attributes:
         url: of the database; it may hold a password and is therefore left out of ``repr``.
         keep_events: age at which what a sender wrote is emptied; the story of the purchase stays.
+        keep_attempts: age at which the attempts of settled deliveries are removed, with what was sent and came back; of those
+            that gave access or took it away, a line stays.
+        keep_deliveries: age at which settled deliveries are removed, with their attempts; those that gave access or took it
+            away, and those that an operator acted on, stay.
+        keep_lookups: age at which answered lookups are removed, once their event is emptied.
+        keep_alerts: age at which alerts that are over are removed.
+        keep_actions: age at which the record of what operators did is removed; not set is ``"off"``.
     """
 
     url: Annotated[str, AfterValidator(_ledger_url)] = Field(default="sqlite:///var/bridge.db", repr=False)
     keep_events: Span = timedelta(days=400)
+    keep_attempts: Kept = timedelta(days=400)
+    keep_deliveries: Kept = timedelta(days=400)
+    keep_lookups: Kept = timedelta(days=400)
+    keep_alerts: Kept = timedelta(days=400)
+    keep_actions: Kept = None
 
 
 class Dispatch(SettingsModel):

@@ -25,6 +25,7 @@ from bridge.app.credentials import held
 from bridge.app.doctor import Doctor
 from bridge.app.lanes import LaneShop, gait_of
 from bridge.app.mailer import MakesMailer, mailer_of
+from bridge.app.policies import kept
 from bridge.app.reload import Reloaded, ReloadRefused, refuse_what_needs_a_restart, unfinished
 from bridge.app.senders import Senders
 from bridge.app.tracer import tracer_of
@@ -46,10 +47,12 @@ from bridge.intake.intake import Intake
 from bridge.jobs.alerts import Alerts, Watch
 from bridge.jobs.credentials import CredentialAges
 from bridge.jobs.expiry import Expiry
+from bridge.jobs.pruning import Pruning
 from bridge.jobs.retention import Retention
 from bridge.kit.clock import Clock, SystemClock, milliseconds
 from bridge.kit.tracing import Tracer
 from bridge.ledger import given_up
+from bridge.ledger.schedule import PRUNING, RETENTION
 from bridge.ledger.store import Ledger
 from config.settings import Settings
 
@@ -172,7 +175,10 @@ class Bridge:
         self._schedule.every(60, "expiry", self.company.alone(expiry.run))
         keep = lambda: self.settings.ledger.keep_events  # noqa: E731 - the newest after a reload
         retention = Retention(self.ledger, keep, self.clock)
-        self._schedule.every(3600, "retention", self.company.alone(retention.run))
+        self._schedule.every(3600, RETENTION, self.company.alone(retention.run))
+        leads = lambda: self.company.lead.held and not self._stopping  # noqa: E731 - as above
+        pruning = Pruning(self.ledger, lambda: kept(self.settings), self.clock, self.telemetry.removed, leads)
+        self._schedule.every(3600, PRUNING, self.company.alone(pruning.run))
         self._begin_alerts(dispatcher)
 
     async def reload(self, settings: Settings) -> Reloaded:

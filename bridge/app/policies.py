@@ -1,6 +1,9 @@
-"""From the operator's settings to how lanes and lookups work."""
+"""From the operator's settings to how lanes and lookups work, and to how long what is kept."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
 
 from bridge.dispatch.breaker import BreakerPolicy
 from bridge.dispatch.lane import LanePolicy
@@ -33,3 +36,15 @@ def request_timeout(settings: Settings, target: str) -> float:
     given = settings.targets[target]
     own = "timeout" in given.model_fields_set
     return (given.timeout if own else settings.dispatch.request_timeout).total_seconds()
+
+
+def kept(settings: Settings) -> Mapping[str, timedelta | None]:
+    """Return for how long what is kept that may be removed (:mod:`bridge.ledger.removals`); None: for good."""
+    ledger = settings.ledger
+    return {
+        "attempts": ledger.keep_attempts,
+        "deliveries": ledger.keep_deliveries,
+        "lookups": ledger.keep_lookups,
+        "alerts": ledger.keep_alerts,
+        "actions": ledger.keep_actions,
+    }

@@ -1,4 +1,4 @@
-"""``bridge db``: the ledger's schema, and copies of the ledger."""
+"""``bridge db``: the ledger's schema, copies of the ledger, and what of it is old."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import asyncio
 
 import typer
 
-from bridge.cli import copying
+from bridge.cli import copying, retention
 from bridge.cli.given import CONFIG, AsJson, ConfigPath, settings_of
 from bridge.cli.reading import ledger_of
 from bridge.cli.shown import show, show_json
 from bridge.ledger import reports
 from bridge.ledger.store import Ledger
 
-db = typer.Typer(no_args_is_help=True, help="The ledger as a whole: its schema, and copies of it.")
+db = typer.Typer(no_args_is_help=True, help="The ledger as a whole: its schema, copies of it, what of it is old.")
 
 db.command("copy")(copying.copy)
+db.command("retention")(retention.retention)
 
 
 @db.command()

@@ -12,6 +12,7 @@ from rich.tree import Tree
 
 from bridge.cli.shown import facts, plain
 from bridge.contract.errors import BridgeError
+from bridge.edge.removed import removed
 
 
 class NothingFound(BridgeError):
@@ -37,7 +38,7 @@ def event(found: Mapping[str, Any]) -> list[RenderableType]:
 
 def delivery(found: Mapping[str, Any]) -> list[RenderableType]:
     """Render a delivery: what is known of it, the right it is for, every attempt with its exchanges."""
-    parts: list[RenderableType] = [facts(found, without=("right", "attempts"))]
+    parts: list[RenderableType] = [facts(found, without=("right", "attempts", "removed"))]
     if found["right"] is not None:
         parts += [Text("\nthe right"), facts(found["right"], without=("right_id", "target", "person"))]
     tree = Tree(Text(f"\nattempts: {len(found['attempts'])}"))
@@ -48,7 +49,7 @@ def delivery(found: Mapping[str, Any]) -> list[RenderableType]:
             branch.add(Text(plain(attempt["why"])))
         for exchange in attempt["exchanges"]:
             exchange_line(branch, exchange)
-    return [*parts, tree]
+    return [*parts, tree, *(Text(removed(gone)) for gone in found["removed"])]
 
 
 def exchange_line(branch: Tree, exchange: Mapping[str, Any]) -> None:

@@ -33,6 +33,7 @@ _WORDS: Mapping[Any, str] = {
 }
 _READ_BY = {
     "_rate": "rate",
+    "_kept": 'duration of 7 days at least, or `"off"`',
     "size": "size",
     "http_address": "address",
     "_short": "value",

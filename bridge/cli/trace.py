@@ -15,6 +15,7 @@ from bridge.cli.detail import NothingFound
 from bridge.cli.given import CONFIG, AsJson, ConfigPath, Reveal, settings_of
 from bridge.cli.reading import ask
 from bridge.cli.shown import plain, show, show_json, veil
+from bridge.edge.removed import removed
 from bridge.ledger.events import OPERATOR
 from bridge.ledger.story import By, story
 
@@ -78,12 +79,13 @@ def _purchase(purchase: Row) -> Tree:
             bought.add(Text(plain(_seat(seat))))
     happened = tree.add("what happened (UTC)")
     happened.add(_timeline(purchase["story"]))
-    held = tree.add("what is held")
-    for grant in purchase["grants"]:
-        held.add(Text(plain(_grant(grant))))
-    told = tree.add("what the targets were told")
-    for delivery in purchase["deliveries"]:
-        told.add(Text(plain(_delivery(delivery))))
+    _add(happened, map(removed, purchase["removed"]))
+    _add(tree.add("what is held"), map(_grant, purchase["grants"]))
+    told = {delivery["target"] for delivery in purchase["deliveries"]}
+    others = [
+        f"{one['target']} knows the learner{_ids(one)}" for one in purchase["contacts"] if one["target"] not in told
+    ]
+    _add(tree.add("what the targets were told"), [*map(_delivery, purchase["deliveries"]), *others])
     following = tree.add("what comes next")
     for step in purchase["next"]:
         following.add(Text(plain(_step(step))))
@@ -92,6 +94,11 @@ def _purchase(purchase: Row) -> Tree:
     if not purchase["next"] and not purchase["scheduled"]:
         following.add("nothing: every target holds what is wanted")
     return tree
+
+
+def _add(tree: Tree, lines: Iterable[str]) -> None:
+    for line in lines:
+        tree.add(Text(plain(line)))
 
 
 def _title(purchase: Row) -> str:

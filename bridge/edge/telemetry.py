@@ -72,7 +72,10 @@ class Telemetry:
             ("source", "outcome"),
             registry=self.registry,
         )
+        self._count_the_rest()
 
+    def _count_the_rest(self) -> None:
+        """Register what happens beside purchases."""
         self.claims = Counter(
             "bridge_claims",
             "Claims of seats, by what became of them",
@@ -83,6 +86,12 @@ class Telemetry:
             "bridge_alert_failures",
             "Times that a channel did not take the alerts that were due",
             ("channel",),
+            registry=self.registry,
+        )
+        self.removals = Counter(
+            "bridge_removed",
+            "Rows that were removed because they are old ([ledger] keep_...)",
+            ("what",),
             registry=self.registry,
         )
 
@@ -122,6 +131,12 @@ class Telemetry:
             "bridge_lane_running",
             "1 while the lane delivers, 0 while it is paused or its breaker is open",
             ("target",),
+            registry=self.registry,
+        )
+        self.job_age = Gauge(
+            "bridge_job_age_seconds",
+            "Time since old rows were last looked for, all of them: emptied (retention) and removed (pruning)",
+            ("job",),
             registry=self.registry,
         )
         self.snapshot_age = Gauge(
@@ -188,6 +203,10 @@ class Telemetry:
         """Count that a channel did not take what was due."""
         self.alert_failures.labels(channel).inc()
 
+    def removed(self, what: str, rows: int) -> None:
+        """Count rows that were removed because they are old."""
+        self.removals.labels(what).inc(rows)
+
     def show_ledger(self, counts: Mapping[str, Any]) -> None:
         """Take over what the ledger counted (see ``reports.backlog``)."""
         self.deliveries.clear()
@@ -203,6 +222,8 @@ class Telemetry:
             self.quarantine.labels(source).set(number)
         for (source, state), number in counts["lookups"].items():
             self.lookups_open.labels(source, state).set(number)
+        for job, seconds in counts["jobs"].items():
+            self.job_age.labels(job).set(seconds)
         for kind, number in counts["alerts"].items():
             self.alerts_open.labels(kind).set(number)
 

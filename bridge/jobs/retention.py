@@ -12,7 +12,8 @@ from functools import partial
 import structlog
 
 from bridge.kit.clock import Clock, milliseconds
-from bridge.ledger import ageing, notices
+from bridge.ledger import ageing, notices, schedule
+from bridge.ledger.schedule import RETENTION
 from bridge.ledger.store import Ledger
 
 log = structlog.get_logger(__name__)
@@ -41,6 +42,8 @@ class Retention:
         await self._empty_events(before)
         await self._empty_notices(before)
         await self._end_early()
+        now = milliseconds(self._clock.now())
+        await self._ledger.write(lambda unit: schedule.ran(unit, RETENTION, now))
 
     async def _empty_events(self, before: int) -> None:
         emptied = since = 0

@@ -74,6 +74,11 @@ def old_events(connection: Connection, since: int, before: int, limit: int) -> l
     return [(row.id, row.received_at) for row in rows]
 
 
+def count(connection: Connection, before: int) -> int:
+    """Return how many events would be emptied that were received before a time (milliseconds)."""
+    return int(connection.execute(text(f"SELECT count(*) FROM event e WHERE {_OLD}"), {"before": before}).scalar_one())
+
+
 def empty_events(unit: Unit, ids: Iterable[int], before: int) -> int:
     """Empty those of these events that are old, but for those that wait in quarantine or for a lookup; return how many."""
     return len(unit.each(_EMPTY + " RETURNING id", {"id": "int"}, [{"id": i} for i in ids], before=before))

@@ -167,12 +167,3 @@ def told(unit: Unit, answers: Sequence[Told], now: int) -> None:
             [{"id": i} for i in sorted(ids)],
             now=now,
         )
-
-
-def forget(unit: Unit, before: int) -> None:
-    """Delete what recovered before a time (milliseconds)."""
-    for statement in (
-        "DELETE FROM alert_telling WHERE alert_id IN (SELECT id FROM alert WHERE recovered_at < :before)",
-        "DELETE FROM alert WHERE recovered_at < :before",
-    ):
-        unit.run(statement, before=before)

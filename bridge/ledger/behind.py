@@ -1,13 +1,14 @@
-"""What stands behind the story of a purchase: by which mapping it was planned, and what was sent and answered. Read-only."""
+"""What stands behind the story of a purchase: by which mapping it was planned, what was sent and answered, as whom targets know the learner. Read-only."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
 from sqlalchemy import Connection
 
+from bridge.contract.catalogue import person_key
 from bridge.ledger.reports import ask
 
 
@@ -50,6 +51,26 @@ def exchanges(connection: Connection, attempts: Sequence[int]) -> dict[int, list
     """Return what was sent and answered in these attempts, masked as it is kept: method, url, sent, status, answer, fault, ms."""
     rows = ask(connection, "SELECT a.id, a.exchanges FROM attempt a WHERE a.id IN :ids", ids=list(attempts))
     return {row["id"]: row["exchanges"] for row in rows}
+
+
+def remote_ids(connection: Connection, target: str, keys: Sequence[str]) -> dict[str, str]:
+    """Return the ids that a target gave to what these keys name, by kind."""
+    rows = ask(
+        connection,
+        "SELECT f.kind, f.remote_id FROM remote_ref f WHERE f.target = :target AND f.key IN :keys ORDER BY f.kind",
+        target=target,
+        keys=list(keys),
+    )
+    return {row["kind"]: row["remote_id"] for row in rows if row["remote_id"]}
+
+
+def contacts(connection: Connection, registration_id: int, learner: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the CRM targets that follow a purchase and know its learner, each with the ids that it gave, however old its delivery is."""
+    (row,) = ask(connection, "SELECT g.targets FROM registration g WHERE g.id = :id", id=registration_id)
+    named = learner["namespace"], learner["remote_user_id"], learner["email"]
+    keys = [key for known_by in ("email", "user_id") if (key := person_key(known_by, *named)) is not None]
+    found = ((target, remote_ids(connection, target, keys)) for target in sorted(orjson.loads(row["targets"])))
+    return [{"target": target, "remote_ids": ids} for target, ids in found if ids]
 
 
 def _listed(value: Any) -> Sequence[str]:

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, bindparam, text
 
 from bridge.contract.command import email_key
 from bridge.kit.clock import milliseconds, moment
+from bridge.ledger import removals, schedule
 from bridge.ledger.migrate import current, newest
 
 _TIMES: Final = frozenset(
@@ -178,7 +179,7 @@ def deliveries(connection: Connection, wanted: Filter) -> list[dict[str, Any]]:
 
 
 def delivery(connection: Connection, delivery_id: int) -> dict[str, Any] | None:
-    """Return one delivery with its attempts, each with its masked exchanges, and with its right; or None."""
+    """Return one delivery with its attempts, each with its masked exchanges, with its right and with what was ``removed``; or None."""
     found = ask(connection, f"SELECT {DELIVERY}, d.steps FROM delivery d WHERE d.id = :id", id=delivery_id)
     if not found:
         return None
@@ -188,7 +189,9 @@ def delivery(connection: Connection, delivery_id: int) -> dict[str, Any] | None:
         id=delivery_id,
     )
     right = ask(connection, f'SELECT {RIGHT} FROM "right" w WHERE w.id = :id', id=found[0]["right_id"] or 0)
-    return {**found[0], "right": right[0] if right else None, "attempts": attempts}
+    done = found[0]["state"] == "done"
+    removed = removals.told(connection, found[0]["created_at"], ("attempts",)) if done else []
+    return {**found[0], "right": right[0] if right else None, "attempts": attempts, "removed": removed}
 
 
 def lookups(connection: Connection, wanted: Filter) -> list[dict[str, Any]]:
@@ -285,6 +288,8 @@ def revisions(connection: Connection) -> tuple[str | None, str]:
 def backlog(connection: Connection, now: int) -> dict[str, Any]:
     """Count what is not done: deliveries by (target, state), how long the oldest has been due (seconds), quarantine and lookups by source.
 
+    And the seconds since the jobs that look after old rows last came to their end.
+
     Costs a scan of the partial indexes, not of what is settled.
     """
     unsettled = connection.execute(
@@ -314,4 +319,5 @@ def backlog(connection: Connection, now: int) -> dict[str, Any]:
         | {(row.target, "waiting"): row.n for row in waiting},
         "oldest_due": {row.target: max(0.0, (now - row.due) / 1000) for row in oldest},
         "quarantine": {row.source: row.n for row in quarantined},
+        "jobs": {job: max(0.0, (now - at) / 1000) for job, at in schedule.last_ran(connection).items()},
     }

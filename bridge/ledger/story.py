@@ -14,7 +14,8 @@ import orjson
 from sqlalchemy import Connection
 
 from bridge.contract.command import email_key
-from bridge.ledger import seats
+from bridge.ledger import removals, seats
+from bridge.ledger.behind import contacts, remote_ids
 from bridge.ledger.identities import merged
 from bridge.ledger.reports import ATTEMPT, DELIVERY, EVENT, QUARANTINE, REGISTRATION, RIGHT, ask, family, pauses
 
@@ -64,8 +65,8 @@ def story(connection: Connection, what: str, by: By | None = None) -> dict[str, 
         by: which of them it is; None tries all, and several may be found.
 
     Returns:
-        ``purchases`` (one a registration, in order, each with its ``story`` in time order, what is ``scheduled`` and what
-        comes ``next``),
+        ``purchases`` (one a registration, in order, each with its ``story`` in time order, what of it may have been ``removed``,
+        what is ``scheduled`` and what comes ``next``),
         ``waiting`` (quarantined lines without a registration) and ``events`` (such as led to no registration).
     """
     what = what.strip()
@@ -153,6 +154,7 @@ def _purchase(connection: Connection, registration_id: int) -> dict[str, Any]:
         "events": events,
         "grants": grants,
         "deliveries": deliveries,
+        "contacts": contacts(connection, registration_id, learner),
         "quarantine": lines,
         "seats": _seats(connection, registration_id),
         "claimed_from": seats.claimed_from(connection, registration_id),
@@ -163,6 +165,7 @@ def _purchase(connection: Connection, registration_id: int) -> dict[str, Any]:
             "SELECT s.action, s.at, s.event_id, s.occurred_at FROM scheduled_change s WHERE s.registration_id = :id ORDER BY s.at",
             id=registration_id,
         ),
+        "removed": removals.told(connection, own["created_at"]),
         "next": _next(deliveries, {pause["target"]: pause for pause in pauses(connection)}),
     }
 
@@ -185,18 +188,8 @@ def _grants(connection: Connection, registration_id: int) -> list[dict[str, Any]
         row["right_id"]: row for row in ask(connection, f'SELECT {RIGHT} FROM "right" w WHERE w.id IN :ids', ids=ids)
     }
     for right in rights.values():
-        right["remote_ids"] = _refs(connection, right["target"], [right["person"], f"right:{right['right_id']}"])
+        right["remote_ids"] = remote_ids(connection, right["target"], [right["person"], f"right:{right['right_id']}"])
     return [{**grant, "right": rights.get(grant["right_id"])} for grant in grants]
-
-
-def _refs(connection: Connection, target: str, keys: list[str]) -> dict[str, str]:
-    rows = ask(
-        connection,
-        "SELECT f.kind, f.remote_id FROM remote_ref f WHERE f.target = :target AND f.key IN :keys ORDER BY f.kind",
-        target=target,
-        keys=keys,
-    )
-    return {row["kind"]: row["remote_id"] for row in rows if row["remote_id"]}
 
 
 def _deliveries(connection: Connection, own: dict[str, Any], rights: list[int]) -> list[dict[str, Any]]:
@@ -204,19 +197,19 @@ def _deliveries(connection: Connection, own: dict[str, Any], rights: list[int]) 
     select = f"SELECT {DELIVERY} FROM delivery d"
     rows = ask(connection, f"{select} WHERE d.registration_id = :id", id=own["registration_id"])
     rows += ask(connection, f"{select} WHERE d.right_id IN :rights", rights=rights)
-    contacts = ask(
+    of_contacts = ask(
         connection,
         f"{select} JOIN registration g ON g.id = d.registration_id WHERE g.learner_id = :learner AND d.kind = 'contact'",
         learner=own["learner_id"],
     )
-    rows += [row for row in contacts if row["updated_at"] >= own["created_at"]]
+    rows += [row for row in of_contacts if row["updated_at"] >= own["created_at"]]
     by_id = {row["delivery_id"]: {**row, "attempts": []} for row in sorted(rows, key=lambda row: row["delivery_id"])}
     for attempt in ask(
         connection, f"SELECT {ATTEMPT} FROM attempt a WHERE a.delivery_id IN :ids ORDER BY a.id", ids=list(by_id)
     ):
         by_id[attempt["delivery_id"]]["attempts"].append(attempt)
     for row in by_id.values():
-        row["remote_ids"] = _refs(connection, row["target"], [row["person"]]) if row["kind"] == "contact" else {}
+        row["remote_ids"] = remote_ids(connection, row["target"], [row["person"]]) if row["kind"] == "contact" else {}
     return list(by_id.values())
 
 

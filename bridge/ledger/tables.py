@@ -489,5 +489,6 @@ from bridge.ledger import console_tables as _console  # noqa: E402, F401
 from bridge.ledger import credential_tables as _credentials  # noqa: E402, F401
 from bridge.ledger import many_tables as _many  # noqa: E402, F401
 from bridge.ledger import notice_tables as _notices  # noqa: E402, F401
+from bridge.ledger import removal_tables as _removals  # noqa: E402, F401
 from bridge.ledger import scheduled_tables as _scheduled  # noqa: E402, F401
 from bridge.ledger import seat_tables as _seats  # noqa: E402, F401

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import event
 
 from bridge.contract.alerts import AlertKind
 from bridge.contract.errors import LedgerError
@@ -419,17 +419,6 @@ async def test_the_digest_of_yesterday_comes_once_a_day(ledger: Ledger, world: W
     await job.run(24 * 60)
     assert len(slack.texts) == 2
     assert "Purchases: none." in slack.texts[1]
-
-
-async def test_old_alerts_are_forgotten(ledger: Ledger, world: World, job: Job):
-    """What was over a year ago is nobody's concern."""
-    await world.accept(buy("POTTERY"))
-    await job.run()
-    await _released(world)
-    await job.run(1, times=8)
-    await job.run(60 * 24 * 401)
-    rows = await ledger.read(lambda connection: connection.execute(text("SELECT count(*) FROM alert")).scalar())
-    assert rows == 0
 
 
 async def test_looking_reads_what_is_not_settled_and_nothing_else(tmp_path, sqlite_template):

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine, create_engine, inspect, text
@@ -17,7 +18,7 @@ from sqlalchemy.exc import SAWarning
 
 from bridge.contract.errors import LedgerError
 from bridge.ledger.engine import ledger_url, writing_engine
-from bridge.ledger.migrate import newest, upgrade
+from bridge.ledger.migrate import alembic_config, newest, upgrade
 from bridge.ledger.store import Ledger
 from bridge.ledger.tables import metadata
 from tests.ledger.conftest import Cluster
@@ -162,3 +163,27 @@ def test_an_address_of_no_ledger_is_refused(url: str):
     """A ledger in memory would forget."""
     with pytest.raises(ValueError, match=r"expected|memory|parse"):
         Ledger(url)
+
+
+def test_postgresql_vacuums_what_changes_before_a_fifth_of_it_is_dead(postgres: Cluster):
+    """What the operator has set stays as it is."""
+    engine = writing_engine(ledger_url(postgres.create("vacuumed")))
+    try:
+        with engine.begin() as connection:
+            command.upgrade(alembic_config(connection), "0013")
+            connection.execute(text("ALTER TABLE delivery SET (autovacuum_vacuum_threshold = 5, fillfactor = 90)"))
+        upgrade(engine)
+        with engine.connect() as connection:
+            rows = connection.execute(text("SELECT relname, reloptions FROM pg_class WHERE relkind = 'r'")).all()
+        found = {row.relname: dict(one.split("=") for one in row.reloptions or ()) for row in rows}
+    finally:
+        engine.dispose()
+    assert found["delivery"] == {
+        "autovacuum_vacuum_threshold": "5",
+        "fillfactor": "90",
+        "autovacuum_vacuum_scale_factor": "0",
+        "autovacuum_vacuum_cost_delay": "0",
+    }
+    for table in ("event", "attempt", "registration", "right"):
+        assert found[table]["autovacuum_vacuum_scale_factor"] == "0.02"
+    assert found["grant"] == {}

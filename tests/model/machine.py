@@ -236,6 +236,11 @@ class Machine(RuleBasedStateMachine):
         self.model.expire(self.bridge.minute)
 
     @rule()
+    def forgets(self) -> None:
+        """The record of what is done is removed; nothing that anybody was promised rests on it."""
+        self.run(self.bridge.forget())
+
+    @rule()
     def crashes(self) -> None:
         self.run(self.bridge.crash())
 

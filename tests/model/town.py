@@ -22,8 +22,10 @@ from bridge.dispatch.loop import Dispatcher
 from bridge.dispatch.retry import RetryPolicy
 from bridge.intake.intake import Intake
 from bridge.jobs.expiry import Expiry
+from bridge.jobs.pruning import Pruning
 from bridge.kit.clock import SetClock
 from bridge.kit.http import Http, Windows
+from bridge.ledger import removals
 from bridge.ledger.store import Ledger
 from connectors.outbound.elevate import Elevate, ElevateCourse
 from connectors.outbound.hubspot import Hubspot
@@ -160,7 +162,7 @@ class Town:
         self.emulators = {"lms": self.lms, "crm": self.crm}
         self.moments: dict[str, Callable[[], Awaitable[None]]] = {}
         self._died = asyncio.Event()
-        self._starts = 0
+        self._starts = self._forgotten = 0
 
     @property
     def minute(self) -> int:
@@ -293,6 +295,12 @@ class Town:
 
     async def expire(self) -> None:
         await Expiry(self.ledger, self._catalogue, self.clock).run()
+
+    async def forget(self) -> None:
+        """Let everything be old at once that is kept only for a while."""
+        self._forgotten += 1
+        keep = timedelta(days=-self._forgotten)
+        await Pruning(self.ledger, lambda: {kind.what: keep for kind in removals.KINDS}, self.clock).run()
 
     async def pause(self, name: str) -> None:
         await self.actions.do("pause", LaneSwitch(target=name), "ada")

@@ -36,6 +36,12 @@ OWN_SECTIONS = [
         '2: ledger.url: expected "sqlite:///path/to/bridge.db" or "postgresql://..."',
     ),
     ('[ledger]\nkeep_events = "0s"', "2: ledger.keep_events: expected more than 0 seconds"),
+    ('[ledger]\nkeep_attempts = "6d"', '2: ledger.keep_attempts: expected 7 days at least, or "off"'),
+    (
+        '[ledger]\nkeep_deliveries = "never"',
+        '2: ledger.keep_deliveries: expected a duration such as "400d", or "off"',
+    ),
+    ("[ledger]\nkeep_lookups = 30", '2: ledger.keep_lookups: expected a duration such as "400d", or "off"'),
     ("[dispatch]\nlease = 30", f"2: dispatch.lease: {DURATION}"),
     ("[dispatch]\nretry = []", "2: dispatch.retry: expected at least 1 in the list"),
     ('[dispatch]\nretry = ["5s", "soon"]', f"2: dispatch.retry[1]: {DURATION}"),

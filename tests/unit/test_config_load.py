@@ -43,6 +43,8 @@ def test_the_bridges_own_sections(full: Loaded) -> None:
     assert settings.server.max_body == 2 * 1024 * 1024
     assert settings.ledger.url == "postgresql://bridge:correct-horse@db.example.org/bridge"
     assert settings.ledger.keep_events == timedelta(days=90)
+    assert settings.ledger.keep_attempts == timedelta(days=30)
+    assert settings.ledger.keep_deliveries is None
     assert settings.dispatch.retry == (timedelta(seconds=1), timedelta(minutes=90))
     assert (settings.log.level, settings.log.format) == ("debug", "console")
     assert (settings.admin.host, settings.admin.port) == ("127.0.0.1", 9090)
@@ -86,6 +88,8 @@ def test_an_empty_file_is_all_defaults(tmp_path: Path) -> None:
     assert (settings.server.host, settings.server.port, settings.server.max_body) == ("127.0.0.1", 8080, 1_048_576)
     assert settings.ledger.url == "sqlite:///var/bridge.db"
     assert settings.ledger.keep_events == timedelta(days=400)
+    assert settings.ledger.keep_attempts == settings.ledger.keep_deliveries == timedelta(days=400)
+    assert settings.ledger.keep_actions is None
     dispatch = settings.dispatch
     assert [pause.total_seconds() for pause in dispatch.retry] == [5, 30, 120, 600, 3600, 10800, 21600, 43200]
     assert (dispatch.max_age, dispatch.jitter) == (timedelta(days=3), 0.2)

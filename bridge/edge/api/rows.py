@@ -194,12 +194,20 @@ class Right(BaseModel):
     held_at: datetime | None
 
 
+class Removed(BaseModel):
+    """What is not kept of the time before a moment: ``attempts``, ``deliveries`` or ``actions``."""
+
+    what: str
+    before: datetime
+
+
 class DeliveryInFull(Delivery):
-    """One delivery with every attempt, and the right that it is about."""
+    """One delivery with every attempt that is kept, and the right that it is about."""
 
     steps: list[str]
     right: Right | None
     attempts: list[AttemptInFull]
+    removed: list[Removed]
 
 
 class Pause(BaseModel):

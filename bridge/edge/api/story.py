@@ -7,7 +7,18 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from bridge.edge.api.rows import Action, Attempt, Delivery, Event, Person, Purchase, Quarantined, Right, StoryEntry
+from bridge.edge.api.rows import (
+    Action,
+    Attempt,
+    Delivery,
+    Event,
+    Person,
+    Purchase,
+    Quarantined,
+    Removed,
+    Right,
+    StoryEntry,
+)
 
 
 class Caused(Event):
@@ -51,6 +62,13 @@ class Work(Delivery):
     """Work for a target, with its attempts and the ids that the target gave."""
 
     attempts: list[Attempt]
+    remote_ids: dict[str, str]
+
+
+class Contact(BaseModel):
+    """A target that is told of the purchase without giving access, and the ids by which it knows the learner."""
+
+    target: str
     remote_ids: dict[str, str]
 
 
@@ -106,11 +124,13 @@ class PurchaseInFull(Purchase):
     events: list[Caused]
     grants: list[Grant]
     deliveries: list[Work]
+    contacts: list[Contact]
     quarantine: list[Quarantined]
     seats: list[Seat]
     claimed_from: list[SeatOf]
     actions: list[Action]
     story: list[StoryEntry]
+    removed: list[Removed]
     scheduled: list[Scheduled]
     next: list[Step]
     found_by: list[str]

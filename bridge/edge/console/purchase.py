@@ -8,6 +8,7 @@ from typing import Any, Final
 from bridge.contract.catalogue import Catalogue
 from bridge.edge.console import timeline, words
 from bridge.edge.masked import body_of, veil
+from bridge.edge.removed import removed
 from bridge.ledger import behind, reports
 from bridge.ledger.events import OPERATOR
 from bridge.ledger.story import story
@@ -47,6 +48,7 @@ def shown(found: Mapping[str, Any], catalogue: Catalogue, page_of: PageOf) -> di
         "lines": [line for line in own["quarantine"] if line["state"] == "waiting"],
         "picture": timeline.picture(own["story"], own["next"]),
         "story": [_entry(one, bodies, exchanges) for one in own["story"]],
+        "removed": [removed(one) for one in own["removed"]],
         "plan": _plan(own, found["mapping"], catalogue),
         "ids": list(_ids(own, found["own"], page_of)),
         "elsewhere": _elsewhere(own, catalogue),
@@ -87,7 +89,9 @@ def _ids(own: Mapping[str, Any], bare: Mapping[str, Any], page_of: PageOf) -> It
     The address is made of the id as it is kept: a masked one would lead nowhere.
     """
     rights = [(grant["right"], kept["right"]) for grant, kept in zip(own["grants"], bare["grants"], strict=True)]
-    found = [pair for pair in rights if pair[0]] + list(zip(own["deliveries"], bare["deliveries"], strict=True))
+    found = [pair for pair in rights if pair[0]]
+    for what in ("deliveries", "contacts"):
+        found += zip(own[what], bare[what], strict=True)
     seen = set()
     for row, kept in found:
         for kind, remote_id in kept["remote_ids"].items():

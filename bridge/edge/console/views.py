@@ -14,6 +14,7 @@ from bridge.edge.console.access import Visitor
 from bridge.edge.console.glance import Glance, troubles
 from bridge.edge.console.pages import elsewhere, page, said
 from bridge.edge.masked import body_of, veil
+from bridge.edge.removed import removed
 from bridge.ledger import overview, reports
 from bridge.ledger.find import MOST, find
 from bridge.ledger.store import Ledger
@@ -69,7 +70,8 @@ class Views:
         found = await self._ledger.read(lambda connection: reports.delivery(connection, wanted))
         if found is None:
             return _nothing(visitor, "delivery")
-        return page("delivery", visitor, here="find", found=veil(found))
+        gone = [removed(one) for one in found["removed"]]
+        return page("delivery", visitor, here="find", found=veil(found), removed=gone)
 
     async def event(self, request: web.Request, visitor: Visitor) -> web.Response:
         """Show what came in."""

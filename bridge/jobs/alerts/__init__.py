@@ -31,7 +31,6 @@ __all__ = ["AlertPolicy", "Alerts", "Channel", "Watch"]
 log = structlog.get_logger(__name__)
 
 _STILL_TOLD = timedelta(days=7)  # of what is over, to a channel that was down
-_KEPT = timedelta(days=400)
 _SOON = 3.0  # seconds
 _LONGEST_WHY = 200
 
@@ -148,7 +147,6 @@ class Alerts:
             alerts.still(unit, seen.doubtful, at)
             if watched and (over := alerts.recover(unit, milliseconds(now - policy.settled), at)):
                 log.info("alerts.recovered", alerts=over)
-            alerts.forget(unit, milliseconds(now - _KEPT))
 
         await self._ledger.write(keep)
 

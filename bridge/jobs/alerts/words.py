@@ -173,7 +173,7 @@ def disk_low(free: int) -> Sighting:
         "ledger",
         f"Only {free // 2**20} MiB are free on the disk of the ledger. When it is full, senders are turned away until there is"
         " room.",
-        "Make room on it, or give the ledger a larger one. ledger.keep_events says how long events are kept.",
+        "Make room on it, or give the ledger a larger one. bridge db retention says how long what is kept.",
     )
 
 

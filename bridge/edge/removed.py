@@ -1,0 +1,18 @@
+"""How it is said that what is old has been removed: in the terminal and in the console."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+_SAID: Final = {
+    "attempts": "What was tried before {} has been removed, but for what gave access or took it away (ledger.keep_attempts).",
+    "deliveries": "Deliveries that were done before {} have been removed, but for those that gave access or took it away, or that"
+    " an operator acted on (ledger.keep_deliveries).",
+    "actions": "What operators did before {} has been removed (ledger.keep_actions).",
+}
+
+
+def removed(row: Mapping[str, Any]) -> str:
+    """Return in a sentence what was removed of the time before when."""
+    return _SAID[row["what"]].format(f"{row['before']:%Y-%m-%d}")
