@@ -35,7 +35,8 @@ class Cluster:
     def create(self, database: str, template: str = "template1") -> str:
         """Make a database and return its URL."""
         with closing(psycopg.connect(self.url("postgres"), autocommit=True)) as connection:
-            connection.execute(f"CREATE DATABASE {database} TEMPLATE {template}")
+            # Its files are copied as they are: half the time of writing every page into the log.
+            connection.execute(f"CREATE DATABASE {database} TEMPLATE {template} STRATEGY FILE_COPY")
         return self.url(database)
 
     def lend(self, template: str = "template1") -> Iterator[str]:

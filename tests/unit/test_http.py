@@ -97,7 +97,7 @@ async def session():
 
 @pytest.fixture
 def http(echo: Echo, session: aiohttp.ClientSession) -> Http:
-    return Http(echo.base_url, FREE, 2.0, session)
+    return Http(echo.base_url, FREE, 6.0, session)
 
 
 @pytest.fixture
