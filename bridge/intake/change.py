@@ -225,7 +225,7 @@ def _set(unit: Unit, entry: Entry, found: Sequence[Any], intent: Intent) -> None
     registrations.set_intents(unit, [(row.id, intent, moments[row.id], options[row.id]) for row in changes], now)
     confirmed = [row.id for row, effect in effects if effect == "repeated" and row.business_key is not None]
     registrations.advance(unit, [(i, at) for i in confirmed])
-    if intent is Intent.LIVE and command.undoes == "holds":
+    if intent is Intent.SUSPENDED or (intent is Intent.LIVE and command.undoes == "holds"):
         effects = [(row, "confirmed" if row.id in confirmed else effect) for row, effect in effects]
     _move_rights(unit, entry, changes, intent, meant)
     _tell_contacts(unit, entry, explained)

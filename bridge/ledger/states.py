@@ -35,9 +35,10 @@ def outlasts_hold(kept: Intent, shaped_last: str) -> bool:
 
     Args:
         kept: what stands.
-        shaped_last: the effect of the event that last shaped the registration.
+        shaped_last: the effect of the event that last shaped the registration. Of a hold and its end that waited for their
+            purchase, the one that came last need not be the one that stands.
     """
-    return shaped_last in {Intent.SUSPENDED: ("suspended",), Intent.LIVE: ("resumed", "confirmed")}.get(kept, ())
+    return kept.alive and shaped_last in ("suspended", "resumed", "confirmed")
 
 
 class State(StrEnum):

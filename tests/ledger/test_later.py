@@ -317,6 +317,33 @@ async def test_a_refund_beats_the_end_of_a_dispute_in_whatever_order_they_arrive
     assert await world.one("SELECT intent FROM registration WHERE id = :id", id=registration) == "live"
 
 
+WORDS = {
+    "purchase": buy("INTRO", order="o-1"),
+    "hold": HOLDS[0],
+    "again": cancel(action=Action.SUSPEND, business_key="o-1", minute=2.5),
+    "refund": HOLDS[1],
+    "end": HOLDS[2],
+}
+
+
+@pytest.mark.parametrize(
+    "arrivals",
+    [
+        "hold end purchase refund",
+        "end hold purchase refund",
+        "end purchase hold refund",
+        "purchase hold again refund end",
+        "hold purchase again refund end",
+        "hold end again purchase refund",
+    ],
+)
+async def test_so_it_does_where_the_dispute_is_told_twice_or_overtook_the_purchase(world: World, arrivals: str):
+    """What has waited for its purchase was kept before it, and is the newer word all the same."""
+    for word in arrivals.split():
+        await world.accept(WORDS[word])
+    assert await world.one("SELECT intent FROM registration WHERE business_key = 'o-1'") == "cancelled"
+
+
 async def test_a_late_refund_does_not_undo_a_purchase_that_is_newer(world: World):
     """Paid again since: that is no end of a hold."""
     [registration] = await world.ids(buy("INTRO", order="o-1"))

@@ -63,7 +63,10 @@ class Learner:
 
 @dataclass(slots=True, eq=False)
 class Place:
-    """One order line. ``ends``: of each course, when it ends; ``open``: the courses that are granted now."""
+    """One order line. ``ends``: of each course, when it ends; ``open``: the courses that are granted now.
+
+    ``shaped``: the number of the newest event that changed it, in the order of arrival, and whether that was a hold or its end.
+    """
 
     source: str
     product: str
@@ -77,6 +80,7 @@ class Place:
     ends: dict[str, int | None] = field(default_factory=dict)
     open: set[str] = field(default_factory=set)
     number: int | None = None
+    shaped: tuple[int, bool] = (0, False)
 
     @property
     def alive(self) -> bool:
@@ -85,6 +89,11 @@ class Place:
     @property
     def weight(self) -> tuple[int, int]:
         return self.at, ORDER_OF_INTENTS.index(self.intent)
+
+    def shape(self, told: Told, *, hold: bool = False) -> None:
+        """Note what an event was to this line; one without a key is taken at its word, and nothing rests on this."""
+        arrival = int((told.key or "e-0").removeprefix("e-"))
+        self.shaped = max(self.shaped, (arrival, hold), key=lambda one: one[0])
 
 
 class Model:
@@ -216,12 +225,14 @@ class Model:
             place.bare, place.at = False, max(place.at, told.at)
             place.ends |= ends
             if back:
+                place.shape(told)
                 place.intent, place.followed = "live", True
                 place.learner = key if moved else place.learner
                 self._give(place, ends)
             return
         runs_out = any(end is not None for end in ends.values())
         renewed = not keyed and runs_out and told.at - place.at > DAY
+        place.shape(told)
         if moved:
             place.learner = key
         if moved or renewed or place.number in failed:
@@ -322,14 +333,19 @@ class Model:
             if place.intent != "suspended" and (place.taken_by == "refunded") is (told.undoes == "holds"):
                 return
         if place.intent == intent:
+            place.shape(told, hold=told.action == "suspend" or (told.action == "resume" and told.undoes == "holds"))
             place.at = max(place.at, told.at) if place.order is not None else place.at
             place.taken_by = "refunded" if taken == "refunded" else place.taken_by
             return
         if not place.alive and (intent == "suspended" or self._replaced(place)):
             return
-        if place.order is not None and (told.at, ORDER_OF_INTENTS.index(intent)) <= place.weight:
+        # The money is gone all the same: had the refund come in time, the end of the hold would have given nothing back.
+        outlasts = told.action == "refund" and place.alive and place.shaped[1]
+        if place.order is not None and (told.at, ORDER_OF_INTENTS.index(intent)) <= place.weight and not outlasts:
             return
-        place.intent, place.at, place.taken_by = intent, told.at, taken or place.taken_by
+        place.shape(told, hold=told.action in ("suspend", "resume"))
+        place.at = told.at if place.order is None else max(place.at, told.at)
+        place.intent, place.taken_by = intent, taken or place.taken_by
         place.open = set(place.ends) if intent == "live" and not place.bare else set()
 
     def _replaced(self, place: Place) -> bool:

@@ -93,5 +93,4 @@ def test_only_live_and_suspended_registrations_hold_their_place():
 @pytest.mark.parametrize(("kept", "last"), list(product(Intent, EFFECTS)))
 def test_a_refund_outlasts_a_hold_and_the_end_of_a_hold_and_nothing_else(kept: Intent, last: str):
     """What a purchase, or a refund that failed, has made of it since stays as it is."""
-    holds = {(Intent.SUSPENDED, "suspended"), (Intent.LIVE, "resumed"), (Intent.LIVE, "confirmed")}
-    assert outlasts_hold(kept, last) is ((kept, last) in holds)
+    assert outlasts_hold(kept, last) is (kept.alive and last in {"suspended", "resumed", "confirmed"})
