@@ -86,7 +86,7 @@ async def test_found_by_whatever_is_at_hand(tmp_path) -> None:
 
 async def test_hostile_names_are_inert(tmp_path) -> None:
     """What a sender writes is text on every page, whatever it looks like."""
-    evil = '"><script>alert(1)</script>\u202e{{7*7}}'
+    evil = '"><script>alert(1)</script>\u202e{{1234*4321}}'
     async with emulators(*TARGETS) as targets, console(tmp_path, targets) as (_, client, browser):
         await browser.logs_in()
         await client.register(user=evil, firstname=evil, lastname=evil, email="x@example.org")
@@ -97,7 +97,7 @@ async def test_hostile_names_are_inert(tmp_path) -> None:
             assert page.status == 200, path
             assert "<script>alert" not in page.text
             assert "\u202e" not in page.text
-            assert "49" not in page.words.replace("{{7*7}}", "") or "{{7*7}}" in page.words
+            assert str(1234 * 4321) not in page.text
         assert "&lt;script&gt;" in (await browser.opens("/console/troubles")).text
         for what in (evil, "<script>alert(1)</script>"):
             assert "<script>alert" not in (await browser.finds(what)).text

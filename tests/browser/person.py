@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
@@ -26,7 +27,9 @@ class Person:
         """Press a button, or follow a link, and wait for the page that comes."""
         before = self.driver.find_element(By.TAG_NAME, "html")
         xpath = f"//button[starts-with(normalize-space(), '{text}')] | //a[starts-with(normalize-space(), '{text}')]"
-        self.driver.find_element(By.XPATH, xpath).click()
+        # A page that renews itself may just put the same button into the place of the one that was found.
+        patience = WebDriverWait(self.driver, 30, ignored_exceptions=[StaleElementReferenceException])
+        patience.until(lambda driver: driver.find_element(By.XPATH, xpath).click() is None)
         WebDriverWait(self.driver, 30).until(lambda driver: driver.find_element(By.TAG_NAME, "html") != before)
 
     def logs_in(self) -> None:

@@ -226,7 +226,9 @@ async def test_a_claim_that_is_told_as_failed_and_was_committed_is_taken_back(ri
     await asyncio.sleep(0.05)
     rig.lane("lms").wake()
     await asyncio.sleep(0.05)  # its claim waits for the writer; what comes now shares its transaction
-    moved = asyncio.ensure_future(rig.ledger.write(lambda _unit: rig.file.rename(away)))
+    moved = asyncio.ensure_future(
+        rig.ledger.submit(lambda _unit, paths: [rig.file.rename(path) for path in paths], away)
+    )
     await asyncio.sleep(0.05)
     free.set()
     assert isinstance((await asyncio.gather(busy, moved, return_exceptions=True))[1], LedgerError)
