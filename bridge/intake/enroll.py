@@ -147,7 +147,7 @@ def registration_row(
         line=merges.line_of(line, known, keyed=key is not None),
         business_scope=source.business_scope if key is not None else None,
         business_key=key,
-        intent="live" if paid else "suspended",
+        intent=(Intent.LIVE if paid else Intent.SUSPENDED).value,
         # An order's date stays what it was when it is paid: a payment of the same moment must win over the wait for it.
         occurred_at=milliseconds(command.occurred_at) - (not paid),
         quantity=item.quantity,

@@ -19,6 +19,7 @@ from bridge.ledger.rowset import MOST_VALUES, getter, without_nuls
 _WORD = re.compile(r"\br\.(\w+)|(?<![:\w]):(\w+)")
 _LENGTHS = (*range(1, 17), 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112, 128)
 _NONE: Mapping[str, str] = {}
+_NOTHING = "ON CONFLICT DO NOTHING"
 
 
 class Insertion:
@@ -30,7 +31,7 @@ class Insertion:
         columns: Mapping[str, str],
         *,
         computed: Mapping[str, str] = _NONE,
-        conflict: str = "NOTHING",
+        conflict: str = _NOTHING,
     ) -> None:
         """Describe an insertion.
 
@@ -38,13 +39,13 @@ class Insertion:
             table: where the rows go.
             columns: what they say, ``int`` or ``text`` each.
             computed: further columns, or what becomes of one that the rows name, as SQL over ``r`` and named values.
-            conflict: what is done about a row that is there already: ``NOTHING``, or ``ON CONFLICT ...`` in full.
+            conflict: what is done about a row that is there already: SQL; empty where none can be there.
         """
         self.table = table
         self.columns = columns
         self._computed = computed
         self._further = [name for name in computed if name not in columns]
-        self._conflict = "ON CONFLICT DO NOTHING" if conflict == "NOTHING" else conflict
+        self._conflict = conflict
         names = {name: None for sql in computed.values() for _, name in _WORD.findall(sql) if name}
         self._named = tuple(names)
         most = MOST_VALUES // len(columns)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 
 from bridge.cli import example
-from bridge.cli.describe import fields_of, first_sentence, plain
+from bridge.cli.describe import Described, fields_of, first_sentence, plain
 from bridge.cli.exchanges import exchanges as observed
 from bridge.cli.reference.tables import named, table
 from bridge.contract.inbound import InboundAdapter, Tabulates, steps
@@ -38,6 +38,12 @@ def _adapter(name: str, kind: type[InboundAdapter]) -> Sequence[str]:
     )
 
 
+def _needs(own: Sequence[Described]) -> str:
+    needed = [field.name for field in own if field.required]
+    optional = [field.name for field in own if not field.required]
+    return f"{named(needed) or 'none is needed'}{f'; if wanted {named(optional)}' if optional else ''}"
+
+
 def senders() -> Iterator[str]:
     """Yield a section for each adapter: what to set, and where to click."""
     for name in example.ours(Registry().adapters(), adapter_class):
@@ -46,10 +52,8 @@ def senders() -> Iterator[str]:
 
 def _sender(name: str, kind: type[InboundAdapter]) -> Iterator[str]:
     own = fields_of(kind.Settings, SourceSettings)
-    needed = [field.name for field in own if field.required]
-    optional = [field.name for field in own if not field.required]
     yield from (f"## `{name}`", "", first_sentence(example.module_text(kind)), "")
-    yield f"- Settings: {named(needed) or 'none is needed'}{f'; if wanted {named(optional)}' if optional else ''}."
+    yield f"- Settings: {_needs(own)}."
     yield f"- Its product is: {plain(kind.product_id)}"
     if kind.unverified:
         yield f"- **Not confirmed by any source we have:** {kind.unverified}"
@@ -96,11 +100,9 @@ def targets() -> Iterator[str]:
 
 def _target(name: str, kind: type[OutboundConnector]) -> Iterator[str]:
     own = fields_of(kind.Settings, TargetSettings)
-    needed = [field.name for field in own if field.required]
-    optional = [field.name for field in own if not field.required]
     module = example.module_text(kind)
     yield from (f"## `{name}`", "", first_sentence(module), "")
-    yield f"- Settings: {named(needed) or 'none is needed'}{f'; if wanted {named(optional)}' if optional else ''}."
+    yield f"- Settings: {_needs(own)}."
     if kind.Course is not None:
         yield f"- A course's table: {_course_table(kind)}."
     if (unverified := example.unconfirmed(module)) is not None:
