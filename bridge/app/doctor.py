@@ -22,7 +22,7 @@ from bridge.contract.settings import CourseTable
 from bridge.dispatch.attempt import veiled
 from bridge.kit.clock import SystemClock
 from bridge.kit.http import Limiter, open_session
-from bridge.kit.masking import mask_text, secrets_of, spellings, veil
+from bridge.kit.masking import Hidden, mask_text, secrets_of, spellings, veil
 from config.settings import Settings
 
 PATIENCE: Final = 300.0
@@ -117,9 +117,7 @@ async def _mailer(settings: Settings, patience: float) -> dict[str, Any]:
     return _row(MAILER, MAILER, outcome, [], spellings(secrets(settings)))
 
 
-def _row(
-    name: str, kind: str, outcome: Outcome, findings: Sequence[Finding], hidden: tuple[str, ...]
-) -> dict[str, Any]:
+def _row(name: str, kind: str, outcome: Outcome, findings: Sequence[Finding], hidden: Hidden) -> dict[str, Any]:
     (outcome,) = veiled([outcome], [], (), hidden)  # a target may quote our own key at us
     found = [asdict(replace(one, said=mask_text(veil(one.said, hidden)))) for one in findings]
     return {

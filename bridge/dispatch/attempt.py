@@ -17,7 +17,7 @@ from bridge.contract.errors import AnswerLost, TransportFault, Unreachable
 from bridge.contract.outbound import NeedsOperator, OutboundConnector, Outcome, Receipt, Refused, TryLater, Work
 from bridge.contract.settings import Rate
 from bridge.kit.http import Exchange, Limiter, Windows, exchanges
-from bridge.kit.masking import spellings, veil, veil_value
+from bridge.kit.masking import Hidden, spellings, veil, veil_value
 
 log = structlog.get_logger(__name__)
 
@@ -118,7 +118,7 @@ async def deliver(
 
 
 def veiled(
-    outcomes: Iterable[Outcome], story: Iterable[Exchange], batch: Sequence[Work], secrets: tuple[str, ...]
+    outcomes: Iterable[Outcome], story: Iterable[Exchange], batch: Sequence[Work], secrets: Hidden
 ) -> list[Outcome]:
     """Blank the learners' data and the target's secrets in what is kept and logged of a call, whoever quoted them back.
 
@@ -140,14 +140,21 @@ def veiled(
 def _personal(batch: Iterable[Work]) -> Iterator[str]:
     for work in batch:
         learner = work.learner
-        yield from (learner.first_name, learner.last_name, learner.email or "", learner.phone)
-        yield "".join(sign for sign in learner.phone if sign.isdigit())
-        yield from (value for value in learner.attributes.values() if value != learner.remote_user_id)
+        yield learner.first_name
+        yield learner.last_name
+        if learner.email:
+            yield learner.email
+        if learner.phone:
+            yield learner.phone
+            yield "".join(sign for sign in learner.phone if sign.isdigit())
+        for value in learner.attributes.values():
+            if value != learner.remote_user_id:
+                yield value
         if work.notice is not None:
             yield work.notice.recipient
 
 
-def _reworded(outcome: Outcome, hidden: tuple[str, ...], seen: dict[str, str]) -> Outcome:
+def _reworded(outcome: Outcome, hidden: Hidden, seen: dict[str, str]) -> Outcome:
     if isinstance(outcome, Receipt):
         note = _once_veiled(outcome.note, hidden, seen)
         return outcome if note == outcome.note else replace(outcome, note=note)
@@ -157,7 +164,7 @@ def _reworded(outcome: Outcome, hidden: tuple[str, ...], seen: dict[str, str]) -
     return outcome
 
 
-def _once_veiled(text: Any, hidden: tuple[str, ...], seen: dict[str, str]) -> Any:
+def _once_veiled(text: Any, hidden: Hidden, seen: dict[str, str]) -> Any:
     if not isinstance(text, str):
         return text  # a connector's defect, which settling reports
     if text not in seen:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
 
 import structlog
 
@@ -114,7 +113,12 @@ class Lane:
         self.condition = Condition(target.name, policy.concurrency, policy.breaker, longest_hold, policy.reprobe, clock)
         self.turns = 0
         self._settler = Settler(
-            target.name, connector.operations, policy.retry, ledger, is_busy=lambda: bool(self._ready)
+            target.name,
+            connector.operations,
+            policy.retry,
+            ledger,
+            is_busy=lambda: bool(self._ready),
+            settled=self._go_on,
         )
         self._returns = Returns(ledger, clock)
         self._ledger = ledger
@@ -130,7 +134,7 @@ class Lane:
         self._at_rest = asyncio.Event()
         self._at_rest.set()
         self._ready: deque[_Ready] = deque()
-        self._tasks: dict[asyncio.Task[None], _Call | None] = {}  # None: it is being settled
+        self._tasks: dict[asyncio.Task[None], _Call] = {}  # that have no outcome yet
         self._in_flight = 0
         self._probe: asyncio.Task[None] | None = None
         self._dry = False
@@ -174,7 +178,7 @@ class Lane:
 
     async def let_go(self) -> None:
         """Begin nothing of what was claimed: its leases may be somebody else's by now."""
-        unbegun = [task for task, call in self._tasks.items() if call is not None and not call.story]
+        unbegun = [task for task, call in self._tasks.items() if not call.story]
         for task in unbegun:
             task.cancel()
         await asyncio.gather(*unbegun, return_exceptions=True)
@@ -211,19 +215,20 @@ class Lane:
         """
         self._draining = True
         self._stir.set()
-        for task in [task for task, call in self._tasks.items() if call is not None and not call.story]:
+        for task in [task for task, call in self._tasks.items() if not call.story]:
             task.cancel()
         if self._probe is not None:
             self._probe.cancel()
         with suppress(TimeoutError):
             await asyncio.wait_for(self._at_rest.wait(), 5.0)
         tasks = [*self._tasks, *([self._probe] if self._probe is not None else [])]
+        patient_until = asyncio.get_running_loop().time() + self._policy.deadline + 5.0
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=self._policy.deadline + 5.0)
             for task in late:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        await self._settler.stop()
+        await self._settler.stop(patient_until - asyncio.get_running_loop().time())
         with suppress(LedgerError):
             await self._give_back()
 
@@ -316,7 +321,7 @@ class Lane:
             else:
                 self._ready.append(_Ready(item, work))
         if settled:
-            self._spawn(self._settler.settle(settled), None)
+            self._settler.settle(settled)
 
     def _start(self) -> None:
         """Let go out what there is a slot for."""
@@ -324,29 +329,25 @@ class Lane:
         while (
             self._ready
             and self._in_flight < slots
-            and len(self._tasks) < slots + _UNSETTLED
+            and self._in_flight + self._settler.unsettled < slots + _UNSETTLED
             and not self._draining
             and self.condition.may_deliver
         ):
             call = _Call([self._ready.popleft() for _ in range(min(self.connector.batch_size, len(self._ready)))])
             self._in_flight += 1
             self._started += len(call.batch)
-            self._spawn(self._deliver(call), call)
-
-    def _spawn(self, coroutine: Coroutine[Any, Any, None], call: _Call | None) -> None:
-        task = asyncio.create_task(coroutine, name=f"deliver:{self.target.name}")
-        self._tasks[task] = call
-        task.add_done_callback(self._ended)
+            task = asyncio.create_task(self._deliver(call), name=f"deliver:{self.target.name}")
+            self._tasks[task] = call
+            task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        call = self._tasks.pop(task)
-        if call is not None:  # cancelled before there was an outcome
+        if (call := self._tasks.pop(task, None)) is not None:  # cancelled before there was an outcome
             self._in_flight -= 1
             if not call.story:
                 self._ready.extend(call.batch)
+            self._go_on()
         if not task.cancelled() and (fault := task.exception()) is not None:
             log.error("lane.settling_failed", target=self.target.name, fault=type(fault).__name__, where=where(fault))
-        self._go_on()
 
     def _go_on(self) -> None:
         """A slot is free: use it at once, and take a turn of the loop only where one is needed."""
@@ -364,7 +365,7 @@ class Lane:
         seconds = self._clock.monotonic() - started
         outcomes = veiled(outcomes, call.story, works, self._secrets)
         if (task := asyncio.current_task()) is not None:
-            self._tasks[task] = None
+            del self._tasks[task]
         self._in_flight -= 1
         self.condition.felt(outcomes)
         self._go_on()
@@ -380,7 +381,7 @@ class Lane:
             self._observe(self.target.name, item.work.operation.value, settled.outcome, seconds)
             if (access := first_access(item.claimed, item.work, outcome, at=at + int(seconds * 1000))) is not None:
                 self._arrived(access[0], self.target.name, access[1])
-        await self._settler.settle(settlements)
+        self._settler.settle(settlements)
 
     @property
     def _probing(self) -> bool:
@@ -405,8 +406,7 @@ class Lane:
 
         self.condition.recovered = False
         # What failed before the probe was good may still be on its way to disk: brought forward now, it would be missed.
-        if settling := [task for task, call in self._tasks.items() if call is None]:
-            await asyncio.wait(settling)
+        await self._settler.written()
         try:
             await self._ledger.write(well)
         except LedgerError:

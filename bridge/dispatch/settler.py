@@ -39,7 +39,11 @@ def ids(claimed: Claimed) -> dict[str, int | None]:
 
 
 class Settler:
-    """Settles the deliveries of one lane."""
+    """Settles the deliveries of one lane.
+
+    Attributes:
+        unsettled: calls of the connector whose outcomes are on their way to disk.
+    """
 
     def __init__(
         self,
@@ -48,14 +52,20 @@ class Settler:
         policy: RetryPolicy,
         ledger: Ledger,
         is_busy: Callable[[], bool],
+        settled: Callable[[], None],
     ) -> None:
-        """Write to ``ledger`` what follows from outcomes under ``policy``; while it ``is_busy``, in larger groups."""
+        """Write to ``ledger`` what follows from outcomes under ``policy``; while it ``is_busy``, in larger groups.
+
+        ``settled`` is called when a group is on disk.
+        """
         self._target = target
         self._operations = operations
         self._policy = policy
         self._ledger = ledger
         self._is_busy = is_busy
-        self._waiting: list[Settlement] = []
+        self._settled = settled
+        self.unsettled = 0
+        self._waiting: list[list[Settlement]] = []
         self._flush: asyncio.Task[None] | None = None  # the one that takes what is waiting
         self._flushes: set[asyncio.Task[None]] = set()
 
@@ -106,17 +116,24 @@ class Settler:
         )
         return buried(claimed, f"{what}: {name}", _DEFECT, at=at)
 
-    async def settle(self, items: Sequence[Settlement]) -> None:
-        """Write them, and return when that is done; who settles meanwhile shares the commit."""
-        self._waiting.extend(items)
+    def settle(self, items: list[Settlement]) -> None:
+        """Have the outcomes of one call written; what is settled meanwhile shares the commit."""
+        self.unsettled += 1
+        self._waiting.append(items)
         if self._flush is None:
             self._flush = asyncio.create_task(self._flushed(), name=f"settle:{self._target}")
             self._flushes.add(self._flush)
-            self._flush.add_done_callback(self._flushes.discard)
-        await asyncio.shield(self._flush)
+            self._flush.add_done_callback(self._ended)
 
-    async def stop(self) -> None:
-        """Give up what the ledger has not taken by now; the leases tell the next start of it."""
+    async def written(self) -> None:
+        """Wait until all that was to be settled so far is on disk, or has failed to get there."""
+        if self._flushes:
+            await asyncio.wait([*self._flushes])
+
+    async def stop(self, patience: float) -> None:
+        """Give up what the ledger has not taken within so many seconds; the leases tell the next start of it."""
+        if self._flushes:
+            await asyncio.wait([*self._flushes], timeout=patience)
         for flush in [*self._flushes]:
             flush.cancel()
         await asyncio.gather(*self._flushes, return_exceptions=True)
@@ -124,17 +141,29 @@ class Settler:
     async def _flushed(self) -> None:
         if self._is_busy():
             await asyncio.sleep(_LINGER)
-        items, self._waiting, self._flush = self._waiting, [], None
+        calls, self._waiting, self._flush = self._waiting, [], None
+        try:
+            await self._write([item for call in calls for item in call])
+        finally:
+            self.unsettled -= len(calls)
+
+    def _ended(self, flush: asyncio.Task[None]) -> None:
+        self._flushes.discard(flush)
+        if not flush.cancelled() and (fault := flush.exception()) is not None:
+            log.error("dispatch.settling_failed", target=self._target, fault=type(fault).__name__, where=where(fault))
+        self._settled()
+
+    async def _write(self, items: list[Settlement]) -> None:
         try:
             counted = await self._ledger.submit(_settle_together, items)
         except LedgerError:
             # The ledger is away, or one of them can't be written: each by itself, until it is.
-            counted = await asyncio.gather(*(self._settled(item) for item in items))
+            counted = await asyncio.gather(*(self._persist(item) for item in items))
         for item, in_time in zip(items, counted, strict=True):
             if not in_time:
                 log.warning("dispatch.settled_late", target=self._target, delivery_id=item.delivery_id)
 
-    async def _settled(self, item: Settlement) -> bool:
+    async def _persist(self, item: Settlement) -> bool:
         # What was done at a target must not be forgotten because the ledger is away for a while.
         counted = False
         async for attempt in AsyncRetrying(

@@ -7,7 +7,7 @@ stale update and a superseded dead letter are all the same case here.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
@@ -30,14 +30,14 @@ _SHOWN_BEFORE_SETTLED = ("pending", "cancelling", "failed")
 
 
 def compute(
-    claimed: Claimed, target: TargetEntry, operations: Iterable[Operation], catalogue: Catalogue
+    claimed: Claimed, target: TargetEntry, operations: Container[Operation], catalogue: Catalogue
 ) -> Work | Nothing:
     """Return the work that brings a right or a contact to what is wanted, or say that nothing differs."""
     if claimed.notice is not None:
         return notice(claimed)
     if claimed.right is None:
         return _contact(claimed, target, catalogue)
-    operation = _operation(claimed, set(operations))
+    operation = _operation(claimed, operations)
     if isinstance(operation, Nothing):
         return operation
     return _right(claimed, target, operation)
@@ -73,7 +73,7 @@ def fingerprint_of(claimed: Claimed) -> str:
     return fingerprint(claimed.learners[0], _terms(claimed))
 
 
-def _operation(claimed: Claimed, operations: set[Operation]) -> Operation | Nothing:
+def _operation(claimed: Claimed, operations: Container[Operation]) -> Operation | Nothing:
     right = claimed.right
     assert right is not None  # noqa: S101 - the caller asks for rights only
     if not right.wanted:

@@ -59,7 +59,7 @@ def mask_text(text: str) -> str:
 
     An address keeps its first letter and its domain's last part, so that an operator can still tell two apart.
     """
-    if text.isalnum():
+    if text.isalnum() or not text:
         return text
     if "@" in text or "%40" in text:
         text = _EMAIL.sub(_masked_address, text)
@@ -153,7 +153,11 @@ def secrets_of(settings: Any) -> Iterator[str]:
             yield from secrets_of(item)
 
 
-def spellings(values: Iterable[str]) -> tuple[str, ...]:
+Hidden = tuple[tuple[str, str], ...]
+"""What is to be hidden: each spelling, and the same in lower case."""
+
+
+def spellings(values: Iterable[str]) -> Hidden:
     """Return the spellings in which a target may quote the values back, longest first; for :func:`veil`.
 
     As they are, escaped as in JSON and HTML, and quoted as in addresses and forms. Values under three characters are
@@ -169,10 +173,10 @@ def spellings(values: Iterable[str]) -> tuple[str, ...]:
         else:
             found |= {json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1], " ".join(value.split())}
             found |= {quote(value), quote(value, safe=""), quote_plus(value), html.escape(value)}
-    return tuple(sorted(found, key=len, reverse=True))
+    return tuple([(value, value.lower()) for value in sorted(found, key=len, reverse=True)])
 
 
-def veil(text: str, hidden: tuple[str, ...]) -> str:
+def veil(text: str, hidden: Hidden) -> str:
     """Return the text with known values blanked, in whatever case: the net below the rules that go by name and form.
 
     Args:
@@ -182,13 +186,13 @@ def veil(text: str, hidden: tuple[str, ...]) -> str:
     if not text:
         return text
     low = text.lower()
-    for value in hidden:
-        if value.lower() in low:
+    for value, sought in hidden:
+        if sought in low:
             text = re.sub(_whole(value), BLANK, text, flags=re.IGNORECASE)
     return _without_cut_value(text, hidden) if len(text) >= _MAY_BE_CUT else text
 
 
-def veil_value(value: Any, hidden: tuple[str, ...]) -> Any:
+def veil_value(value: Any, hidden: Hidden) -> Any:
     """Return a JSON-like value with known values blanked, in its texts, keys and numbers; see :func:`veil`."""
     if isinstance(value, str):
         return veil(value, hidden)
@@ -197,16 +201,16 @@ def veil_value(value: Any, hidden: tuple[str, ...]) -> Any:
     return _veiled(value, hidden)
 
 
-def _holds(value: Any, hidden: tuple[str, ...]) -> bool:
+def _holds(value: Any, hidden: Hidden) -> bool:
     """Say whether it is worth looking for them in every corner of the value."""
     try:
         low = orjson.dumps(value).decode().lower()
     except orjson.JSONEncodeError:
         return True
-    return any(each.lower() in low for each in hidden)
+    return any(sought in low for _, sought in hidden)
 
 
-def _veiled(value: Any, hidden: tuple[str, ...]) -> Any:
+def _veiled(value: Any, hidden: Hidden) -> Any:
     if isinstance(value, str):
         return veil(value, hidden)
     if isinstance(value, Mapping):
@@ -215,7 +219,7 @@ def _veiled(value: Any, hidden: tuple[str, ...]) -> Any:
         return [_veiled(item, hidden) for item in value]
     if isinstance(value, int | float) and not isinstance(value, bool):
         # A telephone number may come back as a number; short ones are counts, prices and ids.
-        return BLANK if len(str(value)) >= _LONG and str(value) in hidden else value
+        return BLANK if len(digits := str(value)) >= _LONG and (digits, digits.lower()) in hidden else value
     return value
 
 
@@ -225,11 +229,10 @@ def _whole(value: str) -> str:
     return f"{_BEFORE_WORD}{pattern}{_AFTER_WORD}" if short else pattern
 
 
-def _without_cut_value(text: str, hidden: tuple[str, ...]) -> str:
+def _without_cut_value(text: str, hidden: Hidden) -> str:
     """Blank the beginning of a value at the end of a text: where the text was cut, the rest of the value is missing."""
     low = text.lower()
-    for value in hidden:
-        start = value.lower()
+    for _, start in hidden:
         if start[:_SHORTEST_HIDDEN] not in low[-len(start) :]:
             continue
         for length in range(min(len(start) - 1, len(low)), _SHORTEST_HIDDEN - 1, -1):
