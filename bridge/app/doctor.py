@@ -118,7 +118,7 @@ async def _mailer(settings: Settings, patience: float) -> dict[str, Any]:
 
 
 def _row(name: str, kind: str, outcome: Outcome, findings: Sequence[Finding], hidden: Hidden) -> dict[str, Any]:
-    (outcome,) = veiled([outcome], [], (), hidden)  # a target may quote our own key at us
+    (outcome,) = veiled([outcome], (), hidden)  # a target may quote our own key at us
     found = [asdict(replace(one, said=mask_text(veil(one.said, hidden)))) for one in findings]
     return {
         "target": name,

@@ -117,24 +117,28 @@ async def deliver(
         _deadline.set(None)
 
 
-def veiled(
-    outcomes: Iterable[Outcome], story: Iterable[Exchange], batch: Sequence[Work], secrets: Hidden
-) -> list[Outcome]:
-    """Blank the learners' data and the target's secrets in what is kept and logged of a call, whoever quoted them back.
+def veiled(outcomes: Sequence[Outcome], batch: Sequence[Work], secrets: Hidden) -> Sequence[Outcome]:
+    """Blank the learners' data and the target's secrets in the words of outcomes, whoever quoted them back.
 
     Args:
         outcomes: returned with their ``why`` or ``note`` veiled; remedies are the connector's own words.
-        story: changed in place.
         batch: whose learners' data is hidden; ``remote_user_id`` is not, operators look people up by it.
         secrets: spellings of the target's secrets.
     """
+    if all(isinstance(outcome, Receipt) and outcome.note == "" for outcome in outcomes):
+        return outcomes
+    hidden = secrets + spellings(_personal(batch))
+    seen: dict[str, str] = {}  # the outcomes of a batch are often worded alike
+    return [_reworded(outcome, hidden, seen) for outcome in outcomes]
+
+
+def veil_story(story: Iterable[Exchange], batch: Sequence[Work], secrets: Hidden) -> None:
+    """Blank the same in what was sent and answered; ``story`` is changed in place."""
     hidden = secrets + spellings(_personal(batch))
     for exchange in story:
         exchange.url = veil(exchange.url, hidden)
         exchange.sent = veil_value(exchange.sent, hidden)
         exchange.answer = veil_value(exchange.answer, hidden)
-    seen: dict[str, str] = {"": ""}  # the outcomes of a batch are often worded alike
-    return [_reworded(outcome, hidden, seen) for outcome in outcomes]
 
 
 def _personal(batch: Iterable[Work]) -> Iterator[str]:

@@ -12,9 +12,9 @@ import structlog
 
 from bridge.contract.catalogue import Catalogue, TargetEntry
 from bridge.contract.errors import LedgerError
-from bridge.contract.outbound import OutboundConnector, TryLater, Work
+from bridge.contract.outbound import OutboundConnector, Outcome, TryLater, Work
 from bridge.dispatch.access import first_access
-from bridge.dispatch.attempt import deliver, took_something, veiled, where
+from bridge.dispatch.attempt import deliver, took_something, veil_story, veiled, where
 from bridge.dispatch.breaker import BreakerPolicy
 from bridge.dispatch.condition import Condition
 from bridge.dispatch.nothing import Nothing
@@ -149,6 +149,11 @@ class Lane:
     def in_flight(self) -> int:
         """Calls of the connector that are under way."""
         return self._in_flight
+
+    @property
+    def unsettled(self) -> int:
+        """Calls that are under way, or whose outcome is on its way to disk."""
+        return self._in_flight + self._settler.unsettled
 
     @property
     def paused_by(self) -> str | None:
@@ -321,7 +326,7 @@ class Lane:
             else:
                 self._ready.append(_Ready(item, work))
         if settled:
-            self._settler.settle(settled)
+            self._settler.settle(lambda: settled)
 
     def _start(self) -> None:
         """Let go out what there is a slot for."""
@@ -329,7 +334,7 @@ class Lane:
         while (
             self._ready
             and self._in_flight < slots
-            and self._in_flight + self._settler.unsettled < slots + _UNSETTLED
+            and self.unsettled < slots + _UNSETTLED
             and not self._draining
             and self.condition.may_deliver
         ):
@@ -361,27 +366,33 @@ class Lane:
         works = [item.work for item in call.batch]
         attempts = Attempts(self._tracer, self.target.name, [(item.claimed, item.work) for item in call.batch])
         with attempts.together():
-            outcomes = await deliver(self.connector, works, self._policy.deadline, call.story)
+            told = await deliver(self.connector, works, self._policy.deadline, call.story)
         seconds = self._clock.monotonic() - started
-        outcomes = veiled(outcomes, call.story, works, self._secrets)
+        outcomes = veiled(told, works, self._secrets)
         if (task := asyncio.current_task()) is not None:
             del self._tasks[task]
         self._in_flight -= 1
         self.condition.felt(outcomes)
         self._go_on()
-        settlements, touched = [], took_something(call.story)
+        attempts.ended(outcomes)
+        self._settler.settle(lambda: self._judged(call, outcomes, attempts, at, seconds))
+
+    def _judged(
+        self, call: _Call, outcomes: Sequence[Outcome], attempts: Attempts, at: int, seconds: float
+    ) -> list[Settlement]:
+        """Return what is to be written of a call that began ``at`` milliseconds and took so many seconds, and tell who observes."""
+        ms, settlements, touched = int(seconds * 1000), [], took_something(call.story)
+        veil_story(call.story, [item.work for item in call.batch], self._secrets)
+        others = [Exchange("BATCH", f"delivery {call.batch[0].work.delivery_id}")]
         for place, (item, outcome) in enumerate(zip(call.batch, outcomes, strict=True)):
-            told = call.story if item is call.batch[0] else [Exchange("BATCH", f"delivery {works[0].delivery_id}")]
+            told = call.story if place == 0 else others
             with attempts.one(place):
-                settled = self._settler.judged(
-                    item.claimed, item.work, outcome, told, at=at, ms=int(seconds * 1000), touched=touched
-                )
-            attempts.ended(place, settled.outcome)
+                settled = self._settler.judged(item.claimed, item.work, outcome, told, at=at, ms=ms, touched=touched)
             settlements.append(settled)
             self._observe(self.target.name, item.work.operation.value, settled.outcome, seconds)
-            if (access := first_access(item.claimed, item.work, outcome, at=at + int(seconds * 1000))) is not None:
+            if (access := first_access(item.claimed, item.work, outcome, at=at + ms)) is not None:
                 self._arrived(access[0], self.target.name, access[1])
-        self._settler.settle(settlements)
+        return settlements
 
     @property
     def _probing(self) -> bool:
@@ -391,7 +402,7 @@ class Lane:
         """Ask the target with one harmless request whether it is well again."""
         try:
             async with asyncio.timeout(self._policy.deadline):
-                (outcome,) = veiled([await self.connector.check()], (), (), self._secrets)
+                (outcome,) = veiled([await self.connector.check()], (), self._secrets)
         except Exception as fault:  # noqa: BLE001 - any fault says the same: not well yet
             outcome = TryLater(type(fault).__name__, cause="outage")
         self.condition.probed(outcome)

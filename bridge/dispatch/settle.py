@@ -61,7 +61,7 @@ def settlement(
         age=int(following.age * 1000),
         unknown=1 if unknown else still,
         steps="[]" if following.result == "done" else _steps(work, outcome),
-        outcome=_NAMES[type(outcome)],
+        outcome=name_of(outcome),
         why=mask_text(following.why or getattr(outcome, "note", ""))[:_LONGEST_WHY],
         remedy=following.remedy,
         held=held,
@@ -72,6 +72,11 @@ def settlement(
         exchanges=_told(exchanges),
         refs=tuple(_refs(delivery, work, outcome)),
     )
+
+
+def name_of(outcome: Outcome) -> str:
+    """Return what the ledger calls an outcome of this kind."""
+    return _NAMES[type(outcome)]
 
 
 def nothing(claimed: Claimed, why: Nothing, *, at: int) -> Settlement:

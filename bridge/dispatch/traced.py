@@ -7,7 +7,8 @@ from contextlib import AbstractContextManager, nullcontext
 
 import structlog
 
-from bridge.contract.outbound import Work
+from bridge.contract.outbound import Outcome, Work
+from bridge.dispatch.settle import name_of
 from bridge.dispatch.settler import ids
 from bridge.kit.tracing import Span, Tracer
 from bridge.ledger.claimed import Claimed
@@ -32,14 +33,15 @@ class Attempts:
         """Have log lines carry the ids of the attempt at this place of the batch."""
         return structlog.contextvars.bound_contextvars(**self._spans[place].ids) if self._spans else nullcontext()
 
-    def ended(self, place: int, outcome: str) -> None:
-        """End one; ``outcome`` as the ledger keeps it."""
+    def ended(self, outcomes: Sequence[Outcome]) -> None:
+        """End all of them: now."""
         if self._spans:
-            span = self._spans[place]
-            span.say({"bridge.outcome": outcome})
-            if outcome not in _GOOD:
-                span.fail()
-            span.end()
+            for span, outcome in zip(self._spans, outcomes, strict=True):
+                name = name_of(outcome)
+                span.say({"bridge.outcome": name})
+                if name not in _GOOD:
+                    span.fail()
+                span.end()
 
 
 def _begun(tracer: Tracer, target: str, claimed: Claimed, work: Work) -> Span:

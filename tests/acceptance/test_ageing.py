@@ -120,7 +120,7 @@ async def test_a_clock_that_is_set_back_delays_nothing(bridge) -> None:
     await running.dispatcher.tick()
     await client.register()
     await until(lambda: len(targets["elevate"].journal) == 1)
-    await until(lambda: not running.dispatcher.lanes["elevate"]._tasks)  # what came of it is on disk
+    await until(lambda: not running.dispatcher.lanes["elevate"].unsettled)  # what came of it is on disk
     clock._at -= timedelta(hours=1)
     clock._elapsed += 1.0
     await running.dispatcher.tick()

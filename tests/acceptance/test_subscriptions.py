@@ -77,7 +77,7 @@ class School:
 
     async def pass_days(self, days: float) -> None:
         """Let time pass, and the timed job run."""
-        await until(lambda: not any(lane._tasks for lane in self.bridge.dispatcher.lanes.values()))
+        await until(lambda: not any(lane.unsettled for lane in self.bridge.dispatcher.lanes.values()))
         self.clock.move(days * DAY)
         await Expiry(self.bridge.ledger, lambda: self.bridge.catalogue, self.clock).run()
 

@@ -207,7 +207,7 @@ class Rig:
 
     async def settled(self, name: str) -> None:
         """Wait until no call is under way at a target, and what came of every one is on disk."""
-        await until(lambda: not self.lane(name)._tasks)
+        await until(lambda: not self.lane(name).unsettled)
 
     async def done(self) -> None:
         """Wait until nothing is left to do."""

@@ -57,6 +57,27 @@ async def cancels(_):
     raise asyncio.CancelledError
 
 
+async def test_who_fails_to_hear_of_one_outcome_costs_nobody_else_theirs(rig: Rig) -> None:
+    """Outcomes are judged and written together; what fails over one of them is left to its lease, and told."""
+    heard = iter([True])
+
+    def deaf(*_: object) -> None:
+        if next(heard, False):
+            raise KeyError("learner1@example.org")
+
+    await rig.start()
+    rig.lane("lms")._observe = deaf
+    with capture_logs() as logs:
+        await rig.buy_all(range(6))
+        await until(lambda: len(rig.enrolled()) == 6)
+        await rig.settled("lms")
+    states = "SELECT state, count(*) AS n FROM delivery WHERE target = 'lms' GROUP BY state"
+    assert {row.state: row.n for row in await rig.rows(states)} == {"done": 5, "leased": 1}
+    (told,) = [line for line in logs if line["event"] == "dispatch.settling_failed"]
+    assert told["fault"] == "KeyError"
+    assert "learner1" not in str(logs)
+
+
 @pytest.mark.parametrize("strange", [raises, too_few, too_many, nothing, no_outcome, cancels])
 async def test_a_defect_of_a_connector_is_a_dead_letter_and_the_lane_lives_on(rig: Rig, strange: Any, capsys) -> None:
     """With a remedy for the operator, and without the learner's data."""

@@ -334,6 +334,6 @@ async def test_who_was_taken_for_dead_lets_go(tmp_path, shared_url: str):
         await judge.close()
         await until(lambda: not leases & {item.claimed.delivery.lease for item in lane._ready}, 5)
         await until(lambda: len(live(targets["elevate"])) == 30, 40)
-        await until(lambda: not lane.in_flight and not lane._tasks, 20)
+        await until(lambda: not lane.unsettled, 20)
         told = Counter(seen.json["email"] for seen in targets["elevate"].journal)
         assert {who: told[who] for who in waiting} == dict.fromkeys(waiting, 1)

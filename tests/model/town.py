@@ -279,8 +279,8 @@ class Town:
         lane.wake()
         for _ in range(500):
             await (lane._work() if lane.condition.may_deliver else lane._rest())
-            while lane._tasks:
-                await asyncio.wait([*lane._tasks])
+            while lane.unsettled:
+                await asyncio.gather(*lane._tasks, lane._settler.written(), return_exceptions=True)
             if lane._probe is not None:
                 await asyncio.wait([lane._probe])
             if not lane.condition.may_deliver or (lane._dry and not lane.condition.recovered):
