@@ -115,13 +115,13 @@ class Ledger:
         """Have ``observe`` called, where it is written, with the size of each group."""
         self._writer.group_sizes = observe
 
-    async def submit(self, work: Callable[[Unit, Sequence[Item]], Sequence[Result]], item: Item) -> Result:
+    def submit(self, work: Callable[[Unit, Sequence[Item]], Sequence[Result]], item: Item) -> asyncio.Future[Result]:
         """Have ``work`` done on ``item`` in a transaction shared with whatever else waits.
 
         Raises:
-            LedgerError: it is not on disk.
+            LedgerError: it is not on disk; now, or once it is waited for.
         """
-        return await self._writer.submit(work, item)
+        return self._writer.submit(work, item)
 
     async def write(self, work: Callable[[Unit], Result]) -> Result:
         """Have one piece of work of its own kind done, which may be long; it shares no statement with others.

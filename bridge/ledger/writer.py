@@ -39,7 +39,7 @@ GROUP_LIMIT = 500
 QUEUE_LIMIT = 10_000
 TURN_LIMIT = 64  # jobs that the event loop writes before it looks after others
 SLOW_TURN = 0.05  # seconds; what takes longer waits for a disk, or is much: not on the event loop
-_ASIDE_FOR = 10.0  # seconds
+ASIDE_FOR = (0.5, 10.0)  # seconds: at first, and at most; a process that was merely not let run is soon back
 
 
 class Writer(ABC):
@@ -69,10 +69,12 @@ class Writer(ABC):
         """Whether it was stopped and its thread still waits for a database that is silent."""
         return False
 
-    async def submit(
+    def submit(
         self, work: Callable[[Unit, list[Item]], Sequence[Result]], item: Item, *, long: bool = False
-    ) -> Result:
-        """Have ``work`` done on ``item`` in a shared transaction; return when it is committed.
+    ) -> asyncio.Future[Result]:
+        """Have ``work`` done on ``item`` in a shared transaction; what is returned is done when it is committed.
+
+        Who stops waiting for it changes nothing: the work is done all the same.
 
         Args:
             work: done once for all items that wait for it.
@@ -80,7 +82,7 @@ class Writer(ABC):
             long: it may take longer than the event loop can be kept from its other work.
 
         Raises:
-            LedgerError: it is not on disk: the ledger is locked, full, gone or overloaded.
+            LedgerError: it is not on disk: the ledger is locked, full, gone or overloaded; at once where it is closed or overloaded.
         """
         if self._thread is None or self._loop is None:
             raise LedgerError("the ledger is closed")
@@ -89,8 +91,7 @@ class Writer(ABC):
         self._waiting += 1
         job = Job(work, item, self._loop.create_future())
         self._offer(job, long=long)
-        result: Result = await job.future  # who stops waiting changes nothing: the work is done all the same
-        return result
+        return job.future
 
     @abstractmethod
     def _offer(self, job: Job, *, long: bool) -> None:
@@ -195,6 +196,7 @@ class LoopWriter(Writer):
         self._turn_taken = False  # from the moment at which a group is to be taken until it is told
         self._last_was_long = False
         self._aside_until = 0.0  # by the loop's clock
+        self._aside_for = ASIDE_FOR[0]
         self._steps: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._idle = asyncio.Event()
         self._context = contextvars.Context()  # a group is of many requests: its log lines carry no one's ids
@@ -240,7 +242,10 @@ class LoopWriter(Writer):
             return
         self._steps.put(lambda: self._tell(jobs, self._transactions.commit(begun)))
         if time.perf_counter() - began > SLOW_TURN:
-            self._aside_until = self._loop.time() + _ASIDE_FOR
+            self._aside_until = self._loop.time() + self._aside_for
+            self._aside_for = min(self._aside_for * 2, ASIDE_FOR[1])
+        else:
+            self._aside_for = ASIDE_FOR[0]
 
     def _serve(self) -> None:
         while (step := self._steps.get()) is not None:

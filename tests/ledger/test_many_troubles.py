@@ -216,7 +216,7 @@ async def test_a_claim_that_a_standby_holds_back_comes_back_when_it_appears(serv
     await world.accept(buy("INTRO"))
     _standby(server, "nobody")
     request = ClaimRequest("lms", 5, "us", world.now, 30_000, by_email=False)
-    claiming = asyncio.create_task(ledger.submit(claims.claim, request))
+    claiming = asyncio.ensure_future(ledger.submit(claims.claim, request))
     await until(lambda: server.ask("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'") == [(1,)])
     with closing(
         socket.socket(fileno=os.dup(ledger._writer._transactions._connection.connection.driver_connection.fileno()))

@@ -17,7 +17,7 @@ import structlog
 from bridge.contract.errors import LedgerError
 from bridge.ledger.store import Ledger
 from bridge.ledger.unit import Unit
-from bridge.ledger.writer import SLOW_TURN
+from bridge.ledger.writer import ASIDE_FOR, SLOW_TURN
 
 
 @pytest.fixture
@@ -85,17 +85,28 @@ async def test_what_failed_on_the_loop_is_told_from_the_thread(ledger: Ledger):
     assert await ledger.submit(where, "after it")
 
 
+def slow(_unit: Unit, items: Sequence[object]) -> list[object]:
+    """Keep whoever writes it longer than a turn may take."""
+    until = time.perf_counter() + 1.5 * SLOW_TURN
+    while time.perf_counter() < until:
+        pass
+    return list(items)
+
+
 async def test_a_slow_turn_sends_the_next_ones_to_the_thread(ledger: Ledger):
-    """A disk that keeps the loop waiting does so once."""
-
-    def slow(_unit: Unit, items: Sequence[object]) -> list[object]:
-        until = time.perf_counter() + 1.5 * SLOW_TURN
-        while time.perf_counter() < until:
-            pass
-        return list(items)
-
+    """A disk that keeps the loop waiting does so ever more seldom."""
+    ledger._writer._aside_for = 30.0
     await ledger.submit(slow, "first")
     assert not await ledger.submit(where, "second")
+    assert ledger._writer._aside_for == ASIDE_FOR[1]
+
+
+async def test_after_one_slow_turn_the_loop_writes_again_soon(ledger: Ledger):
+    """A process that was merely not let run for a moment is back in half a second; the next slow turn counts as the first."""
+    await ledger.submit(slow, "once")
+    while not await ledger.submit(where, "later"):  # noqa: ASYNC110 - the writer tells nobody
+        await asyncio.sleep(0.02)
+    assert ledger._writer._aside_for == ASIDE_FOR[0]
 
 
 async def test_long_and_short_work_take_turns(ledger: Ledger):
@@ -116,7 +127,8 @@ async def test_long_and_short_work_take_turns(ledger: Ledger):
         return [None for _ in items]
 
     first = asyncio.ensure_future(long("long 1", held))
-    await asyncio.sleep(0)  # it has its turn
+    for _ in range(3):
+        await asyncio.sleep(0)  # it has its turn
     others = [long("long 2"), ledger.submit(short, "short 1"), long("long 3"), ledger.submit(short, "short 2")]
     rest = [asyncio.ensure_future(other) for other in others]
     for _ in range(3):
