@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import NullPool
 
@@ -44,8 +44,8 @@ class Dialect(Protocol):
     def recordset(self, columns: Mapping[str, str]) -> str:
         """Return SQL for a table ``r`` made of the JSON parameter ``:rows``; its column ``n`` is the place in the list."""
 
-    def notify(self, connection: Connection, targets: Iterable[str]) -> None:
-        """Tell other processes, at commit, that these targets have work."""
+    def notify(self, rows: Callable[..., Any], targets: Iterable[str]) -> None:
+        """Tell other processes, at commit, that these targets have work; ``rows`` is the unit's."""
 
 
 class SqliteDialect:
@@ -60,7 +60,7 @@ class SqliteDialect:
         fields = ", ".join(f"json_extract(value, '$.{name}') AS {name}" for name in columns)
         return f"(SELECT {fields}, key AS n FROM json_each(:rows)) AS r"
 
-    def notify(self, connection: Connection, targets: Iterable[str]) -> None:
+    def notify(self, rows: Callable[..., Any], targets: Iterable[str]) -> None:
         """Nobody else runs on an SQLite ledger."""
 
 
@@ -78,12 +78,10 @@ class PostgresDialect:
         names = ", ".join(columns)
         return f"ROWS FROM (json_to_recordset(CAST(:rows AS json)) AS ({fields})) WITH ORDINALITY AS r({names}, n)"
 
-    def notify(self, connection: Connection, targets: Iterable[str]) -> None:
+    def notify(self, rows: Callable[..., Any], targets: Iterable[str]) -> None:
         """One NOTIFY per group; listeners hear it when the commit is done."""
         if names := sorted(targets):
-            connection.execute(
-                text("SELECT pg_notify(:channel, :names)"), {"channel": CHANNEL, "names": ",".join(names)}
-            )
+            rows("SELECT pg_notify(:channel, :names)", channel=CHANNEL, names=",".join(names))
 
 
 def dialect_of(engine: Engine) -> Dialect:

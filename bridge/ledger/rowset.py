@@ -28,7 +28,7 @@ def as_json(rows: Sequence[Any]) -> str:
     raw = orjson.dumps(rows)
     if b"\\u0000" in raw:
         plain = orjson.loads(raw)
-        raw = orjson.dumps([{k: _without_nul(v) for k, v in row.items()} for row in plain])
+        raw = orjson.dumps([{k: without_nul(v) for k, v in row.items()} for row in plain])
     return raw.decode()
 
 
@@ -95,8 +95,9 @@ def without_nuls(values: list[Any]) -> list[Any]:
     # Written as JSON, they can be looked for in all of them at once; a text that only looks like one costs a second look.
     if b"\\u0000" not in orjson.dumps(values):
         return values
-    return [_without_nul(value) for value in values]
+    return [without_nul(value) for value in values]
 
 
-def _without_nul(value: Any) -> Any:
+def without_nul(value: Any) -> Any:
+    """Return a value without NUL characters."""
     return value.replace("\0", "") if isinstance(value, str) else value

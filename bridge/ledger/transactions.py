@@ -133,12 +133,12 @@ class Transactions:
     def _open(self, jobs: list[Job], patience: float) -> Begun:
         transaction = self._transaction(patience)
         try:
-            unit = Unit(transaction.connection, self._dialect)
+            unit = Unit(transaction.connection, self._dialect, self.answered)
             for group in _grouped(jobs):
                 results = group.work(unit, [job.item for job in group.jobs])
                 for job, result in zip(group.jobs, results, strict=True):
                     job.result = result
-            self._dialect.notify(transaction.connection, unit.woken)
+            self._dialect.notify(unit.rows, unit.woken)
         except BaseException as fault:
             self._roll_back(transaction, fault)
             raise

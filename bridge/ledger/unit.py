@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from bridge.ledger.engine import Dialect
 from bridge.ledger.insertion import Insertion
+from bridge.ledger.libpq import Libpq
 from bridge.ledger.rowset import as_json, as_values, row_of
 
 _UNTRACED: Mapping[int, str] = {}
@@ -39,11 +40,18 @@ SELECT EXISTS (SELECT 1 FROM parked_key), EXISTS (SELECT 1 FROM scheduled_change
 class Unit:
     """One open transaction: what the ledger's modules write through."""
 
-    def __init__(self, connection: Connection, dialect: Dialect) -> None:
-        """Wrap an open transaction."""
+    def __init__(self, connection: Connection, dialect: Dialect, answered: Callable[[], None] | None = None) -> None:
+        """Wrap an open transaction; ``answered`` is called when a database in another process has answered a statement."""
         self._connection = connection
-        # On the hot path SQLAlchemy's own share of a statement would be as much as SQLite's (ADR 0019).
-        self._driver: Any = None if dialect.many_writers else connection.connection.driver_connection
+        # On the hot path SQLAlchemy's own share of a statement would be as much as the database's (ADR 0019, ADR 0033).
+        driver: Any = connection.connection.driver_connection
+        self._driver = driver
+        self._libpq: Libpq | None = None
+        if dialect.many_writers:
+            kept: Libpq | None = connection.info.get(
+                "libpq"
+            )  # with the statements that were prepared on the connection
+            self._libpq = connection.info["libpq"] = kept or Libpq(driver, answered)
         self._fault: type[Exception] = connection.dialect.loaded_dbapi.Error
         self.dialect = dialect
         self.woken: set[str] = set()
@@ -70,7 +78,7 @@ class Unit:
 
     def rare(self) -> Rare:
         """Say what need not be looked for. Where others write too, they may just be adding some of anything."""
-        if self._driver is None:
+        if self._libpq is not None:
             return _ANYTHING
         if self._rare is None:
             self._rare = Rare(*map(bool, self._asked(_RARE, ()).fetchone()))
@@ -78,15 +86,15 @@ class Unit:
 
     def rows(self, statement: str, **values: Any) -> Sequence[Any]:
         """Run one statement and return its rows; ``statement`` must be a constant of the ledger's own."""
-        if self._driver is not None:
-            return _rows(self._other(statement, values))
-        return self._connection.execute(_prepared(statement), values).all()
+        if self._libpq is not None:
+            return self._libpq.rows(statement, values)
+        return _rows(self._other(statement, values))
 
     def run(self, statement: str, **values: Any) -> int:
         """Run one statement and return how many rows it touched."""
-        if self._driver is not None:
-            return int(self._other(statement, values).rowcount)
-        return self._connection.execute(_prepared(statement), values).rowcount
+        if self._libpq is not None:
+            return self._libpq.run(statement, values)
+        return int(self._other(statement, values).rowcount)
 
     def each(self, statement: str, columns: Mapping[str, str], rows: Sequence[Any], **values: Any) -> Sequence[Any]:
         """Run one set-based statement over ``rows`` and return what it returns.
@@ -97,17 +105,16 @@ class Unit:
         """
         if not rows:
             return []
-        if self._driver is not None and (bound := as_values(statement, columns, rows, values)) is not None:
+        if self._libpq is None and (bound := as_values(statement, columns, rows, values)) is not None:
             return _rows(self._other(*bound))
         return self._from_json(statement.replace("{rows}", self.dialect.recordset(columns)), rows, values)
 
     def _from_json(self, statement: str, rows: Sequence[Any], values: Mapping[str, Any]) -> Sequence[Any]:
         """Run a statement whose parameter ``:rows`` is JSON; return its rows, if it has any."""
         bound = {"rows": as_json(rows), **values}
-        if self._driver is not None:
-            return _rows(self._other(statement, bound))
-        result = self._connection.execute(_prepared(statement), bound)
-        return result.all() if result.returns_rows else []
+        if self._libpq is not None:
+            return self._libpq.rows(statement, bound)
+        return _rows(self._other(statement, bound))
 
     def insert(self, into: Insertion, rows: Sequence[Any], **values: Any) -> list[int | None]:
         """Insert rows; return the id of each, or None for one that a unique index knows already, or twice in ``rows``.
@@ -119,7 +126,7 @@ class Unit:
         """
         if not rows:
             return []
-        if self._driver is None:
+        if self._libpq is not None:
             statement = into.as_set(self.dialect.recordset(into.columns), numbered=True)
             drawn = {row.n: row.id for row in self._from_json(statement, rows, values)}
             return [drawn.get(place) for place in range(1, len(rows) + 1)]
@@ -139,7 +146,7 @@ class Unit:
         """Insert rows whose ids nobody asks for; the insertion says what is done about one that is there."""
         if not rows:
             return
-        if self._driver is None:
+        if self._libpq is not None:
             statement = into.as_set(self.dialect.recordset(into.columns), numbered=False)
             self._from_json(statement, rows, values)
             return
@@ -186,14 +193,3 @@ class Unit:
 def _rows(cursor: Any) -> Sequence[Any]:
     found = cursor.fetchall()
     return list(map(row_of(tuple([column[0] for column in cursor.description])), found)) if found else found
-
-
-_statements: dict[str, Any] = {}
-
-
-def _prepared(statement: str) -> Any:
-    # text() parses its parameters; doing that once per statement keeps it off the hot path.
-    prepared = _statements.get(statement)
-    if prepared is None:
-        prepared = _statements[statement] = text(statement)
-    return prepared

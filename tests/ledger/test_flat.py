@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from typing import Any
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import text
 
 from bridge.contract.outbound import Receipt, Refs
 from bridge.ledger import claims
+from bridge.ledger.libpq import Libpq
 from bridge.ledger.store import Ledger
 from bridge.ledger.unit import Unit
 from tests.ledger.rig import ADA, BOB, CRM, LMS, World, buy, cancel, update, with_targets
@@ -62,24 +63,25 @@ class Plans:
     def __init__(self) -> None:
         self.found: list[tuple[str, list[str]]] = []
 
-    def explain(self, connection, _cursor, statement, parameters, _context, _many) -> None:
-        if statement.split()[0].upper().startswith(PLANNED):
-            with connection.connection.driver_connection.cursor() as cursor:
-                lines = [row[0] for row in cursor.execute("EXPLAIN " + statement, parameters).fetchall()]
-            self.found.append((" ".join(statement.split()), lines))
+    def watch(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Have the plan noted of whatever the writer runs from now on."""
+        asked, result, found = Unit._asked, Libpq._result, self.found
 
-    def watching(self) -> type[Unit]:
-        """Return a unit that goes past SQLAlchemy, as the writer's does on SQLite, and notes the plans."""
-        found = self.found
+        def explained(unit: Unit, statement: str, bound: Any) -> Any:
+            if statement.split(maxsplit=1)[0].upper().startswith(PLANNED):
+                lines = [row[3] for row in unit._driver.execute("EXPLAIN QUERY PLAN " + statement, bound)]
+                found.append((" ".join(statement.split()), lines))
+            return asked(unit, statement, bound)
 
-        class Watched(Unit):
-            def _asked(self, statement, bound):
-                if statement.split()[0].upper().startswith(PLANNED):
-                    lines = [row[3] for row in self._driver.execute("EXPLAIN QUERY PLAN " + statement, bound)]
-                    found.append((" ".join(statement.split()), lines))
-                return super()._asked(statement, bound)
+        def explained_there(libpq: Libpq, statement: str, values: Any) -> Any:
+            if statement.split(maxsplit=1)[0].upper().startswith(PLANNED):
+                plan = result(libpq, "EXPLAIN " + statement, values)
+                lines = [plan.get_value(row, 0).decode() for row in range(plan.ntuples)]
+                found.append((" ".join(statement.split()), lines))
+            return result(libpq, statement, values)
 
-        return Watched
+        monkeypatch.setattr(Unit, "_asked", explained)
+        monkeypatch.setattr(Libpq, "_result", explained_there)
 
     def of(self, beginning: str) -> list[str]:
         """Return the plan of the statement that begins like this."""
@@ -108,15 +110,10 @@ def _table(name: str, statement: str) -> str:
 
 
 @pytest.fixture
-def plans(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plans]:
+def plans(monkeypatch: pytest.MonkeyPatch) -> Plans:
     found = Plans()
-    if ledger._writing.dialect.name == "sqlite":
-        monkeypatch.setattr("bridge.ledger.transactions.Unit", found.watching())
-        yield found
-        return
-    event.listen(ledger._writing, "before_cursor_execute", found.explain)
-    yield found
-    event.remove(ledger._writing, "before_cursor_execute", found.explain)
+    found.watch(monkeypatch)
+    return found
 
 
 async def a_day_in_the_life(world: World) -> None:
