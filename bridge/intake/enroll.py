@@ -257,7 +257,9 @@ def _renew(unit: Unit, lines: Sequence[Line], now: int) -> None:
             renewed.append((opened.id, replace(row, occurred_at=at, intent=opened.intent.value)))
         elif line.effect == "repeated" and opened.keyed and row.occurred_at > opened.occurred_at:
             confirmed.append((opened.id, row.occurred_at))
-    money.note_bought(unit, ((line.registration, line.row.occurred_at) for line in lines if line.entry.plan.command.paid))
+    money.note_bought(
+        unit, ((line.registration, line.row.occurred_at) for line in lines if line.entry.plan.command.paid)
+    )
     registrations.renew(unit, renewed, now)
     registrations.advance(unit, confirmed)
 

@@ -16,6 +16,7 @@ from bridge.ledger.registrations import Opened
 from bridge.ledger.states import Intent, outlasts_hold
 from bridge.ledger.unit import Unit
 
+
 def said_at(row: Any) -> int:
     """Return when the newest word about a registration's money was said, in milliseconds."""
     return int(row.occurred_at if row.money_at is None else row.money_at)

@@ -17,9 +17,7 @@ SAYINGS: dict[str, Callable[..., EnrollmentCommand]] = {
     "lost": lambda order, minute: cancel(business_key=order, minute=minute),
     "pending": lambda order, minute: refund(business_key=order, minute=minute, pending=True),
     "refund": lambda order, minute: refund(business_key=order, minute=minute),
-    "failed": lambda order, minute: cancel(
-        action=Action.RESUME, business_key=order, minute=minute, undoes="refunds"
-    ),
+    "failed": lambda order, minute: cancel(action=Action.RESUME, business_key=order, minute=minute, undoes="refunds"),
 }
 
 

@@ -337,13 +337,10 @@ class Model:
         if told.action == "resume" and told.undoes != "holds":
             moment = (told.at, 1)  # nothing fails that was not tried
             place.paid.add(moment)
-        if told.action == "resume" and place.intent != "live" and told.undoes != "all":
-            if place.intent == "suspended" and told.undoes == "refunds":
-                return
-            if place.intent != "suspended" and (place.taken_by == "refunded") is (told.undoes == "holds"):
-                if keyed and told.undoes == "holds":  # an older hold is over all the same
-                    place.at = max(place.at, told.at)
-                return
+        if self._stays(place, told):
+            if keyed and told.undoes == "holds":  # an older hold is over all the same
+                place.at = max(place.at, told.at)
+            return
         # A newer word says that the money is there, or there again.
         if taken == "refunded" and keyed and any(one > moment for one in place.paid):
             return
@@ -364,6 +361,14 @@ class Model:
         place.intent, place.taken_by = intent, taken or place.taken_by
         place.taken |= {moment} if taken else set()
         place.open = set(place.ends) if intent == "live" and not place.bare else set()
+
+    def _stays(self, place: Place, told: Told) -> bool:
+        """Say whether what took a line back is not what a resumption undoes."""
+        if told.action != "resume" or place.intent == "live" or told.undoes == "all":
+            return False
+        if place.intent == "suspended":
+            return told.undoes == "refunds"
+        return (place.taken_by == "refunded") is (told.undoes == "holds")
 
     def _replaced(self, place: Place) -> bool:
         return place.order is None and any(
