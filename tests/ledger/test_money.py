@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from itertools import permutations
 
@@ -152,3 +153,18 @@ async def test_the_order_of_arrival_makes_no_difference(world: World, words: str
     arrivals = enumerate(list(order) for order in permutations(words.split()))
     told = [" ".join([*order[: n % 5], "buy0", *order[n % 5 :]]) for n, order in arrivals]
     await ends(world, dict.fromkeys(told, end))
+
+
+async def test_two_bridges_that_hear_of_a_refund_and_of_its_failure_at_once_agree(pair: tuple[World, World]):
+    """Whichever is written first, what the other has said is seen."""
+    orders = [f"o-{n}" for n in range(8)]
+    for word in ("buy0", "hold2", "end6"):
+        await pair[0].together(*(says(word, order) for order in orders))
+    told = [("refund3", "failed4"), ("failed4", "refund3")]
+    heard = await asyncio.gather(
+        *(world.accept(says(told[n % 2][m], order)) for n, order in enumerate(orders) for m, world in enumerate(pair))
+    )
+    assert {one.kind for one in heard} == {"accepted"}
+    rows = await pair[1].rows("SELECT intent, money_at FROM registration")
+    assert {row.intent for row in rows} == {"live"}
+    assert len({row.money_at for row in rows}) == 1
