@@ -11,7 +11,7 @@ import orjson
 from bridge.contract.catalogue import TargetEntry
 from bridge.contract.command import Action, EnrollmentCommand, Item, Options
 from bridge.contract.inbound import AcceptedLine
-from bridge.intake import early, later, learning, notices, seats, waiting
+from bridge.intake import early, later, learning, money, notices, seats, waiting
 from bridge.intake import people as persons
 from bridge.intake.result import Entry
 from bridge.kit.clock import milliseconds
@@ -21,7 +21,7 @@ from bridge.ledger.addresses import move_person
 from bridge.ledger.learners import Known
 from bridge.ledger.outbox import right_delivery
 from bridge.ledger.rights import Touched
-from bridge.ledger.states import Intent, outlasts_hold
+from bridge.ledger.states import Intent
 from bridge.ledger.unit import Unit
 
 _INTENTS = {
@@ -222,10 +222,14 @@ def _set(unit: Unit, entry: Entry, found: Sequence[Any], intent: Intent) -> None
     options = {row.id: _options(row, command, office=row.id not in silent) for row in changes}
     # A refund that counts although a hold is newer does not make the registration older than that.
     moments = {row.id: at if row.business_key is None else max(at, row.occurred_at) for row in changes}
+    money.note(unit, command, effects)
     registrations.set_intents(unit, [(row.id, intent, moments[row.id], options[row.id]) for row in changes], now)
+    ends_hold = intent is Intent.LIVE and command.undoes == "holds"
     confirmed = [row.id for row, effect in effects if effect == "repeated" and row.business_key is not None]
-    registrations.advance(unit, [(i, at) for i in confirmed])
-    if intent is Intent.SUSPENDED or (intent is Intent.LIVE and command.undoes == "holds"):
+    # Should a refund fail that this leaves as it is, no hold that is older comes back with the purchase.
+    stays = [row.id for row, effect in effects if ends_hold and effect == "older" and row.business_key is not None]
+    registrations.advance(unit, [(i, at) for i in (*confirmed, *stays)])
+    if intent is Intent.SUSPENDED or ends_hold:
         effects = [(row, "confirmed" if row.id in confirmed else effect) for row, effect in effects]
     _move_rights(unit, entry, changes, intent, meant)
     _tell_contacts(unit, entry, explained)
@@ -253,6 +257,7 @@ def _carry(unit: Unit, entry: Entry, rows: Sequence[Any], follow: Sequence[Any],
     meant = {row.id for row in rows}
     events.record_effects(unit, [(entry.event_id, row.id, _EFFECTS[intent]) for row in follow])
     rows = [*rows, *follow]
+    money.note(unit, entry.plan.command, [(row, _EFFECTS[intent]) for row in rows])
     moments = {row.id: at if row.business_key is None else max(at, row.occurred_at) for row in rows}
     registrations.set_intents(
         unit, [(row.id, intent, moments[row.id], str(row.options)) for row in rows], entry.member.now
@@ -303,6 +308,8 @@ def _stays(unit: Unit, row: Any, command: EnrollmentCommand, *, wide: bool) -> b
 
 def _effect(unit: Unit, entry: Entry, row: Any, intent: Intent) -> str:
     kept, at = Intent(row.intent), milliseconds(entry.plan.command.occurred_at)
+    if money.is_answered(row, entry.plan.command):
+        return "older"
     if kept is intent:
         return "repeated"
     # Without a business key the order of the calls decides, and this one is not the last of them any more.
@@ -310,9 +317,8 @@ def _effect(unit: Unit, entry: Entry, row: Any, intent: Intent) -> str:
         return "older"
     if not kept.alive and intent is Intent.SUSPENDED:
         return "older"  # nothing is left to suspend
-    if not registrations.wins(kept, row.occurred_at, intent, at, dated=row.business_key is not None) and not (
-        entry.plan.command.action is Action.REFUND and outlasts_hold(kept, events.shaped_last(unit, row.id))
-    ):
+    wins = registrations.wins(kept, row.occurred_at, intent, at, dated=row.business_key is not None)
+    if not wins and not money.counts(unit, row, entry.plan.command):
         return "older"
     if not kept.alive and intent is Intent.LIVE and registrations.replaced(unit, row):
         return "older"  # bought again since; that purchase stands for the place now

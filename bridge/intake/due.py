@@ -6,7 +6,7 @@ from typing import Any
 
 from bridge.contract.catalogue import Catalogue, SourceEntry
 from bridge.contract.command import Action, EnrollmentCommand
-from bridge.intake import change, seats
+from bridge.intake import change, money, seats
 from bridge.intake.plan import CommandPlan
 from bridge.intake.result import Entry, Result, of_kept
 from bridge.kit.clock import moment
@@ -38,7 +38,7 @@ def _take_effect(unit: Unit, catalogue: Catalogue, one: Any, row: Any, now: int)
     dated = row.business_key is not None
     counts = registrations.wins(kept, row.occurred_at, intent, one.occurred_at, dated=dated)
     # The end of a dispute says nothing of what was to come: a payment that does has taken it away already.
-    counts = counts or outlasts_hold(kept, events.shaped_last(unit, row.id))
+    counts = counts or outlasts_hold(kept, one.occurred_at, money.said_at(row))
     if counts and kept is Intent.EXPIRED and intent is Intent.SUSPENDED:
         change.hold_seats(unit, _entry(catalogue, one, row, now), row, one.occurred_at)
     # What its own time ended is over, but for those who claimed seats of it: to them a cancellation is news.

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from bridge.contract.command import EnrollmentCommand, Item
-from bridge.intake import enroll
+from bridge.intake import enroll, money
 from bridge.intake import people as persons
 from bridge.intake.plan import CommandPlan, line_of
 from bridge.intake.result import Entry
@@ -38,7 +38,7 @@ def keep(unit: Unit, entry: Entry, items: Sequence[Item]) -> tuple[list[Any], li
         persons.follow(unit, [known], entry.member.targets, entry.event_id, now)
     lines = {plan.item: plan.line for plan in entry.plan.lines}
     rows = [enroll.registration_row(entry, item, lines.get(item, line_of(command, item)), known) for item in wanted]
-    opened = _insert(unit, rows, known, now)
+    opened = _insert(unit, entry, rows, known)
     made = {found.id for found in opened if found.created}
     found = registrations.by_ids(unit, {found.id for found in opened})
     return [row for row in found if row.id in made], [row for row in found if row.id not in made]
@@ -61,16 +61,18 @@ def keep_waiting(unit: Unit, entry: Entry, waiting: Sequence[Any]) -> dict[int, 
         bought = replace(entry, plan=CommandPlan(said, (), (), ()))
         made = enroll.registration_row(bought, said.items[0], row.line, known)
         taken = replace(made, occurred_at=milliseconds(entry.plan.command.occurred_at))
-        (opened,) = _insert(unit, [taken], known, now)
+        (opened,) = _insert(unit, entry, [taken], known)
         if opened.created:
             found[row.id] = opened.id
     rows = {row.id: row for row in registrations.by_ids(unit, found.values())}
     return {waiting_id: rows[registration_id] for waiting_id, registration_id in found.items()}
 
 
-def _insert(unit: Unit, rows: Sequence[RegistrationRow], known: Known, now: int) -> list[Opened]:
+def _insert(unit: Unit, entry: Entry, rows: Sequence[RegistrationRow], known: Known) -> list[Opened]:
+    now = entry.member.now
     opened = registrations.insert(unit, [replace(row, intent=Intent.CANCELLED.value) for row in rows], now)
     made = {found.id for found in opened if found.created}
+    money.note_unpaid(unit, entry.plan.command, made)
     merges.came_by(unit, [(known, registration_id) for registration_id in made])
     registrations.derive_states(unit, made, now)
     return opened

@@ -10,7 +10,7 @@ import orjson
 from bridge.contract.catalogue import TargetEntry
 from bridge.contract.command import EnrollmentCommand, Item, Learner, Options, Order, email_key
 from bridge.contract.inbound import AcceptedLine
-from bridge.intake import decided, later, notices
+from bridge.intake import decided, later, money, notices
 from bridge.intake import people as persons
 from bridge.intake.plan import CommandPlan, LinePlan, line_of
 from bridge.intake.result import Entry, Member
@@ -118,7 +118,8 @@ def _opened(unit: Unit, wave: Sequence[Entry], known: Sequence[Known], now: int)
         opened = line.registration
         line.plan = elsewhere.get(opened.id, line.plan)
         moved = opened.learner_id != line.known.id and _takes_over(unit, line)
-        line.effect = _effect(line, moved=moved, overtaken=_overtaken(unit, line))
+        wins = opened.intent is not Intent.LIVE and _wins(unit, line)
+        line.effect = _effect(line, moved=moved, wins=wins and not _overtaken(unit, line))
     merges.passed_on(unit, [line.registration.id for line in lines if line.effect == "moved"])
     merges.came_by(unit, [(line.known, line.registration.id) for line in lines if line.effect in ("created", "moved")])
     return lines
@@ -190,16 +191,20 @@ def _overtaken(unit: Unit, line: Line) -> bool:
     return late and (not opened.intent.alive or events.shaped_since(unit, opened.id, line.entry.event_id))
 
 
-def _effect(line: Line, *, moved: bool, overtaken: bool) -> str:
+def _wins(unit: Unit, line: Line) -> bool:
+    """Say whether a purchase counts over what its registration has come to."""
+    opened, at = line.registration, line.row.occurred_at
+    wins = registrations.wins(opened.intent, opened.occurred_at, Intent.LIVE, at, dated=opened.keyed)
+    return wins or money.paid_since(unit, opened, at)
+
+
+def _effect(line: Line, *, moved: bool, wins: bool) -> str:
     opened, at = line.registration, line.row.occurred_at
     if not line.entry.plan.command.paid:
         return "noted"  # it says nothing of what has become of the purchase since
     if opened.intent is Intent.LIVE and opened.bare:
         return "revived"  # taken back and resumed before the purchase arrived
     if opened.intent is not Intent.LIVE:
-        if overtaken:
-            return "older"
-        wins = registrations.wins(opened.intent, opened.occurred_at, Intent.LIVE, at, dated=opened.keyed)
         return "revived" if wins else "older"
     if moved:
         return "moved"
@@ -252,6 +257,9 @@ def _renew(unit: Unit, lines: Sequence[Line], now: int) -> None:
             renewed.append((opened.id, replace(row, occurred_at=at, intent=opened.intent.value)))
         elif line.effect == "repeated" and opened.keyed and row.occurred_at > opened.occurred_at:
             confirmed.append((opened.id, row.occurred_at))
+    money.note_bought(
+        unit, ((line.registration, line.row.occurred_at) for line in lines if line.entry.plan.command.paid)
+    )
     registrations.renew(unit, renewed, now)
     registrations.advance(unit, confirmed)
 

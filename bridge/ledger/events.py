@@ -124,19 +124,6 @@ def shaped_since(unit: Unit, registration_id: int, event_id: int) -> bool:
     return bool(rows)
 
 
-def shaped_last(unit: Unit, registration_id: int) -> str:
-    """Return the effect of the event that was kept last of those that changed what a registration is, or nothing.
-
-    Its making is none of them: what waited for a purchase was kept before it, and changed it all the same.
-    """
-    rows = unit.rows(
-        f"SELECT effect FROM effect WHERE registration_id = :id AND effect <> 'created' AND effect NOT IN {_IDLE}"
-        " ORDER BY event_id DESC LIMIT 1",
-        id=registration_id,
-    )
-    return str(rows[0].effect) if rows else ""
-
-
 def registrations_of(unit: Unit, event_id: int) -> Sequence[Any]:
     """Return the registrations an event concerned: id, remote_product_id, state, in order."""
     return unit.rows(

@@ -51,6 +51,7 @@ class Opened:
         keyed: it has a business key, so that time decides between events.
         quantity: how many units it was known to be of.
         bare: its purchase has not arrived yet, only a cancellation of it; it has no mapping and no grants.
+        money_at: of the newest word about its money, where that is not ``occurred_at``.
     """
 
     id: int
@@ -64,6 +65,7 @@ class Opened:
     keyed: bool
     quantity: int
     bare: bool
+    money_at: int | None = None
 
 
 _COLUMNS = {
@@ -220,6 +222,7 @@ def as_opened(row: Any) -> Opened:
         row.business_key is not None,
         row.quantity,
         bare=row.mapping_version_id is None,
+        money_at=row.money_at,
     )
 
 
@@ -345,6 +348,17 @@ def advance(unit: Unit, moments: Iterable[tuple[int, int]]) -> None:
     """Note that a newer event confirmed what stands, so that an older one can't undo it: (registration id, occurred at)."""
     rows = [{"id": i, "occurred_at": at} for i, at in moments]
     unit.each(_ADVANCE, {"id": "int", "occurred_at": "int"}, rows)
+
+
+_NOTE_MONEY = """
+UPDATE registration SET money_at = r.at FROM {rows} WHERE registration.id = r.id
+ AND (registration.money_at IS NULL OR registration.money_at < r.at)
+"""
+
+
+def note_money(unit: Unit, moments: Iterable[tuple[int, int]]) -> None:
+    """Keep when the newest word about the money of registrations was said: (registration id, milliseconds)."""
+    unit.each(_NOTE_MONEY, {"id": "int", "at": "int"}, [{"id": i, "at": at} for i, at in moments])
 
 
 _COMPLETE = """

@@ -27,18 +27,18 @@ class Intent(StrEnum):
         return self in (Intent.LIVE, Intent.SUSPENDED)
 
 
-def outlasts_hold(kept: Intent, shaped_last: str) -> bool:
+def outlasts_hold(kept: Intent, at: int, money_at: int) -> bool:
     """Say whether a refund, or a change that was put off, counts over a state that is newer than it.
 
-    It does where that state is only a hold (a suspension, a dispute) or the end of one: the money is gone all the same,
+    It does where what is newer is only a hold (a suspension, a dispute) or the end of one: the money is gone all the same,
     and had the refund come in time, the end of the hold would have given nothing back.
 
     Args:
         kept: what stands.
-        shaped_last: the effect of the event that last shaped the registration. Of a hold and its end that waited for their
-            purchase, the one that came last need not be the one that stands.
+        at: when the refund, or the change, was told; in milliseconds, as is ``money_at``.
+        money_at: when it was said last that the purchase is paid, or that a refund of it failed.
     """
-    return kept.alive and shaped_last in ("suspended", "resumed", "confirmed")
+    return kept.alive and at >= money_at
 
 
 class State(StrEnum):

@@ -152,6 +152,8 @@ registration = Table(
     Column("event_id", Id, ForeignKey("event.id"), nullable=False),
     _time("created_at"),
     _time("updated_at"),
+    # Of the newest word about its money, where that is not occurred_at: a hold, or the end of one, was told since.
+    Column("money_at", BigInteger, nullable=True),
     sqlite_autoincrement=True,
 )
 Index(

@@ -187,3 +187,37 @@ def test_postgresql_vacuums_what_changes_before_a_fifth_of_it_is_dead(postgres: 
     for table in ("event", "attempt", "registration", "right"):
         assert found[table]["autovacuum_vacuum_scale_factor"] == "0.02"
     assert found["grant"] == {}
+
+
+_LEARNER = "INSERT INTO learner (id, namespace, occurred_at, created_at, updated_at) VALUES (1, 'x', 1, 1, 1)"
+_EVENT = """INSERT INTO event (id, source, adapter, received_at, method, path, body, state)
+ VALUES (:event, 'x', 'x', 1, 'POST', '/', '', 'accepted')"""
+_PURCHASE = """INSERT INTO registration (id, source, learner_id, remote_product_id, business_scope, business_key, intent, state,
+ occurred_at, event_id, created_at, updated_at) VALUES (:id, 'x', 1, 'P', 'x', :key, 'live', 'active', 9, :event, 1, 1)"""
+_EFFECT = "INSERT INTO effect (event_id, registration_id, effect) VALUES (:event, :id, :effect)"
+
+
+def test_a_ledger_from_before_money_was_dated_lets_a_refund_count_over_a_hold(engine: Engine):
+    """What became of a purchase last was a hold or a cancellation, and no refund ever: when it was paid is not known."""
+    stories = {
+        1: ("created",),
+        2: ("created", "suspended", "resumed"),
+        3: ("created", "suspended", "resumed", "repeated"),
+        4: ("created", "refunded", "resumed"),
+        5: ("created", "suspended", "resumed", "noted"),
+        6: ("created", "cancelled"),
+    }
+    with engine.begin() as connection:
+        command.upgrade(alembic_config(connection), "0014")
+        connection.execute(text(_LEARNER))
+        for number, effects in stories.items():
+            for n, effect in enumerate(effects):
+                told = {"id": number, "key": f"o-{number}", "event": number * 10 + n, "effect": effect}
+                connection.execute(text(_EVENT), told)
+                if n == 0:
+                    connection.execute(text(_PURCHASE), told)
+                connection.execute(text(_EFFECT), told)
+    upgrade(engine)
+    with engine.connect() as connection:
+        rows = connection.execute(text("SELECT id, money_at FROM registration")).all()
+    assert {row.id: row.money_at for row in rows} == {1: None, 2: 0, 3: None, 4: None, 5: 0, 6: 0}

@@ -35,6 +35,17 @@ PEOPLE = st.builds(
 SHOPS = st.sampled_from(("store", "shop", "pay"))
 BACK = st.sampled_from((0, 0, 0, 1, 2, 5, 30))
 TAKING = st.sampled_from(("cancel", "refund", "suspend", "resume"))
+WORDS: dict[str, dict[str, Any]] = {
+    "enroll": {"action": "enroll"},
+    "hold": {"action": "suspend"},
+    "end": {"action": "resume"},
+    "lost": {"action": "cancel"},
+    "announced": {"action": "refund", "pending": True},
+    "refund": {"action": "refund"},
+    "failed": {"action": "resume", "undoes": "refunds"},
+    "given back": {"action": "resume", "undoes": "all"},
+}
+QUARREL = st.lists(st.tuples(st.sampled_from(sorted(WORDS)), st.integers(0, 9)), min_size=3, max_size=7)
 FAULTS: dict[str, dict[str, Any]] = {
     "unavailable": {"mode": "status", "status": 503},
     "throttled": {"mode": "status", "status": 429, "headers": {"Retry-After": "2"}},
@@ -150,6 +161,18 @@ class Machine(RuleBasedStateMachine):
         products = (place.product,) if line and (place.source != "pay" or place.product != "NEW") else ()
         told = Told(place.source, action, order=place.order, who=who, products=products, undoes=undoes)
         self.run(self.hears(told, back if place.order else 0))
+
+    @precondition(lambda self: any(place.order for place in self.model.places))
+    @rule(which=st.integers(0, 99), words=QUARREL)
+    def quarrels_over(self, which: int, words: list[tuple[str, int]]) -> None:
+        """An order is disputed, refunded, paid after all and told anew, in the order of time or in any other."""
+        places = [place for place in self.model.places if place.order]
+        place = places[-1 - which % len(places)]
+        known = self.model.learners[place.learner]
+        who, products = Who(known.email, known.number, known.name), ORDERS[place.order or ""]
+        for word, back in words:
+            about = {"who": who, "products": products} if word == "enroll" else {}
+            self.run(self.hears(Told(place.source, order=place.order, **about, **WORDS[word]), back))
 
     @precondition(lambda self: self.model.places)
     @rule(which=st.integers(0, 99), email=st.sampled_from(EMAILS), other=st.booleans(), back=BACK)

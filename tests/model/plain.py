@@ -23,6 +23,7 @@ NAMESPACE = {"ams": "members", "store": "shop", "shop": "shop", "pay": "shop"}
 
 Action = Literal["enroll", "cancel", "refund", "suspend", "resume", "update"]
 Key = tuple[str, str, str]
+Moment = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,8 @@ class Learner:
 class Place:
     """One order line. ``ends``: of each course, when it ends; ``open``: the courses that are granted now.
 
-    ``shaped``: the number of the newest event that changed it, in the order of arrival, and whether that was a hold or its end.
+    ``paid`` and ``taken``: when it was said to be paid, or that a refund of it failed, and when it was taken back; of one
+    minute a failure is the later.
     """
 
     source: str
@@ -80,7 +82,8 @@ class Place:
     ends: dict[str, int | None] = field(default_factory=dict)
     open: set[str] = field(default_factory=set)
     number: int | None = None
-    shaped: tuple[int, bool] = (0, False)
+    paid: set[Moment] = field(default_factory=set)
+    taken: set[Moment] = field(default_factory=set)
 
     @property
     def alive(self) -> bool:
@@ -90,10 +93,13 @@ class Place:
     def weight(self) -> tuple[int, int]:
         return self.at, ORDER_OF_INTENTS.index(self.intent)
 
-    def shape(self, told: Told, *, hold: bool = False) -> None:
-        """Note what an event was to this line; one without a key is taken at its word, and nothing rests on this."""
-        arrival = int((told.key or "e-0").removeprefix("e-"))
-        self.shaped = max(self.shaped, (arrival, hold), key=lambda one: one[0])
+    def gives_back(self, moment: Moment) -> bool:
+        """Say whether a word of this moment that the money is there undoes the refund that has taken this line back."""
+        return self.intent == "cancelled" and self.taken_by == "refunded" and all(moment > one for one in self.taken)
+
+    def lives(self) -> None:
+        """Be there again: what was cancelled before says nothing more of what is refunded from now on."""
+        self.intent, self.taken = "live", set()
 
 
 class Model:
@@ -206,12 +212,13 @@ class Model:
         ends = {course: told.at + LASTS[course] if course in LASTS else None for course in COURSES[product]}
         place = self._find(told, key, product)
         if place is None:
-            place = Place(told.source, product, key, told.order, "live", told.at, followed=True)
+            place = Place(told.source, product, key, told.order, "live", told.at, followed=True, paid={(told.at, 0)})
             self.places.append(place)
             self._give(place, ends)
             return
         keyed = told.order is not None
         newer = told.at > place.at
+        place.paid.add((told.at, 0))
         moved = (
             place.learner != key
             and place.source == told.source
@@ -219,20 +226,19 @@ class Model:
             and self.learners[place.learner].email != self.learners[key].email
         )
         if place.intent != "live" or place.bare:
-            back = place.intent == "live" or not keyed or (told.at, 0) > place.weight
+            back = place.intent == "live" or not keyed or (told.at, 0) > place.weight or place.gives_back((told.at, 0))
             if not back and not place.bare:
                 return
             place.bare, place.at = False, max(place.at, told.at)
             place.ends |= ends
             if back:
-                place.shape(told)
-                place.intent, place.followed = "live", True
+                place.lives()
+                place.followed = True
                 place.learner = key if moved else place.learner
                 self._give(place, ends)
             return
         runs_out = any(end is not None for end in ends.values())
         renewed = not keyed and runs_out and told.at - place.at > DAY
-        place.shape(told)
         if moved:
             place.learner = key
         if moved or renewed or place.number in failed:
@@ -272,9 +278,9 @@ class Model:
                 key = self._learn(told)
                 taken = "refunded" if told.action == "refund" else "cancelled"
                 for product in missing:
-                    self.places.append(
-                        Place(told.source, product, key, told.order, "cancelled", told.at, taken, bare=True)
-                    )
+                    place = Place(told.source, product, key, told.order, "cancelled", told.at, taken, bare=True)
+                    place.taken.add((told.at, 0))
+                    self.places.append(place)
                 made = True
         for place in found:
             self._set(place, told)
@@ -327,26 +333,42 @@ class Model:
     def _set(self, place: Place, told: Told) -> None:
         intent = {"resume": "live", "suspend": "suspended"}.get(told.action, "cancelled")
         taken = {"refund": "refunded", "cancel": "cancelled"}.get(told.action, "")
-        if told.action == "resume" and place.intent != "live" and told.undoes != "all":
-            if place.intent == "suspended" and told.undoes == "refunds":
-                return
-            if place.intent != "suspended" and (place.taken_by == "refunded") is (told.undoes == "holds"):
-                return
+        keyed, moment = place.order is not None, (told.at, 0)
+        if told.action == "resume" and told.undoes != "holds":
+            moment = (told.at, 1)  # nothing fails that was not tried
+            place.paid.add(moment)
+        if self._stays(place, told):
+            if keyed and told.undoes == "holds":  # an older hold is over all the same
+                place.at = max(place.at, told.at)
+            return
+        # A newer word says that the money is there, or there again.
+        if taken == "refunded" and keyed and any(one > moment for one in place.paid):
+            return
         if place.intent == intent:
-            place.shape(told, hold=told.action == "suspend" or (told.action == "resume" and told.undoes == "holds"))
-            place.at = max(place.at, told.at) if place.order is not None else place.at
+            place.at = max(place.at, told.at) if keyed else place.at
             place.taken_by = "refunded" if taken == "refunded" else place.taken_by
+            place.taken |= {moment} if taken else set()
             return
         if not place.alive and (intent == "suspended" or self._replaced(place)):
             return
-        # The money is gone all the same: had the refund come in time, the end of the hold would have given nothing back.
-        outlasts = told.action == "refund" and place.alive and place.shaped[1]
-        if place.order is not None and (told.at, ORDER_OF_INTENTS.index(intent)) <= place.weight and not outlasts:
+        # The money is gone, or there, all the same: a hold and the end of one say nothing of it.
+        outlasts = place.alive if taken == "refunded" else told.action == "resume" and place.gives_back(moment)
+        if keyed and (told.at, ORDER_OF_INTENTS.index(intent)) <= place.weight and not outlasts:
             return
-        place.shape(told, hold=told.action in ("suspend", "resume"))
-        place.at = told.at if place.order is None else max(place.at, told.at)
+        place.at = told.at if not keyed else max(place.at, told.at)
+        if intent == "live":
+            place.lives()
         place.intent, place.taken_by = intent, taken or place.taken_by
+        place.taken |= {moment} if taken else set()
         place.open = set(place.ends) if intent == "live" and not place.bare else set()
+
+    def _stays(self, place: Place, told: Told) -> bool:
+        """Say whether what took a line back is not what a resumption undoes."""
+        if told.action != "resume" or place.intent == "live" or told.undoes == "all":
+            return False
+        if place.intent == "suspended":
+            return told.undoes == "refunds"
+        return (place.taken_by == "refunded") is (told.undoes == "holds")
 
     def _replaced(self, place: Place) -> bool:
         return place.order is None and any(
