@@ -10,6 +10,9 @@ ARGS ?=
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
        $(if $(UPGRADE),--upgrade)
 
+# Tests start many processes: each would compile the tree anew where the environment wants no bytecode kept.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check docs bench screenshots wheel lock clean
 

@@ -19,7 +19,6 @@ import aiohttp
 from benchmarks.cores import allowed, keep_to
 from benchmarks.load import request
 from benchmarks.setting import adapter, catalogue, source
-from bridge.cli.run import tune_collector
 from bridge.contract.catalogue import Catalogue
 from bridge.contract.inbound import InboundEvent
 from bridge.contract.settings import Rate
@@ -27,6 +26,7 @@ from bridge.dispatch.attempt import PatientLimiter
 from bridge.dispatch.lane import Lane, LanePolicy
 from bridge.dispatch.loop import Dispatcher
 from bridge.edge import logs
+from bridge.edge.collector import tune_collector
 from bridge.intake.intake import Intake
 from bridge.kit.clock import SystemClock
 from bridge.kit.http import Http, Windows

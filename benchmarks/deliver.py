@@ -19,13 +19,13 @@ import aiohttp
 from benchmarks.cores import allowed, keep_to
 from benchmarks.load import request
 from benchmarks.setting import adapter, catalogue, source
-from bridge.cli.run import tune_collector
 from bridge.contract.command import Learner
 from bridge.contract.inbound import InboundEvent
 from bridge.contract.outbound import Operation, Work
 from bridge.dispatch.lane import Lane, LanePolicy
 from bridge.dispatch.loop import Dispatcher
 from bridge.edge import logs
+from bridge.edge.collector import tune_collector
 from bridge.intake.intake import Intake
 from bridge.kit.clock import SystemClock
 from bridge.kit.http import Http, Windows

@@ -17,9 +17,9 @@ from aiohttp import web
 
 from benchmarks.cores import allowed, keep_to
 from benchmarks.setting import catalogue, shop, shop_adapter
-from bridge.cli.run import tune_collector
 from bridge.contract.inbound import AcceptedLine
 from bridge.edge import logs
+from bridge.edge.collector import tune_collector
 from bridge.edge.sources import Source, Sources
 from bridge.edge.telemetry import Telemetry
 from bridge.edge.webhooks import Webhooks

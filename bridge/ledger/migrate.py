@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -25,8 +26,9 @@ def alembic_config(connection: Connection | None = None) -> Config:
     return config
 
 
+@cache
 def newest() -> str:
-    """Return the revision that this program was made for."""
+    """Return the revision that this program was made for; its migrations are read once."""
     return ScriptDirectory.from_config(alembic_config()).get_current_head() or ""
 
 

@@ -1,4 +1,4 @@
-"""The command line for acceptance tests: in this process where it only reads, as the real command where it acts or runs."""
+"""The command line for acceptance tests: in this process, or as the real command where the process is what matters."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Said:
 
 
 def ask(*words: object) -> Said:
-    """Run a verb that only reads, in this process."""
+    """Run a verb in this process: imports are most of what the real command takes."""
     result = CliRunner().invoke(app, [str(word) for word in words], prog_name="bridge", env={"COLUMNS": "80"})
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
@@ -46,7 +46,7 @@ def ask(*words: object) -> Said:
 
 
 async def asked(*words: object) -> Said:
-    """Run a verb that only reads from a test that has a loop of its own."""
+    """Run a verb from a test that has a loop of its own."""
     return await asyncio.to_thread(ask, *words)
 
 
@@ -79,12 +79,13 @@ class Served:
     async def start(self, *options: str) -> None:
         self.process = await _started("run", "--config", self.config, *options)
         async with aiohttp.ClientSession() as session:
-            for _ in range(600):
+            for _ in range(1_200):
                 try:
                     async with session.get(self.base_url + "/healthz"):
                         return
                 except aiohttp.ClientError:
                     await asyncio.sleep(0.05)
+        self.signal(signal.SIGKILL)
         raise AssertionError(f"the daemon did not start: {await self.ended()}")
 
     def signal(self, number: int) -> None:

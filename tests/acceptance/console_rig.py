@@ -11,15 +11,15 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import aiohttp
+from argon2 import PasswordHasher
 
 from bridge.app import Bridge
-from bridge.edge.console import passwords
 from bridge.registry import Registry
 from config.load import load
 from tests.acceptance.rig import Client, configuration
 
 PASSWORD = "a password for tests"
-HASH = passwords.hashed(PASSWORD)
+HASH = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)  # quick: a hash says how it was made
 USERS = f"""
 [console.users.ada]
 password = "{HASH}"

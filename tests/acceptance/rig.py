@@ -15,6 +15,7 @@ from bridge.app import Bridge
 from bridge.kit.sandbox import Emulator
 from bridge.registry import Registry, emulator_class
 from config.load import load
+from tests.ledger.blank import blank_at
 
 AMS_KEY = "ams-key-for-tests"
 OTHER_KEY = "other-ams-key-for-tests"
@@ -102,8 +103,15 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def configuration(folder: Path, targets: dict[str, Emulator], *, port: int = 0, extra: str = "") -> Path:
-    """Write a configuration with these targets (target name = connector type) and return its path."""
+def configuration(
+    folder: Path, targets: dict[str, Emulator], *, port: int = 0, extra: str = "", ledger: bool = True
+) -> Path:
+    """Write a configuration with these targets (target name = connector type) and return its path.
+
+    Its ledger has a schema already, unless ``ledger`` is false: then there is none yet.
+    """
+    if ledger:
+        blank_at(folder / "bridge.db")
     tables = {0: [], 1: []}
     sections = []
     for name, emulator in targets.items():
@@ -199,14 +207,16 @@ class Daemon:
                 sys.executable, "-m", "bridge", "run", "--config", str(self.config), stderr=log
             )
         async with aiohttp.ClientSession() as session:
-            for _ in range(600):
+            for _ in range(1_200):
                 try:
                     async with session.get(self.base_url + "/healthz") as answer:
                         if answer.status == 200:
                             return
                 except aiohttp.ClientError:
                     await asyncio.sleep(0.05)
-        raise AssertionError(f"the daemon did not start: {self.log.read_text()[-2000:]}")
+        await self.kill()
+        said = self.log.read_text() if self.log.is_file() else ""  # a device for a log may have no end
+        raise AssertionError(f"the daemon did not start: {said[-2000:]}")
 
     async def kill(self) -> None:
         """End it the hard way."""

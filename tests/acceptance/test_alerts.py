@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 
-from tests.acceptance.cli_rig import asked, command
+from tests.acceptance.cli_rig import asked
 from tests.acceptance.rig import emulators, live, running, until
 from tests.alerts.rig import SECRET, MailServer, receiver
 
@@ -73,11 +73,11 @@ async def test_a_lane_that_somebody_paused_for_long_is_told(tmp_path):
     async with receiver() as slack, emulators("elevate") as targets:
         extra = section(slack=slack.url, lane_paused_after="1ms", **QUICK)
         async with running(tmp_path, targets, extra) as (bridge, _):
-            await command("pause", "elevate", "--config", tmp_path / "bridge.toml")
+            await asked("pause", "elevate", "--config", tmp_path / "bridge.toml")
             await turn(bridge, 3)
             assert len(slack.texts) == 1
             assert "bridge resume elevate" in slack.texts[0]
-            await command("resume", "elevate", "--config", tmp_path / "bridge.toml")
+            await asked("resume", "elevate", "--config", tmp_path / "bridge.toml")
             await turn(bridge, 8)
             assert len(slack.texts) == 2
 

@@ -22,7 +22,7 @@ async def test_everything_is_measured_in_one_run() -> None:
         "--rounds",
         "1",
         "--seconds",
-        "0.2",
+        "0.1",
         "--deliveries",
         "20",
         "--purchases",

@@ -80,7 +80,7 @@ def test_a_missing_file_is_a_fault_of_the_configuration(tmp_path) -> None:
 
 def test_check_shows_what_to_give_to_senders(tmp_path) -> None:
     """The addresses of a source stand beside its name; a ledger that is not made yet is no fault."""
-    said = ask("check", "--config", configuration(tmp_path, {}))
+    said = ask("check", "--config", configuration(tmp_path, {}, ledger=False))
     assert said.code == 0
     assert "ok" in said.out.splitlines()[0]
     for address in ("POST /api/registrations", "POST /in/ams", "/customapi.php", "/in/checkout"):
@@ -129,7 +129,7 @@ async def test_doctor_tells_the_well_from_the_sick(tmp_path) -> None:
 
 def test_the_ledger_is_made_and_looked_at(tmp_path) -> None:
     """`db upgrade` makes it, a second one has nothing to do, `db check` says the revisions."""
-    config = configuration(tmp_path, {})
+    config = configuration(tmp_path, {}, ledger=False)
     made = ask("db", "upgrade", "--config", config, "--json")
     assert made.code == 0
     assert made.json["before"] is None
@@ -143,7 +143,7 @@ def test_the_ledger_is_made_and_looked_at(tmp_path) -> None:
 
 def test_a_ledger_without_a_schema_is_no_empty_list(tmp_path) -> None:
     """A file that is no ledger yet is told as such."""
-    config = configuration(tmp_path, {})
+    config = configuration(tmp_path, {}, ledger=False)
     (tmp_path / "bridge.db").touch()
     said = ask("events", "--config", config)
     assert (said.code, said.out) == (1, "")

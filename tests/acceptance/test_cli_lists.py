@@ -222,7 +222,7 @@ def test_a_trace_of_nothing_is_exit_code_1(known) -> None:
 
 def test_asking_makes_no_ledger(tmp_path) -> None:
     """A reading verb leaves no file behind and says who makes the ledger."""
-    config = configuration(tmp_path, {})
+    config = configuration(tmp_path, {}, ledger=False)
     for words in (["events"], ["trace", "1"], ["db", "check"], ["requeue", "--all"]):
         said = ask(*words, "--config", config)
         assert (said.code, said.out) == (1, "")

@@ -38,7 +38,7 @@ async def test_verbs_work_beside_the_daemon(tmp_path) -> None:
         assert str(served.process.pid) in second.err
         assert "Traceback" not in second.err
 
-        paused = await command("pause", "elevate", "--why", "a look", "--json", "--config", served.config)
+        paused = await asked("pause", "elevate", "--why", "a look", "--json", "--config", served.config)
         assert (paused.code, paused.json) == (0, {"target": "elevate", "paused": True})
         _, ada = await client.register(**ADA)
         said = await command(
@@ -122,7 +122,7 @@ async def test_a_taken_address_is_said_plainly(tmp_path) -> None:
 
 async def test_an_old_schema_can_be_refused(tmp_path) -> None:
     """--no-upgrade leaves the ledger as it is and names the verb that upgrades it."""
-    config, ledger = configuration(tmp_path, {}), tmp_path / "bridge.db"
+    config, ledger = configuration(tmp_path, {}, ledger=False), tmp_path / "bridge.db"
     ledger.touch()
     said = await command("run", "--no-upgrade", "--config", config)
     assert (said.code, said.out) == (1, "")

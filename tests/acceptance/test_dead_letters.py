@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 
-from tests.acceptance.cli_rig import asked, command, look
+from tests.acceptance.cli_rig import asked, look
 from tests.acceptance.rig import configuration, emulators, live, running, until
 
 UNKNOWN = {"status": 422, "body": {"error_messages": {"product": "The requested product could not be found."}}}
@@ -120,8 +120,8 @@ async def test_only_a_dead_letter_is_dismissed_and_never_without_a_reason(tmp_pa
             await ams.register(user="1")
             await until(lambda: rows(tmp_path, "SELECT 1 FROM delivery WHERE state = 'done'") != [])
         path = configuration(tmp_path, targets)
-        said = await command("dismiss", 1, "--why", "x", "--config", path)
+        said = await asked("dismiss", 1, "--why", "x", "--config", path)
         assert (said.code, said.out.strip()) == (1, "nothing to dismiss")
         assert "delivery 1 is not a dead letter" in said.err
-        assert (await command("dismiss", 1, "--why", " ", "--config", path)).code == 2
-        assert (await command("dismiss", 1, "--config", path)).code == 2
+        assert (await asked("dismiss", 1, "--why", " ", "--config", path)).code == 2
+        assert (await asked("dismiss", 1, "--config", path)).code == 2

@@ -9,7 +9,7 @@ from pathlib import Path
 import aiohttp
 
 from bridge.kit.sandbox import Emulator
-from tests.acceptance.cli_rig import Said, asked, command, look
+from tests.acceptance.cli_rig import Said, asked, look
 from tests.acceptance.rig import CHECKOUT_SECRET, Client, Daemon, configuration, emulators, free_port, live, until
 
 HERE, THERE = "here@example.org", "there@example.org"
@@ -48,7 +48,7 @@ async def learners(config: Path) -> tuple[int, int]:
 
 
 async def merge(config: Path, *words: object) -> Said:
-    return await command("merge", *words, "--json", "--config", config)
+    return await asked("merge", *words, "--json", "--config", config)
 
 
 def at_one(targets: dict[str, Emulator], address: str = HERE) -> bool:
@@ -70,7 +70,7 @@ async def test_the_running_bridge_merges_and_takes_it_back(tmp_path) -> None:
         client = Client(daemon.base_url, session)
         first = await two_accounts(client, targets)
         one, other = await learners(config)
-        said = await command("merge", one, other, "--dry-run", "--reveal", "--config", config)
+        said = await asked("merge", one, other, "--dry-run", "--reveal", "--config", config)
         assert said.code == 0
         assert "nothing was changed" in said.out
         for words in (
@@ -156,10 +156,10 @@ async def test_without_a_bridge_it_is_written_directly(tmp_path) -> None:
         await two_accounts(Client(daemon.base_url, session), targets)
         assert await daemon.stop() == 0
         one, other = await learners(config)
-        assert (await command("merge", one, "--config", config)).code == 2
-        refused = await command("merge", one, one, "--config", config)
+        assert (await asked("merge", one, "--config", config)).code == 2
+        refused = await asked("merge", one, one, "--config", config)
         assert (refused.code, "can't be merged into itself" in refused.err) == (1, True)
-        said = await command("merge", one, other, "--config", config)
+        said = await asked("merge", one, other, "--config", config)
         assert f"bridge merge --undo {one}" in said.out
         assert HERE not in said.out
         assert apart(targets)

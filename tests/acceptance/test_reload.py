@@ -15,7 +15,7 @@ from bridge.app import Bridge
 from bridge.app.reload import ReloadRefused
 from bridge.registry import Registry
 from config.load import load
-from tests.acceptance.cli_rig import command
+from tests.acceptance.cli_rig import asked
 from tests.acceptance.rig import (
     AMS_KEY,
     OTHER_KEY,
@@ -124,7 +124,7 @@ async def test_a_call_under_way_at_a_changed_target_ends_first(tmp_path) -> None
 async def test_a_pause_by_an_operator_outlives_the_change(tmp_path) -> None:
     """It is the target's, not the lane's."""
     async with emulators("elevate") as targets, running(tmp_path, targets) as (bridge, ams):
-        await command("pause", "elevate", "--config", tmp_path / "bridge.toml")
+        await asked("pause", "elevate", "--config", tmp_path / "bridge.toml")
         path = configuration(tmp_path, targets)
         change(path, 'connector = "elevate"', 'connector = "elevate"\nconcurrency = 2')
         await bridge.reload(settings(path))
@@ -223,7 +223,7 @@ async def test_the_daemon_reloads_by_verb_and_by_signal(tmp_path) -> None:
         await daemon.start()
         try:
             path = configuration(tmp_path, targets, port=port, extra=MORE)
-            good = await command("reload", "--config", path)
+            good = await asked("reload", "--config", path)
             assert (good.code, good.err) == (0, "")
             assert "courses added: law" in good.out
             path.write_text(path.read_text().replace("elevate = { remote_product_id", "elevat = { remote_product_id"))
@@ -246,10 +246,10 @@ async def test_the_daemon_reloads_by_verb_and_by_signal(tmp_path) -> None:
 
 async def test_without_a_daemon_there_is_nothing_to_reload(tmp_path) -> None:
     """And the verb says so."""
-    path = configuration(tmp_path, {})
+    path = configuration(tmp_path, {}, ledger=False)
     Bridge(settings(path))
-    assert (await command("db", "upgrade", "--config", path)).code == 0
-    said = await command("reload", "--config", path)
+    assert (await asked("db", "upgrade", "--config", path)).code == 0
+    said = await asked("reload", "--config", path)
     assert said.code == 1
     assert "no daemon runs on this ledger" in said.err
 

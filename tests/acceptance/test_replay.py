@@ -8,7 +8,7 @@ import pytest
 
 from bridge.registry import Registry
 from config.load import load
-from tests.acceptance.cli_rig import ask, asked, command, look
+from tests.acceptance.cli_rig import ask, asked, look
 from tests.acceptance.rig import configuration, emulators, live, running, until
 
 LAW = """
@@ -75,7 +75,7 @@ async def test_nothing_is_done_without_a_yes(tmp_path) -> None:
         async with running(tmp_path, targets) as (_, ams):
             await ams.register(product="LAW-1")
         path = configuration(tmp_path, targets, extra=LAW)
-        said = await command("replay", 1, "--config", path)
+        said = await asked("replay", 1, "--config", path)
         assert said.code == 1
         assert "created" in said.out
         assert rows(tmp_path, "SELECT count(*) FROM registration") == [(0,)]
@@ -89,7 +89,7 @@ async def test_a_replay_by_the_daemon_of_what_it_could_not_place(tmp_path) -> No
         assert rows(tmp_path, "SELECT state FROM quarantine") == [("waiting",)]
         path = configuration(tmp_path, targets, extra=LAW)
         await bridge.reload(load(path, Registry(), env={}).settings)
-        done = await command("replay", 1, "--yes", "--json", "--config", path)
+        done = await asked("replay", 1, "--yes", "--json", "--config", path)
         assert (done.code, done.json[0]["became"]) == (0, "replayed")
         await until(lambda: live(targets["elevate"]) == [("7@example.org", "LAW")])
         assert rows(tmp_path, "SELECT state, note FROM quarantine") == [("superseded", "replayed")]
@@ -103,7 +103,7 @@ async def test_what_a_newer_event_did_is_not_undone(tmp_path) -> None:
         await ams.cancel(said["registration_id"])
         await until(lambda: not live(targets["elevate"]))
         path = configuration(tmp_path, targets)
-        [told] = (await command("replay", 2, "--dry-run", "--json", "--config", path)).json
+        [told] = (await asked("replay", 2, "--dry-run", "--json", "--config", path)).json
         assert told["became"] == "unchanged"
         assert [one["after"] for one in told["effects"]] == ["repeated"]
 
@@ -129,7 +129,6 @@ async def test_an_unreadable_event_is_read_once_its_source_is_set_right(tmp_path
 def test_what_is_not_there_is_named(tmp_path) -> None:
     """Exit code 1, and the id."""
     path = configuration(tmp_path, {})
-    assert ask("db", "upgrade", "--config", path).code == 0
     said = ask("replay", 77, "--dry-run", "--config", path)
     assert said.code == 1
     assert "there is no event 77" in said.err

@@ -12,7 +12,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.acceptance.cli_rig import Served, ask, asked, command, look
+from tests.acceptance.cli_rig import Served, ask, asked, look
 from tests.acceptance.rig import Client, configuration, emulators, free_port, live, running, until
 from tests.acceptance.test_every_await import Dying
 
@@ -114,9 +114,9 @@ async def test_bought_claimed_and_in(tmp_path) -> None:
             (2, "open", None),
         ]
         assert listed[1]["link"] == f"https://bridge.example.org/claim/{second}"
-        dry = await command("seats", "revoke", 1, "--number", 1, "--renew", "--dry-run", "--config", daemon.config)
+        dry = await asked("seats", "revoke", 1, "--number", 1, "--renew", "--dry-run", "--config", daemon.config)
         assert (dry.code, "nothing was changed" in dry.out) == (0, True)
-        done = await command("seats", "revoke", 1, "--number", 1, "--renew", "--json", "--config", daemon.config)
+        done = await asked("seats", "revoke", 1, "--number", 1, "--renew", "--json", "--config", daemon.config)
         assert done.code == 0, done.err
         await until(lambda: {person for person, _ in live(targets["elevate"])} == {"ann@example.org"})
         assert (await buyer.opens(first))[0] == 410

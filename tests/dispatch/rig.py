@@ -31,6 +31,7 @@ from connectors.outbound.elevate import Elevate, ElevateCourse
 from connectors.outbound.hubspot import Hubspot
 from connectors.sandbox.elevate import Elevate as ElevateSandbox
 from connectors.sandbox.hubspot import Hubspot as HubspotSandbox
+from tests.ledger.blank import blank_at
 
 KEY = "ams-key"
 SOURCE = SourceEntry("ams", "elevate", "members", "ams")
@@ -78,7 +79,7 @@ class Rig:
 
     def __init__(self, folder: Path) -> None:
         self.file = folder / "bridge.db"
-        self.ledger = Ledger(f"sqlite:///{self.file}")
+        self.ledger = Ledger(blank_at(self.file))
         self.catalogue = catalogue()
         self.lms = ElevateSandbox()
         self.crm = HubspotSandbox()

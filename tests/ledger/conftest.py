@@ -6,48 +6,15 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import AsyncIterator, Iterator
-from contextlib import closing
-from itertools import count
 from pathlib import Path
 
-import psycopg
 import pytest
 import structlog
-from sqlalchemy import make_url
 
-from bridge.ledger.engine import ledger_url, writing_engine
-from bridge.ledger.migrate import upgrade
 from bridge.ledger.store import Ledger
+from tests.ledger.blank import blank
+from tests.ledger.cluster import Cluster
 from tests.ledger.rig import World
-
-_numbers = count(1)
-
-
-class Cluster:
-    """A running PostgreSQL: databases are copied from one that is migrated already."""
-
-    def __init__(self, address: str) -> None:
-        self._address = make_url(address)
-
-    def url(self, database: str) -> str:
-        return self._address.set(database=database).render_as_string(hide_password=False)
-
-    def create(self, database: str, template: str = "template1") -> str:
-        """Make a database and return its URL."""
-        with closing(psycopg.connect(self.url("postgres"), autocommit=True)) as connection:
-            # Its files are copied as they are: half the time of writing every page into the log.
-            connection.execute(f"CREATE DATABASE {database} TEMPLATE {template} STRATEGY FILE_COPY")
-        return self.url(database)
-
-    def lend(self, template: str = "template1") -> Iterator[str]:
-        """Make a database, yield its URL, drop it: a few hundred of them would fill the disk."""
-        database = f"ledger_{next(_numbers)}"
-        yield self.create(database, template)
-        self.ask(f"DROP DATABASE {database} WITH (FORCE)")
-
-    def ask(self, statement: str, database: str = "postgres") -> None:
-        with closing(psycopg.connect(self.url(database), autocommit=True)) as connection:
-            connection.execute(statement)
 
 
 def _dropped(*_: object) -> object:
@@ -76,9 +43,7 @@ def postgres() -> Iterator[Cluster]:
         for setting in ("fsync = off", "full_page_writes = off"):  # the disk is not what is tested
             cluster.ask(f"ALTER SYSTEM SET {setting}")
         cluster.ask("SELECT pg_reload_conf()")
-        engine = writing_engine(ledger_url(cluster.create("migrated")))
-        upgrade(engine)
-        engine.dispose()
+        cluster.migrate()
         yield cluster
     finally:
         # Nobody needs the databases any more: no last checkpoint of some hundred of them.
@@ -103,16 +68,12 @@ def url(request: pytest.FixtureRequest, tmp_path: Path, sqlite_template: Path) -
         shutil.copy(sqlite_template, tmp_path / "bridge.db")
         yield f"sqlite:///{tmp_path}/bridge.db"
     else:
-        yield from request.getfixturevalue("postgres").lend("migrated")
+        yield from request.getfixturevalue("postgres").lend_ledger()
 
 
 @pytest.fixture(scope="session")
-def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    file = tmp_path_factory.mktemp("template") / "bridge.db"
-    engine = writing_engine(ledger_url(f"sqlite:///{file}"))
-    upgrade(engine)
-    engine.dispose()
-    return file
+def sqlite_template() -> Path:
+    return blank()
 
 
 @pytest.fixture
@@ -131,7 +92,7 @@ async def world(ledger: Ledger) -> World:
 @pytest.fixture
 def shared_url(postgres: Cluster) -> Iterator[str]:
     """Address of a ledger that several machines may write to."""
-    yield from postgres.lend("migrated")
+    yield from postgres.lend_ledger()
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ from bridge.registry import Registry
 from config.load import load
 from tests.acceptance.cli_rig import ADA, BOB, EVE, Past, ask, command, past
 from tests.acceptance.rig import Client, configuration, emulators, live, running, until
-from tests.ledger.conftest import Cluster
+from tests.ledger.cluster import Cluster
 from tests.ledger.rig import World, buy
 
 CUT = """

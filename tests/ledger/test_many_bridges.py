@@ -225,7 +225,7 @@ async def test_each_role_does_its_part(tmp_path, shared_url: str):
 
 async def test_a_part_of_the_work_needs_others_to_do_the_rest(tmp_path):
     """On SQLite there are no others: whoever asks for a role is told so, and nothing is made."""
-    path = configuration(tmp_path, {})
+    path = configuration(tmp_path, {}, ledger=False)
     said = await asked("run", "--role", "ingest", "--config", path)
     assert said.code == 2
     assert "PostgreSQL" in said.err

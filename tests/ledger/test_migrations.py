@@ -21,7 +21,7 @@ from bridge.ledger.engine import ledger_url, writing_engine
 from bridge.ledger.migrate import alembic_config, newest, upgrade
 from bridge.ledger.store import Ledger
 from bridge.ledger.tables import metadata
-from tests.ledger.conftest import Cluster
+from tests.ledger.cluster import Cluster
 
 
 @pytest.fixture

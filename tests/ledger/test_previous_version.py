@@ -18,7 +18,7 @@ from bridge.registry import Registry
 from config.load import load
 from tests.acceptance.rig import Client, configuration, emulators, free_port, live, until
 from tests.architecture.source import ROOT
-from tests.ledger.conftest import Cluster
+from tests.ledger.cluster import Cluster
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ async def test_the_previous_version_goes_on_beside_the_new_one(tmp_path, previou
     url = postgres.create("two_versions")
     async with emulators("elevate", "hubspot") as targets, aiohttp.ClientSession() as session:
         port = free_port()
-        path = configuration(tmp_path, targets, port=port)
+        path = configuration(tmp_path, targets, port=port, ledger=False)
         path.write_text(path.read_text().replace(f"sqlite:///{tmp_path}/bridge.db", url))
         with (tmp_path / "previous.log").open("wb") as told:
             old = await asyncio.create_subprocess_exec(

@@ -11,7 +11,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, Phase, Verbosity, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.ledger.conftest import Cluster
+from tests.ledger.cluster import Cluster
 from tests.model.machine import Machine
 
 DEEP = int(os.environ.get("BRIDGE_MODEL_EXAMPLES", "0"))  # noqa: TID251 - only a test is told by it, and no bridge
@@ -56,7 +56,7 @@ def test_a_ledger_on_postgresql_ends_where_the_model_ends(postgres: Cluster):
     def make_url() -> str:
         if lent:
             next(lent.pop(), None)
-        lent.append(postgres.lend("migrated"))
+        lent.append(postgres.lend_ledger())
         return next(lent[0])
 
     _check(make_url, 4)

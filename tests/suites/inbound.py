@@ -390,25 +390,39 @@ class InboundSuite(ABC):
     @GARBAGE
     def test_endures_any_bytes(self, body: bytes, data: st.DataObject) -> None:
         """Whatever somebody posts to whichever of its addresses."""
-        paths = ["/in/source", *(route.path for route in self.adapter().routes)]
-        self.endures(request(body, path=data.draw(st.sampled_from(paths))))
+        self.endures(request(body, path=data.draw(self.paths)))
 
     @given(data=st.data())
     @GARBAGE
     def test_endures_any_json(self, data: st.DataObject) -> None:
         """Also with the fields that it looks for."""
-        value = data.draw(ANY_JSON | st.lists(self.likely(ANY_JSON), max_size=3) | self.likely(ANY_JSON))
-        paths = ["/in/source", *(route.path for route in self.adapter().routes)]
+        value = data.draw(self.likely_json)
         body = json.dumps(value, ensure_ascii=data.draw(st.booleans())).encode("utf-8", "surrogatepass")
-        self.endures(request(body, path=data.draw(st.sampled_from(paths))))
+        self.endures(request(body, path=data.draw(self.paths)))
 
     @given(data=st.data())
     @GARBAGE
     def test_endures_any_query_and_form(self, data: st.DataObject) -> None:
         """Also with the fields that it looks for."""
-        query, form = data.draw(self.likely(ANY_TEXT)), data.draw(self.likely(ANY_TEXT))
+        query, form = data.draw(self.likely_fields), data.draw(self.likely_fields)
         body = urlencode(form, errors="surrogatepass").encode()
         self.endures(request(body, method=data.draw(st.sampled_from(("GET", "POST"))), query=query))
+
+    @cached_property
+    def paths(self) -> st.SearchStrategy[str]:
+        """Its addresses."""
+        return st.sampled_from(["/in/source", *(route.path for route in self.enduring.routes)])
+
+    @cached_property
+    def likely_json(self) -> st.SearchStrategy[Any]:
+        """Any JSON, and objects with the fields that it looks for; made once, for that takes longer than to draw one."""
+        likely = self.likely(ANY_JSON)
+        return ANY_JSON | st.lists(likely, max_size=3) | likely
+
+    @cached_property
+    def likely_fields(self) -> st.SearchStrategy[dict[str, str]]:
+        """Fields of a form or a query."""
+        return self.likely(ANY_TEXT)
 
     def likely(self, values: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
         """Dictionaries with the names of the captured payloads, and now and then another."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -23,9 +23,10 @@ def files(*places: str) -> list[Path]:
     return [path for place in found for path in (sorted(place.rglob("*.py")) if place.is_dir() else [place])]
 
 
-def calls(path: Path) -> Iterator[tuple[ast.Call, str, ast.AST]]:
-    """Yield every call of a file with the last part of what is called, and the function or module that it stands in."""
-    yield from _calls(parsed(path), parsed(path))
+@cache
+def calls(path: Path) -> Sequence[tuple[ast.Call, str, ast.AST]]:
+    """Return every call of a file with the last part of what is called, and the function or module that it stands in."""
+    return tuple(_calls(parsed(path), parsed(path)))
 
 
 def _calls(node: ast.AST, scope: ast.AST) -> Iterator[tuple[ast.Call, str, ast.AST]]:

@@ -18,9 +18,8 @@ from bridge.dispatch.retry import RetryPolicy
 from bridge.jobs.lookups import LookupPolicy, Lookups
 from bridge.kit.clock import SystemClock
 from bridge.kit.http import Http, Windows, open_session
-from bridge.ledger.engine import ledger_url, writing_engine
-from bridge.ledger.migrate import upgrade
 from bridge.ledger.store import Ledger
+from tests.ledger.blank import blank_at
 from tests.ledger.rig import SHOP, World, mapping
 
 _SOON = RetryPolicy(steps=(timedelta(milliseconds=20),), max_age=timedelta(seconds=60), jitter=0)
@@ -29,11 +28,7 @@ _SOON = RetryPolicy(steps=(timedelta(milliseconds=20),), max_age=timedelta(secon
 @asynccontextmanager
 async def bridged(folder: Path, source: SourceEntry = SHOP, products: Iterable[str] = ()) -> AsyncIterator[World]:
     """A ledger that knows ``source`` and opens the course ``web`` of the target ``school`` for its products."""
-    address = f"sqlite:///{folder}/bridge.db"
-    engine = writing_engine(ledger_url(address))
-    upgrade(engine)
-    engine.dispose()
-    ledger = Ledger(address)
+    ledger = Ledger(blank_at(folder / "bridge.db"))
     await ledger.open()
     usual = mapping()
     bought = {(source.name, product): ProductEntry(("web",)) for product in products}

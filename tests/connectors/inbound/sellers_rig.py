@@ -18,9 +18,8 @@ from bridge.contract.catalogue import ProductEntry, SourceEntry
 from bridge.contract.inbound import InboundAdapter, InboundEvent
 from bridge.kit.clock import SystemClock
 from bridge.kit.http import Http, Windows, open_session
-from bridge.ledger.engine import ledger_url, writing_engine
-from bridge.ledger.migrate import upgrade
 from bridge.ledger.store import Ledger
+from tests.ledger.blank import blank_at
 from tests.ledger.rig import SHOP, World, mapping
 from tests.suites.inbound import GARBAGE
 
@@ -77,11 +76,7 @@ class Shop:
 @asynccontextmanager
 async def shop(folder: Path, adapter: InboundAdapter, *products: str, test_mode: bool = False) -> AsyncIterator[Shop]:
     """Open a ledger where these products lead to a course."""
-    url = f"sqlite:///{folder}/bridge.db"
-    engine = writing_engine(ledger_url(url))
-    upgrade(engine)
-    engine.dispose()
-    ledger = Ledger(url)
+    ledger = Ledger(blank_at(folder / "bridge.db"))
     await ledger.open()
     world = World(ledger)
     world.catalogue = mapping(products={(SHOP.name, product): ProductEntry(("web",)) for product in products})

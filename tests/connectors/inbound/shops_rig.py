@@ -20,9 +20,8 @@ from bridge.contract.catalogue import ProductEntry, SourceEntry
 from bridge.contract.inbound import InboundAdapter, InboundEvent, Reception
 from bridge.kit.clock import milliseconds
 from bridge.kit.http import Http
-from bridge.ledger.engine import ledger_url, writing_engine
-from bridge.ledger.migrate import upgrade
 from bridge.ledger.store import Ledger
+from tests.ledger.blank import blank_at
 from tests.ledger.rig import SHOP, World, mapping
 from tests.suites.inbound import GARBAGE, PAYLOADS, RECEIVED, request
 
@@ -107,11 +106,7 @@ class Shop:
 @asynccontextmanager
 async def shop(folder: Path, adapter: InboundAdapter, *products: str, **source: Any) -> AsyncIterator[Shop]:
     """Open a ledger where these products lead to a course."""
-    url = f"sqlite:///{folder}/bridge.db"
-    engine = writing_engine(ledger_url(url))
-    upgrade(engine)
-    engine.dispose()
-    ledger = Ledger(url)
+    ledger = Ledger(blank_at(folder / "bridge.db"))
     await ledger.open()
     world = World(ledger)
     world.now = milliseconds(RECEIVED) + 86_400_000

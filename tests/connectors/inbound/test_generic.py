@@ -26,6 +26,7 @@ from bridge.ledger.store import Ledger
 from bridge.registry import Registry
 from config.load import load
 from connectors.inbound.generic import ADAPTER
+from tests.ledger.blank import blank_at
 from tests.ledger.rig import SHOP, World
 from tests.suites.inbound import GARBAGE, RECEIVED, InboundSuite, refused, request
 
@@ -544,7 +545,7 @@ def test_expressions_are_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_a_purchase_its_repeat_and_the_refund_of_one_line(tmp_path: Path) -> None:
     """From the sender's bytes to what the LMS is to hold."""
-    ledger = Ledger(f"sqlite:///{tmp_path}/bridge.db")
+    ledger = Ledger(blank_at(tmp_path / "bridge.db"))
     await ledger.open()
     try:
         world, suite = World(ledger), TestHmac()

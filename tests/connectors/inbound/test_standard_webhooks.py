@@ -24,6 +24,7 @@ from bridge.contract.inbound import InboundEvent
 from bridge.kit.clock import milliseconds
 from bridge.kit.public_keys import ed25519_signed
 from bridge.ledger.store import Ledger
+from tests.ledger.blank import blank_at
 from tests.ledger.rig import SHOP, World
 from tests.suites.inbound import GARBAGE, PAYLOADS, RECEIVED, InboundSuite, refused, request
 
@@ -254,7 +255,7 @@ def _texts(parts: list[bytes]) -> Iterator[Any]:
 
 async def test_a_purchase_its_retry_and_its_refund(tmp_path: Path) -> None:
     """From the signed bytes to what the LMS is to hold."""
-    ledger = Ledger(f"sqlite:///{tmp_path}/bridge.db")
+    ledger = Ledger(blank_at(tmp_path / "bridge.db"))
     await ledger.open()
     try:
         world = World(ledger)

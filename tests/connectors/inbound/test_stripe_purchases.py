@@ -9,7 +9,6 @@ from dataclasses import replace
 from datetime import timedelta
 from itertools import permutations
 from pathlib import Path
-from shutil import copy
 from typing import Any, cast
 
 import pytest
@@ -20,8 +19,6 @@ from bridge.contract.inbound import Enriches, InboundEvent, Reception
 from bridge.dispatch.retry import RetryPolicy
 from bridge.jobs.lookups import LookupPolicy, Lookups
 from bridge.kit.clock import SystemClock
-from bridge.ledger.engine import ledger_url, writing_engine
-from bridge.ledger.migrate import upgrade
 from bridge.ledger.store import Ledger
 from tests.connectors.inbound.stripe_rig import (
     API_KEY,
@@ -38,6 +35,7 @@ from tests.connectors.inbound.stripe_rig import (
     subscribed,
     told,
 )
+from tests.ledger.blank import blank_at
 from tests.ledger.rig import SHOP, World, mapping
 
 SOON = RetryPolicy(steps=(timedelta(milliseconds=20),), max_age=timedelta(seconds=60), jitter=0)
@@ -89,18 +87,9 @@ class Shop:
         return [row.wanted for row in rows] == [1]
 
 
-@pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    file = tmp_path_factory.mktemp("stripe") / "bridge.db"
-    engine = writing_engine(ledger_url(f"sqlite:///{file}"))
-    upgrade(engine)
-    engine.dispose()
-    return file
-
-
 @asynccontextmanager
 async def opened(ledger_file: Path) -> AsyncIterator[World]:
-    ledger = Ledger(f"sqlite:///{ledger_file}")
+    ledger = Ledger(blank_at(ledger_file))
     await ledger.open()
     world = World(ledger)
     products = {("shop", name): ProductEntry(("web",)) for name in ("price_A", "INTRO")}
@@ -125,8 +114,8 @@ async def asking(world: World, played: PlayedStripe) -> AsyncIterator[Shop]:
 
 
 @pytest.fixture
-async def world(tmp_path: Path, template: Path) -> AsyncIterator[World]:
-    async with opened(copy(template, tmp_path / "bridge.db")) as found:
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    async with opened(tmp_path / "bridge.db") as found:
         yield found
 
 
@@ -250,7 +239,7 @@ async def test_a_dispute_that_comes_first_waits_for_its_purchase(plain: Shop, st
     assert await plain.waiting() == []
 
 
-async def test_events_of_a_dispute_in_any_order_end_alike(tmp_path: Path, template: Path) -> None:
+async def test_events_of_a_dispute_in_any_order_end_alike(tmp_path: Path) -> None:
     """Bought, disputed, won: whichever comes first, the learner is in."""
     events = (
         bought(),
@@ -258,7 +247,7 @@ async def test_events_of_a_dispute_in_any_order_end_alike(tmp_path: Path, templa
         dispute("closed", "won", at=NOW - 100),
     )
     for place, order in enumerate(permutations(events)):
-        async with opened(copy(template, tmp_path / f"{place}.db")) as world:
+        async with opened(tmp_path / f"{place}.db") as world:
             shop = Shop(world)
             await shop.take(*order)
             assert await shop.registrations() == {"payment:pi_1": "live"}
