@@ -11,6 +11,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from benchmarks import accept, backlog, deliver, idle, many, overview, scale, size
+from benchmarks.daemon import BridgeEnded
 
 
 def main() -> None:
@@ -40,6 +41,14 @@ def main() -> None:
         help="instead: the console's overview, with --rows registrations and with none",
     )
     chosen = parser.parse_args()
+    try:
+        _measure(chosen)
+    except BridgeEnded as ended:
+        print(ended, file=sys.stderr)
+        sys.exit(ended.code)
+
+
+def _measure(chosen: argparse.Namespace) -> None:
     if chosen.many:
         _many(chosen.many)
         return

@@ -12,8 +12,8 @@ from typing import Any
 
 import aiohttp
 
+from benchmarks.daemon import Daemon
 from benchmarks.setting import configuration
-from benchmarks.size import ready
 from bridge.registry import emulator_class
 
 _PAUSE = 0.03  # seconds between purchases: nothing is under way when the next one comes
@@ -34,11 +34,9 @@ async def _measured(folder: str, purchases: int) -> dict[str, float]:
     target, port = int(await emulator.stdout.readline()), 18_474
     key = emulator_class("elevate").credentials["api_key"]
     config = configuration(folder, port, target, key)
-    command = (sys.executable, "-m", "bridge", "run", "--config", str(config))
-    daemon = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.DEVNULL)
+    daemon = await Daemon.start(config, port)
     try:
-        while not await asyncio.to_thread(ready, port):  # noqa: ASYNC110 - another process gets ready
-            await asyncio.sleep(0.01)
+        await daemon.ready()
         async with aiohttp.ClientSession() as session:
             bare = await _sent(session, target, key, emulator.stdout, purchases, "bare")
             ours = await _sent(session, port, "bench-key", emulator.stdout, purchases, "idle")
@@ -48,9 +46,9 @@ async def _measured(folder: str, purchases: int) -> dict[str, float]:
             "answered_ms": statistics.median(received - answered for _, answered, received in ours),
         }
     finally:
-        for process in (daemon, emulator):
-            process.terminate()
-            await process.wait()
+        await daemon.stop()
+        emulator.terminate()
+        await emulator.wait()
 
 
 async def _sent(

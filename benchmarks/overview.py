@@ -6,8 +6,6 @@ import asyncio
 import re
 import sqlite3
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -17,8 +15,9 @@ from datetime import timedelta
 import aiohttp
 from argon2 import PasswordHasher
 
+from benchmarks.daemon import Daemon
 from benchmarks.setting import catalogue, configuration
-from benchmarks.size import fill, made, ready
+from benchmarks.size import fill, made
 from bridge.edge.console.glance import Glance
 from bridge.edge.health import Standing
 from bridge.kit.clock import SystemClock
@@ -75,11 +74,9 @@ async def _viewed(folder: str) -> dict[str, float]:
     config = configuration(folder, _PORT, 9, "bench-key")
     users = f'\n[console.users.ada]\npassword = "{PasswordHasher().hash(_PASSWORD)}"\n'
     config.write_text(config.read_text() + users)
-    command = (sys.executable, "-m", "bridge", "run", "--config", str(config))
-    daemon = await asyncio.create_subprocess_exec(*command, stderr=subprocess.DEVNULL)
+    daemon = await Daemon.start(config, _PORT)
     try:
-        while not await asyncio.to_thread(ready, _PORT):  # noqa: ASYNC110 - another process gets ready
-            await asyncio.sleep(0.01)
+        await daemon.ready()
         jar = aiohttp.CookieJar(unsafe=True)
         async with aiohttp.ClientSession(f"http://127.0.0.1:{_PORT}", cookie_jar=jar) as session:
             await _log_in(session)
@@ -89,8 +86,7 @@ async def _viewed(folder: str) -> dict[str, float]:
                 await asyncio.sleep(_BETWEEN)
                 later.append(await _view(session))
     finally:
-        daemon.terminate()
-        await daemon.wait()
+        await daemon.stop()
     return {"first": first, "median": statistics.median(later), "slowest": max(later)}
 
 

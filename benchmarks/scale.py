@@ -10,7 +10,6 @@ import asyncio
 import json
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -19,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import accept
+from benchmarks.daemon import Daemon, while_running
 from benchmarks.deliver import fill
 from benchmarks.many import Server
 from benchmarks.setting import configuration
-from benchmarks.size import ready
 from bridge.edge import logs
 from bridge.ledger.store import Ledger
 
@@ -116,7 +115,11 @@ def _database(server: Server, name: str) -> str:
 
 
 async def _run(server: Server, run: _Run) -> dict[str, Any]:
-    """Let the bridges work off what waits; return what the target saw."""
+    """Let the bridges work off what waits; return what the target saw.
+
+    Raises:
+        BridgeEnded: one of them ended before that.
+    """
     url = _database(server, "scale")
     ledger = Ledger(url)
     await ledger.open()
@@ -130,32 +133,24 @@ async def _run(server: Server, run: _Run) -> dict[str, Any]:
     )
     assert target.stdout is not None
     port = int(await target.stdout.readline())
-    bridges: list[asyncio.subprocess.Process] = []
+    bridges: list[Daemon] = []
     with tempfile.TemporaryDirectory() as folder:
         try:
             bridges += [await _start(Path(folder), url, port, number, run) for number in range(run.bridges)]
-            await asyncio.gather(*(_ready(_PORT + number) for number in range(run.bridges)))
-            await _worked_off(server, url, run)
+            for bridge in bridges:
+                await bridge.ready(0.05)
+            await while_running(bridges, _worked_off(server, url, run))
         finally:
-            for bridge in bridges:
-                bridge.terminate()
-            for bridge in bridges:
-                await bridge.wait()
+            await asyncio.gather(*(bridge.stop() for bridge in bridges))
             told, _ = await target.communicate(b"")  # the end of its input ends it
     seen: dict[str, Any] = json.loads(told)
     return seen
 
 
-async def _start(folder: Path, url: str, target: int, number: int, run: _Run) -> asyncio.subprocess.Process:
+async def _start(folder: Path, url: str, target: int, number: int, run: _Run) -> Daemon:
     more = f'concurrency = {run.concurrency}\ntimeout = "20s"\n{run.limit}'
     config = await asyncio.to_thread(configuration, str(folder), _PORT + number, target, "bench-key", url, more)
-    command = (sys.executable, "-m", "bridge", "run", "--role", "dispatch", "--config", str(config))
-    return await asyncio.create_subprocess_exec(*command, stderr=subprocess.DEVNULL)
-
-
-async def _ready(port: int) -> None:
-    while not await asyncio.to_thread(ready, port):  # noqa: ASYNC110 - another process gets ready
-        await asyncio.sleep(0.05)
+    return await Daemon.start(config, _PORT + number, "--role", "dispatch")
 
 
 async def _worked_off(server: Server, url: str, run: _Run) -> None:

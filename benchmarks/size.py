@@ -5,17 +5,14 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
+from benchmarks.daemon import Daemon
 from benchmarks.load import request
 from benchmarks.setting import adapter, catalogue, configuration, source
 from bridge.contract.inbound import InboundEvent
@@ -95,27 +92,15 @@ async def _daemon(folder: str) -> dict[str, float]:
     port = 18_473
     config = configuration(folder, port, 9, "bench-key")  # where nobody listens
     begun = time.perf_counter()
-    command = (sys.executable, "-m", "bridge", "run", "--config", str(config))
-    daemon = await asyncio.create_subprocess_exec(*command, stderr=subprocess.DEVNULL)
+    daemon = await Daemon.start(config, port)
     try:
-        while not await asyncio.to_thread(ready, port):  # noqa: ASYNC110 - another process gets ready
-            await asyncio.sleep(0.01)
+        await daemon.ready()
         took = time.perf_counter() - begun
         await asyncio.sleep(8.0)  # the target can't be reached: the lane claims, fails, and opens its breaker
-        pages = int(Path(f"/proc/{daemon.pid}/statm").read_text().split()[1])  # noqa: ASYNC240 - as above
+        pages = int(Path(f"/proc/{daemon.process.pid}/statm").read_text().split()[1])  # noqa: ASYNC240 - as above
         return {"start": took, "memory": pages * 4096 / 1e6}
     finally:
-        daemon.terminate()
-        await daemon.wait()
-
-
-def ready(port: int) -> bool:
-    """Say whether the daemon on this port is ready."""
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False
+        await daemon.stop()
 
 
 async def _costs(folder: str) -> dict[str, float]:

@@ -59,7 +59,11 @@ async def examined(settings: Settings, clock: Clock) -> tuple[Outcome, list[Find
         keys = Finding("keys of the provider", ok=True, said=f"{count} may sign")
     except ProviderFault as fault:
         keys = Finding("keys of the provider", ok=False, said=str(fault), remedy="Ask whoever runs the provider.")
+    told = (
+        f"{terms.logged_out_uri} has to be registered for it there" if published.ending else "it has no address for it"
+    )
     asked = [
+        Finding("logging out at the provider as well", ok=True, said=told),
         _supports(published.said, "response_types_supported", "code", "the authorization code flow"),
         _supports(published.said, "code_challenge_methods_supported", "S256", "PKCE with S256"),
     ]

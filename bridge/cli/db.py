@@ -1,4 +1,4 @@
-"""``bridge db``: the ledger's schema, copies of the ledger, and what of it is old."""
+"""``bridge db``: the ledger's schema, copies of the ledger, what of it is old, and its file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 
 import typer
 
-from bridge.cli import copying, retention
+from bridge.cli import compacting, copying, retention
 from bridge.cli.given import CONFIG, AsJson, ConfigPath, settings_of
 from bridge.cli.reading import ledger_of
 from bridge.cli.shown import show, show_json
@@ -17,6 +17,7 @@ db = typer.Typer(no_args_is_help=True, help="The ledger as a whole: its schema, 
 
 db.command("copy")(copying.copy)
 db.command("retention")(retention.retention)
+db.command("compact")(compacting.compact)
 
 
 @db.command()

@@ -55,7 +55,9 @@ class Refs:
             ids stay behind with somebody else of the former address.
         right: ids of this one right (``{"enrollment": "112"}``). Under ``former`` a target that knows people by e-mail may keep
             earlier addresses at which it still holds the right, parted by commas. Where the right is to be taken away, those
-            are left out that are the address of somebody else who is to hold the same course.
+            are left out that are the address of somebody else who is to hold the same course; and under ``shared`` stands the
+            right's own address (as :func:`email_key` writes it) where it is an earlier one of somebody else who is to hold the
+            course: nothing is to be taken away there.
     """
 
     person: Mapping[str, str] = field(default_factory=dict)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final
 
 _SAID: Final = {
@@ -11,6 +12,14 @@ _SAID: Final = {
     " an operator acted on (ledger.keep_deliveries).",
     "actions": "What operators did before {} has been removed (ledger.keep_actions).",
 }
+
+
+def record_begins(since: datetime) -> str:
+    """Return in a sentence since when the record of what operators did is complete."""
+    at = f"{since:%Y-%m-%d %H:%M} UTC"
+    return (
+        f"What operators did before {at} has been removed (ledger.keep_actions); from then on the record is complete."
+    )
 
 
 def removed(row: Mapping[str, Any]) -> str:

@@ -95,9 +95,14 @@ def apply(unit: Unit, wave: Sequence[Entry]) -> list[Line]:
     _name(unit, lines)
     events.record_effects(unit, [(line.entry.event_id, line.registration.id, line.effect) for line in lines])
     _answer(unit, lines, judged)
-    return [
-        line for line in lines if line.plan.seats or (not line.registration.created and line.registration.quantity > 1)
-    ]
+    return [line for line in lines if _may_have_seats(line)]
+
+
+def _may_have_seats(line: Line) -> bool:
+    if line.plan.seats or (not line.registration.created and line.registration.quantity > 1):
+        return True
+    # A period whose seats another source has sold; this one may know nothing of them.
+    return line.row.subscription_id is not None and line.entry.member.source.joined
 
 
 def _opened(unit: Unit, wave: Sequence[Entry], known: Sequence[Known], now: int) -> list[Line]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from bridge.contract.catalogue import SourceEntry
 from bridge.contract.command import Action, EnrollmentCommand, Item, Learner, Options, Order
 from bridge.intake import enroll
 from bridge.intake.plan import CommandPlan, plan, seats_of
@@ -60,11 +61,20 @@ def claim_plan(planned: CommandPlan, command: EnrollmentCommand) -> CommandPlan:
 
 def is_former(unit: Unit, row: Any, registration_id: int) -> bool:
     """Say whether an order line is a former period that comes late: its seats are those of a later one."""
-    before = seats.before(unit, row, registration_id)
+    before = seats.before(unit, registration_id)
     return before is not None and before.bought_at > row.occurred_at
 
 
-def go_on(unit: Unit, bought: Bought, most: int) -> list[Any]:
+def is_told_of_none(unit: Unit, source: SourceEntry, registration_id: int, quantity: int) -> bool:
+    """Say whether a source that tells of one unit knows nothing of seats: another one sold them, in a former period."""
+    if not source.joined or quantity != 1:
+        return False
+    former = seats.former(unit, registration_id)
+    first = seats.order_line(unit, former[-1]) if former else None
+    return first is not None and first.source != source.name
+
+
+def go_on(unit: Unit, bought: Bought, most: int | None) -> list[Any]:
     """Let the seats of the periods before go on in this one; return the seats that are left where they are.
 
     A claimed seat becomes one of the new period, and its holder gets a registration of that period as the buyer does. Open
@@ -74,7 +84,7 @@ def go_on(unit: Unit, bought: Bought, most: int) -> list[Any]:
     Args:
         unit: the transaction.
         bought: the new period.
-        most: how many claimed seats go on, the lowest numbers.
+        most: how many claimed seats go on, the lowest numbers; None is all.
     """
     now = bought.member.now
     former = seats.former(unit, bought.registration_id)
@@ -102,7 +112,8 @@ def paid(unit: Unit, entry: Entry, lines: Sequence[Any]) -> None:
         if source is not None and product is not None and not product.ignore:
             # Perhaps another source says that it is paid, which knows the product by another name.
             told = replace(entry, member=replace(entry.member, source=source))
-            go_on(unit, _told_before(told, row), seats_of(product, row.quantity))
+            everybody = is_told_of_none(unit, source, row.id, row.quantity)
+            go_on(unit, _told_before(told, row), None if everybody else seats_of(product, row.quantity))
 
 
 def _told_before(entry: Entry, row: Any) -> Bought:

@@ -76,18 +76,18 @@ def _counts(line: Line) -> bool:
 def _keep(unit: Unit, line: Line) -> None:
     now, opened = line.entry.member.now, line.registration
     there = seats.of_lines(unit, [opened.id])
-    renews = line.effect == "created" and not there
+    renews = not there and _is_first_told(line)
     left: list[Any] = []
+    all_go_on = False
     if line.row.subscription_id is not None and (renews or (line.effect == "revived" and line.gives)):
         if renews and periods.is_former(unit, line.row, opened.id):
             return  # its seats are those of a later period, which was told of before
-        left = periods.go_on(unit, _bought(line), line.plan.seats)
+        all_go_on = periods.is_told_of_none(unit, line.entry.member.source, opened.id, line.row.quantity)
+        left = periods.go_on(unit, _bought(line), None if all_go_on else line.plan.seats)
         there = seats.of_lines(unit, [opened.id])
-    _count(unit, line, there, left)
-    if line.effect in _AGAIN:
-        for seat in there:
-            if seat.state == "claimed":
-                _give_again(unit, line, seat)
+    if not all_go_on:
+        _count(unit, line, there, left)
+    _give_again(unit, line, there)
     # The second source of an order may know nothing of quantities.
     if line.effect == "repeated" and (opened.source == line.row.source or line.row.quantity > opened.quantity):
         seats.set_quantity(unit, opened.id, line.row.quantity, now)
@@ -98,6 +98,11 @@ def _keep(unit: Unit, line: Line) -> None:
         if line.effect == "moved":  # the address that was told of them was a wrong one
             seats.untell(unit, opened.id)
         hand_out(unit, line.entry.member, line.entry.event_id, _OrderLine.of(line))
+
+
+def _is_first_told(line: Line) -> bool:
+    """Say whether a source tells of an order line for the first time; the one that sold its seats may be the second."""
+    return line.effect == "created" or (line.effect == "repeated" and line.registration.source != line.row.source)
 
 
 def _bought(line: Line) -> Bought:
@@ -147,11 +152,15 @@ def _recipient(line: Line, there: Sequence[Any]) -> str | None:
     return None if is_learner else buyer.email
 
 
-def _give_again(unit: Unit, line: Line, seat: Any) -> None:
-    """Give a claimed seat again, under the mapping, the end and the options that its order line has by now."""
-    begins = moment(max(seat.claimed_at, line.row.occurred_at))  # a renewal counts from its own time
+def _give_again(unit: Unit, line: Line, there: Sequence[Any]) -> None:
+    """Give claimed seats again, under the mapping, the end and the options that their order line has by now."""
+    if line.effect not in _AGAIN:
+        return
     bought = replace(_bought(line), member=replace(line.entry.member, again=True))
-    periods.give(unit, bought, seat.claimed_registration_id, periods.claim_key(seat.code), begins)
+    for seat in there:
+        if seat.state == "claimed":
+            begins = moment(max(seat.claimed_at, line.row.occurred_at))  # a renewal counts from its own time
+            periods.give(unit, bought, seat.claimed_registration_id, periods.claim_key(seat.code), begins)
 
 
 def hand_out(unit: Unit, member: Member, event_id: int, line: Any) -> None:

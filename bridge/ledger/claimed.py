@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
-from bridge.contract.command import email_key
-from bridge.ledger import notices
+from bridge.ledger import formers, notices
 from bridge.ledger.unit import Unit
 
 
@@ -71,11 +70,6 @@ _REFS = (
     "SELECT f.kind, f.key, f.remote_id FROM {rows} CROSS JOIN remote_ref f WHERE f.target = :target AND f.key = r.key"
 )
 
-_TAKEN_OVER = """
-SELECT w.person, w.course_key FROM {rows} JOIN "right" w ON w.target = :target AND w.person = r.person AND w.course_key = r.course_key
-WHERE w.wanted = 1
-"""
-
 
 class Context:
     """Everything the claimed deliveries' work is computed from, read once for all of them."""
@@ -107,30 +101,8 @@ class Context:
         self._refs: dict[str, list[Any]] = {}
         for row in unit.each(_REFS, {"key": "text"}, [{"key": key} for key in sorted(keys)], target=target):
             self._refs.setdefault(row.key, []).append(row)
-        self._leave_to_others(unit, target, work)
-
-    def _leave_to_others(self, unit: Unit, target: str, work: Sequence[Any]) -> None:
-        """Leave earlier addresses out of rights that end, where by now somebody else is to hold the same course at them."""
-        kept = [
-            (row.key, ref, self._rights[row.right_id].course_key)
-            for row in work
-            if not self._rights[row.right_id].wanted
-            for ref in self._refs.get(row.key, ())
-            if ref.kind == "former" and ref.remote_id
-        ]
-        if not kept:
-            return
-        asked = [
-            {"person": f"email:{email_key(name)}", "course_key": course}
-            for _, ref, course in kept
-            for name in ref.remote_id.split(",")
-        ]
-        taken = unit.each(_TAKEN_OVER, {"person": "text", "course_key": "text"}, asked, target=target)
-        theirs = {(row.person, row.course_key) for row in taken}
-        for key, ref, course in kept:
-            names = [name for name in ref.remote_id.split(",") if (f"email:{email_key(name)}", course) not in theirs]
-            others = [one for one in self._refs[key] if one is not ref]
-            self._refs[key] = [*others, SimpleNamespace(kind=ref.kind, key=key, remote_id=",".join(names))]
+        ended = [(row.key, self._rights[row.right_id]) for row in work if not self._rights[row.right_id].wanted]
+        self._refs |= formers.judged(unit, target, ended, self._refs, by_email=by_email)
 
     @staticmethod
     def _people(unit: Unit, contacts: Sequence[Any], *, by_email: bool) -> dict[str, list[Any]]:

@@ -6,11 +6,13 @@ Whatever could be many is counted up to :data:`MANY`, by an index that holds onl
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from bridge.ledger import causes
+from bridge.kit.clock import moment
+from bridge.ledger import causes, removals
 from bridge.ledger.reports import ask, quarantine_causes
 
 MANY: Final = 10_000
@@ -124,6 +126,12 @@ def _oldest_dead(connection: Connection, table: str, of: str, name: str, remedy:
         " ORDER BY o.id LIMIT :most"
     )
     return [row["id"] for row in ask(connection, statement, name=name, remedy=remedy, most=most)]
+
+
+def audit_begins(connection: Connection) -> datetime | None:
+    """Return since when the record of what operators did is complete; None where nothing of it was ever removed."""
+    done = removals.progress(connection).get("actions")
+    return moment(done.older_than) if done is not None and done.removed else None
 
 
 def audit(connection: Connection, before: int | None, most: int) -> list[dict[str, Any]]:

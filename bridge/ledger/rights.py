@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, NamedTuple
 
+from bridge.ledger import formers
 from bridge.ledger.insertion import Insertion
 from bridge.ledger.unit import Unit
 
@@ -252,5 +253,9 @@ def confirm(unit: Unit, held: Sequence[tuple[int, str, str]], now: int) -> None:
 def keep_refs(unit: Unit, refs: Iterable[tuple[str, str, str, str]], now: int) -> None:
     """Keep remote ids: (target, kind, key, remote id); the newest of one key counts."""
     latest = {(target, kind, key): remote_id for target, kind, key, remote_id in refs}
+    earlier = [
+        (target, key, names) for (target, kind, key), names in latest.items() if kind == formers.FORMER and names
+    ]
+    latest |= {(target, kind, key): right for target, kind, key, right in formers.marks(earlier)}
     rows = [{"target": t, "kind": k, "key": key, "remote_id": remote} for (t, k, key), remote in sorted(latest.items())]
     unit.put(_REFS, rows, now=now)

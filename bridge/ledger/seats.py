@@ -70,22 +70,29 @@ WHERE g.id = :id AND g.learner_id IN (SELECT id FROM person)
 _IS_OF = f"{_PEOPLE} SELECT 1 FROM registration g WHERE g.id = :id AND g.learner_id IN (SELECT id FROM person)"
 # When it was bought: what shaped it afterwards carries a later time, and was told of later, too.
 _BOUGHT = "(CASE WHEN g.occurred_at < g.created_at THEN g.occurred_at ELSE g.created_at END)"
+# The periods of a subscription. Joined sources name the product in their own way: there it is what the line opens. Each may
+# count its subscriptions from 1, too, so that one number is one subscription only where it is the same person's.
+_PERIODS = """
+registration n JOIN registration g ON g.subscription_id = n.subscription_id AND g.id <> n.id AND (
+ g.source = n.source AND g.remote_product_id = n.remote_product_id
+ OR g.source <> n.source AND g.business_scope = n.business_scope AND g.line = n.line AND EXISTS (
+  SELECT 1 FROM learner a JOIN learner b ON b.id = a.id OR b.email_key = a.email_key
+  WHERE a.id = g.learner_id AND b.id = n.learner_id))
+"""
 _BEFORE = f"""
-SELECT g.id, {_BOUGHT} AS bought_at FROM registration g WHERE g.subscription_id = :subscription AND g.source = :source
- AND g.remote_product_id = :product AND g.id <> :id AND EXISTS (SELECT 1 FROM seat s WHERE s.registration_id = g.id)
+SELECT g.id, {_BOUGHT} AS bought_at FROM {_PERIODS}
+WHERE n.id = :id AND EXISTS (SELECT 1 FROM seat s WHERE s.registration_id = g.id)
 ORDER BY bought_at DESC, g.id DESC LIMIT 1
 """
 _FORMER_LINES = f"""
-SELECT g.id FROM registration n JOIN registration g ON g.subscription_id = n.subscription_id AND g.source = n.source
- AND g.remote_product_id = n.remote_product_id AND g.id <> n.id
+SELECT g.id FROM {_PERIODS}
 WHERE n.id = :id AND {_BOUGHT} <= {_BOUGHT.replace("g.", "n.")} AND EXISTS (SELECT 1 FROM seat s WHERE s.registration_id = g.id)
 ORDER BY {_BOUGHT} DESC, g.id DESC
 """
-_FORMER = """
-SELECT s.registration_id FROM registration g JOIN registration f ON f.subscription_id = g.subscription_id AND f.source = g.source
-  AND f.remote_product_id = g.remote_product_id AND f.id <> g.id
- JOIN seat s ON s.registration_id = f.id JOIN registration c ON c.id = s.claimed_registration_id
-WHERE g.id = :id AND s.state = 'claimed' AND c.learner_id = (SELECT h.learner_id FROM registration h WHERE h.id = :claimed)
+_FORMER = f"""
+SELECT s.registration_id FROM {_PERIODS}
+ JOIN seat s ON s.registration_id = g.id JOIN registration c ON c.id = s.claimed_registration_id
+WHERE n.id = :id AND s.state = 'claimed' AND c.learner_id = (SELECT h.learner_id FROM registration h WHERE h.id = :claimed)
 """
 _ASK_OPERATOR = """
 INSERT INTO quarantine (event_id, source, kind, remote_product_id, occurred_at, state, registration_id, note, created_at, updated_at)
@@ -176,15 +183,9 @@ def is_of(unit: Unit, registration_id: int, email_key: str) -> bool:
     return bool(unit.rows(_IS_OF, id=registration_id, key=email_key))
 
 
-def before(unit: Unit, row: Any, registration_id: int) -> Any | None:
+def before(unit: Unit, registration_id: int) -> Any | None:
     """Return the newest other order line with seats of the same subscription and product: id and time, or None."""
-    rows = unit.rows(
-        _BEFORE,
-        subscription=row.subscription_id,
-        source=row.source,
-        product=row.remote_product_id,
-        id=registration_id,
-    )
+    rows = unit.rows(_BEFORE, id=registration_id)
     return rows[0] if rows else None
 
 

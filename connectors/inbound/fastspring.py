@@ -7,6 +7,8 @@ One post holds many events; each has an ``id`` of its own, which an automatic re
 id, so an order is one purchase by its own id. A renewal is ``subscription.charge.completed`` and has an order of its own;
 the first charge is only ``order.completed``, and ``subscription.activated`` tells nothing more, so it means nothing here.
 Events carry ``live``: what is false is a test order. Amounts are numbers in major units, times are milliseconds.
+An order whose ``completed`` is false (an order by wire transfer or purchase order that is not paid, say) is kept and
+lets nobody in until FastSpring tells of it completed.
 
 ``order.canceled`` takes the order back, ``return.created`` refunds it: all of it when the return is as large as the
 order, else the products that it names, by as many units as came back. Part of a line's price may be given back alone, with a
@@ -175,6 +177,7 @@ class Fastspring:
         return [
             command(
                 action=Action.ENROLL,
+                paid=order.at("completed").value not in (False, "false"),
                 business_key=number,
                 learner=_learner(order),
                 items=items,

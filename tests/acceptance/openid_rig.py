@@ -90,6 +90,7 @@ class Provider:
         faults: path -> (status, body), or seconds to wait.
         spoil: changes the claims of a token before it is signed.
         asked: path of every request.
+        ended: what browsers said that ended their session there.
     """
 
     def __init__(self) -> None:
@@ -100,6 +101,7 @@ class Provider:
         self.faults: dict[str, tuple[int, bytes] | float] = {}
         self.spoil: Callable[[dict[str, Any]], dict[str, Any]] = dict
         self.asked: list[str] = []
+        self.ended: list[dict[str, str]] = []
         self.redirect_uri = "https://bridge.example.org/console/openid/callback"
         self.codes: dict[str, dict[str, str]] = {}
         self.port = 0
@@ -118,6 +120,7 @@ class Provider:
         app.router.add_get(f"{base}/authorize", self._authorize)
         app.router.add_post(f"{base}/decide", self._decide)
         app.router.add_post(f"{base}/token", self._token)
+        app.router.add_get(f"{base}/logout", self._log_out)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", port).start()
@@ -185,6 +188,18 @@ class Provider:
         if self.changes.get("authorization_response_iss_parameter_supported"):
             back["iss"] = self.issuer
         return web.Response(status=302, headers={"Location": f"{self.redirect_uri}?{urlencode(back)}"})
+
+    async def _log_out(self, request: web.Request) -> web.Response:
+        asked = dict(request.query)
+        there = self.redirect_uri.replace("/openid/callback", "/login")
+        if asked["client_id"] != CLIENT or asked["post_logout_redirect_uri"] != there:
+            return web.Response(status=400, text="this client is not known")
+        if hint := asked.pop("id_token_hint", ""):
+            alg, name = self.key
+            key = private_key(KINDS[alg], name).public_key()
+            asked["sub"] = jwt.decode(hint, key, [alg], audience=CLIENT, issuer=self.issuer)["sub"]
+        self.ended.append(asked)
+        return web.Response(status=302, headers={"Location": there})
 
     async def _token(self, request: web.Request) -> web.Response:
         form = dict(await request.post())

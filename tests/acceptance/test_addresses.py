@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from tests.acceptance.cli_rig import look
 from tests.acceptance.rig import emulators, live, running, until
+
+HELD = "SELECT person, held FROM \"right\" WHERE target = 'openedx' ORDER BY person"
 
 
 async def test_an_address_passes_to_another_person(tmp_path) -> None:
@@ -56,4 +59,29 @@ async def test_an_earlier_address_that_is_somebody_elses_by_now_is_left_to_them(
         await client.cancel(mover["registration_id"])
         await until(lambda: [row[0] for row in live(lms)] == ["one@example.org"])
         await client.cancel(newcomer["registration_id"])
+        await until(lambda: live(lms) == [])
+
+
+async def test_an_address_that_its_new_owner_leaves_first_stays_with_the_earlier_one(tmp_path) -> None:
+    """The account that holds the course may have that address; access there ends with the last of the two."""
+    async with emulators("openedx") as targets, running(tmp_path, targets) as (_, client):
+        lms = targets["openedx"]
+        _, mover = await client.register("a", email="One@example.org")
+        await until(lambda: len(live(lms)) == 1)
+        await client.register("a", email="two@example.org")
+        await until(lambda: len(live(lms)) == 2)
+        _, newcomer = await client.register("b", email="one@example.org")
+        await until(lambda: len(bodies(lms)) == 3)
+        await client.cancel(newcomer["registration_id"])
+        await until(
+            lambda: (
+                look(tmp_path / "bridge.db", HELD)
+                == [("email:one@example.org", "no"), ("email:two@example.org", "yes")]
+            )
+        )
+        assert len(live(lms)) == 2
+        _, again = await client.register("b", email="one@example.org")
+        await until(lambda: len(bodies(lms)) == 4)
+        await client.cancel(again["registration_id"])
+        await client.cancel(mover["registration_id"])
         await until(lambda: live(lms) == [])

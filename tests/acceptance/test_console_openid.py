@@ -189,7 +189,12 @@ async def test_check_and_doctor_look_at_it(tmp_path) -> None:
         assert found.asked == []
         well = await asked("doctor", "--config", config, "--json")
         (row,) = [row for row in well.json if row["target"] == "admin.openid"]
-        assert (well.code, row["ok"], len(row["findings"])) == (0, True, 3)
+        assert (well.code, row["ok"], len(row["findings"])) == (0, True, 4)
+        assert "has no address for it" in str(row)
+        found.changes = {"end_session_endpoint": f"{found.issuer}/logout"}
+        assert f"{browser.base_url}/console/login has to be registered" in str(
+            (await asked("doctor", "--config", config, "--json")).json
+        )
         assert browser.base_url in row["said"]
         assert [
             row["target"] for row in (await asked("doctor", "--config", config, "--target", "elevate", "--json")).json

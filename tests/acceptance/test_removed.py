@@ -67,3 +67,27 @@ async def test_what_was_removed_is_said_wherever_the_story_is_told(tmp_path) -> 
         assert 'bridge_removed_total{what="attempts"} 1.0' in metrics
         assert 'bridge_removed_total{what="deliveries"} 1.0' in metrics
         assert 'bridge_job_age_seconds{job="pruning"}' in metrics
+
+
+async def test_the_audit_says_since_when_it_is_complete(tmp_path) -> None:
+    """On every page of it, whether anything is left or not; while nothing was removed it says nothing."""
+    async with console(tmp_path, {}) as (bridge, _, browser):
+        await browser.logs_in()
+        page = await browser.opens("/console/audit")
+        assert "has been removed" not in page.words
+        assert "Nobody did anything before that." in (await browser.opens("/console/audit?before=1")).words
+        now = datetime.now(UTC)
+        await bridge.ledger.write(lambda unit: unit.run("UPDATE operator_action SET at = at - 100 * 86400000"))
+        keep = {**kept(bridge.settings), "actions": timedelta(days=30)}
+        await Pruning(bridge.ledger, lambda: keep, SetClock(now), bridge.telemetry.removed).run()
+        since = f"{now - timedelta(days=30):%Y-%m-%d %H:%M}"
+        said = f"What operators did before {since} UTC has been removed (ledger.keep_actions); from then on the record is complete."
+        page = await browser.opens("/console/audit")
+        assert said in page.words
+        assert "None is kept." in page.words
+        browser.session.cookie_jar.clear()
+        await browser.logs_in()
+        page = await browser.opens("/console/audit")
+        assert said in page.words
+        assert "None is kept." not in page.words
+        assert said in (await browser.opens("/console/audit?before=1")).words

@@ -42,6 +42,30 @@ async def test_a_right_that_ends_leaves_an_earlier_address_to_whoever_holds_the_
     assert former == {7: "older@example.org", 3: "Ada@example.org,older@example.org"}
 
 
+async def test_a_right_that_ends_at_somebodys_earlier_address_is_told_so(world: World):
+    """As long as they are to hold the same course and are still held at that address; another course of theirs is no reason."""
+    held = Receipt(Refs(right={"identifier": "Ada@new.example.org", "former": "older@example.org,Ada@example.org"}))
+    await world.ids(buy("WEB", order="o-1"), source=AMS)
+    await world.deliver("school", held)
+    await world.accept(update(MOVED), source=AMS)
+    await world.deliver("school", held)
+
+    async def shared_when_the_newcomer_ends(order: str) -> dict[int, str | None]:
+        await world.accept(buy("WEB", "BOTH", who=NAMESAKE, order=order), source=AMS)
+        await world.deliver("school", Receipt())
+        await world.accept(cancel(business_key=order, minute=2), source=AMS)
+        return {
+            work.course.course_id: work.refs.right.get("shared") for work in await world.deliver("school", Receipt())
+        }
+
+    assert await shared_when_the_newcomer_ends("o-2") == {7: "ada@example.org", 3: None}
+    await world.accept(cancel(business_key="o-1", minute=2), source=AMS)
+    await world.deliver("school", Receipt(Refs(right={"identifier": "Ada@new.example.org", "former": ""})))
+    await world.accept(buy("WEB", who=MOVED, order="o-3", minute=3), source=AMS)
+    await world.deliver("school", Receipt())
+    assert await shared_when_the_newcomer_ends("o-4") == {7: None, 3: None}
+
+
 async def test_a_purchase_that_brings_the_new_address_moves_the_account_too(world: World):
     """The right of the new purchase must not be in the way of the old one that moves."""
     await world.accept(buy("WEB"), source=AMS)

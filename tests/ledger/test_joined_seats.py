@@ -7,11 +7,12 @@ from dataclasses import replace
 import pytest
 
 from bridge.contract.catalogue import ProductEntry
-from bridge.contract.command import Action, Options, Order
-from tests.ledger.rig import PAY, SHOP, World, at, buy, cancel, mapping
+from bridge.contract.command import Action, EnrollmentCommand, Learner, Options, Order
+from bridge.kit.clock import milliseconds
+from tests.ledger.rig import ADA, BOB, PAY, SHOP, World, at, buy, cancel, mapping
 from tests.ledger.test_merge import learner, merge, owners
 from tests.ledger.test_merged_and_seats import OLGA, STRANGER
-from tests.ledger.test_seats import EVE, claim, codes, several
+from tests.ledger.test_seats import EVE, JOE, claim, codes, revise, seats_of, several
 
 STORE, TILL = replace(SHOP, joined=True), replace(PAY, joined=True, namespace="till")
 MONTH = 30 * 24 * 60
@@ -92,3 +93,81 @@ async def test_a_period_that_the_other_source_says_is_paid_takes_the_seats_along
     }
     assert len(ends) == 2
     assert len(set(ends.values())) == 1, "both are in until the end of the second period"
+
+
+SAME_ADA = ADA.model_copy(update={"remote_user_id": "till-7"})
+EVERYBODY = {"id:shop:ada", "email:eve@example.org", "email:joe@example.org"}
+
+
+def month(n: int, product: str, quantity: int = 3, who: Learner = SAME_ADA, **more) -> EnrollmentCommand:
+    """One paid period of the subscription, as the shop or the till tells of it."""
+    told = {"who": who, "order": f"in_{n}", "minute": MONTH * n, "options": Options(expires_at=at(MONTH * (n + 1)))}
+    return buy(several(product, quantity), **{**told, **more}).model_copy(update={"order": Order(subscription_id="s")})
+
+
+async def first_month(world: World) -> tuple[int, str]:
+    """Sell three by the shop; Eve claims one of the two links. Return the registration and the other link's code."""
+    [first] = await world.ids(month(0, "INTRO", who=ADA), source=STORE)
+    one, two = await codes(world, first)
+    await claim(world, one)
+    return first, two
+
+
+async def in_until(world: World, n: int) -> set[str]:
+    """Return who is in until the end of that period."""
+    return {
+        row.person
+        for row in await world.rows(
+            'SELECT w.person FROM "grant" t JOIN "right" w ON w.id = t.right_id WHERE t.live = 1'
+            " GROUP BY w.person HAVING max(t.expires_at) = :ends",
+            ends=milliseconds(at(MONTH * (n + 1))),
+        )
+    }
+
+
+@pytest.mark.parametrize("quantity", [3, 1], ids=["with the quantity", "which knows no quantities"])
+async def test_the_next_period_that_only_the_other_source_tells_of_takes_the_seats_along(world: World, quantity: int):
+    """And the ones after it, whichever of the two tells of them; who claims a link is in for the period that lasts."""
+    first, two = await first_month(world)
+    [second] = await world.ids(month(1, "price_9", quantity), source=TILL)
+    assert second != first
+    assert await seats_of(world, first) == [(1, "claimed", "")]
+    assert await seats_of(world, second) == [(1, "claimed", ""), (2, "open", "")]
+    assert (await claim(world, two, JOE)).became == "claimed"
+    assert await in_until(world, 1) - {"id:till:till-7"} == EVERYBODY - {"id:shop:ada"}
+    [third] = await world.ids(month(2, "price_9", quantity), source=TILL)
+    assert await in_until(world, 2) - {"id:till:till-7"} == EVERYBODY - {"id:shop:ada"}
+    [fourth] = await world.ids(month(3, "INTRO", 3, ADA), source=STORE)
+    assert await seats_of(world, fourth) == [(1, "claimed", ""), (2, "claimed", "")]
+    assert await in_until(world, 3) == EVERYBODY
+    await revise(world, fourth, numbers=[1])
+    assert (await world.wanted())["email:eve@example.org"] == 0, "taken back in every period"
+    assert [line[1] for line in await seats_of(world, third)] == ["revoked", "claimed"]
+
+
+async def test_what_both_tell_of_a_period_takes_the_seats_along_once(world: World):
+    """The till is first, names no subscription and knows no quantity; each is repeated."""
+    first, _ = await first_month(world)
+    words = [(month(1, "price_9", 1).model_copy(update={"order": Order()}), TILL), (month(1, "INTRO", 3, ADA), STORE)]
+    for command, source in (*words, *words):
+        [second] = await world.ids(command, source=source)
+    assert await seats_of(world, first) == [(1, "claimed", "")]
+    assert await seats_of(world, second) == [(1, "claimed", ""), (2, "open", "")]
+    assert "email:eve@example.org" in await in_until(world, 1)
+
+
+async def test_a_smaller_quantity_that_the_other_source_tells_counts(world: World):
+    """The lowest numbers go on."""
+    first, two = await first_month(world)
+    await claim(world, two, JOE)
+    [second] = await world.ids(month(1, "price_9", 2), source=TILL)
+    assert await seats_of(world, second) == [(1, "claimed", "")]
+    assert len(await seats_of(world, first)) == 2
+
+
+async def test_another_persons_subscription_of_that_number_is_another_one(world: World):
+    """Each of the two may count its subscriptions from 1, and many people buy the same course."""
+    first, _ = await first_month(world)
+    [second] = await world.ids(month(1, "price_9", 3, who=BOB), source=TILL)
+    assert await seats_of(world, first) == [(1, "claimed", ""), (2, "open", "")]
+    assert await seats_of(world, second) == [(1, "open", ""), (2, "open", "")]

@@ -70,19 +70,19 @@ async def test_keys_are_fetched_anew_now_and_then(there, clock) -> None:
     """For a token by an unknown key once, then not for half a minute, however many come."""
     here = Provider(terms(there.issuer), clock)
     errand = Errand.start(there.issuer, "/console/", 0)
-    assert (await here.claims(_code(there, errand), errand))["sub"] == "u-1"
+    assert (await here.identity(_code(there, errand), errand)).claims["sub"] == "u-1"
     there.key = ("ES256", "two")
     for _ in range(3):
         with pytest.raises(KeyMissing):
-            await here.claims(_code(there, errand), errand)
+            await here.identity(_code(there, errand), errand)
     assert there.count("/keys") == 2
     there.keys = [published("ES256", "two")]
     clock.move(30)
-    assert (await here.claims(_code(there, errand), errand))["sub"] == "u-1"
+    assert (await here.identity(_code(there, errand), errand)).claims["sub"] == "u-1"
     assert there.count("/keys") == 3
     there.key = ("ES256", "one")
     with pytest.raises(KeyMissing):  # a key that is withdrawn does not count any more
-        await here.claims(_code(there, errand), errand)
+        await here.identity(_code(there, errand), errand)
 
 
 async def test_a_code_is_bound_to_the_browser_that_was_sent(there, clock) -> None:
@@ -90,7 +90,7 @@ async def test_a_code_is_bound_to_the_browser_that_was_sent(there, clock) -> Non
     here = Provider(terms(there.issuer), clock)
     errand, other = (Errand.start(there.issuer, "/console/", 0) for _ in range(2))
     with pytest.raises(CodeRefused):
-        await here.claims(_code(there, errand), other)
+        await here.identity(_code(there, errand), other)
 
 
 async def test_where_browsers_are_sent(there, clock) -> None:

@@ -15,7 +15,7 @@ from bridge.edge.console.acting import Acting
 from bridge.edge.console.forms import BODY_SECONDS, HOME, Form, form_of, way_back
 from bridge.edge.console.forms import MOST_BYTES as MOST_OF_FORM
 from bridge.edge.console.glance import Glance
-from bridge.edge.console.login import OPENID, Login
+from bridge.edge.console.login import OPENID, OUT, Login
 from bridge.edge.console.mapping import MappingPage
 from bridge.edge.console.openid import BACK
 from bridge.edge.console.pages import LIVE_HEADERS, asset, elsewhere, said, warm
@@ -91,6 +91,8 @@ class Console:
         router.add_post(f"{PATH}/login", self._guarded(self._login.take))
         router.add_get(OPENID, self._guarded(self._login.leave), allow_head=False)
         router.add_get(OPENID + BACK, self._guarded(self._login.back), allow_head=False)
+        router.add_get(OUT, self._guarded(self._login.offer), allow_head=False)
+        router.add_get(f"{OUT}/there", self._guarded(self._login.out_there), allow_head=False)
         router.add_get(PATH, self._guarded(self._home))
         router.add_get(PATH + "/assets/{name}", self._guarded(self._asset))
         router.add_route("*", PATH + "/{rest:.*}", self._guarded(self._unknown))
@@ -191,5 +193,5 @@ class Console:
     async def _find_page(self, request: web.Request, visitor: Visitor) -> web.Response:
         return await self._views.find(request, visitor, {})
 
-    async def _log_out(self, request: web.Request, _: Visitor, __: Form) -> web.Response:
-        return await self._login.out(request)
+    async def _log_out(self, request: web.Request, visitor: Visitor, _: Form) -> web.Response:
+        return await self._login.out(request, visitor)

@@ -211,9 +211,13 @@ class Access:
 
 def is_ours(request: web.Request, expected: str, said: str) -> bool:
     """Say whether a form was shown by us, to whoever sends it: it holds the token, and no other site made the browser send it."""
-    site = request.headers.get("Sec-Fetch-Site", "same-origin")
     same = bool(expected) and hmac.compare_digest(expected.encode(), said.encode("utf-8", "replace"))
-    return same and site in ("same-origin", "none")
+    return same and is_own_page(request)
+
+
+def is_own_page(request: web.Request) -> bool:
+    """Say whether it was no other site that made the browser send this."""
+    return request.headers.get("Sec-Fetch-Site", "same-origin") in ("same-origin", "none")
 
 
 def _csrf(token: str) -> str:

@@ -7,14 +7,29 @@ from typing import Final
 
 from aiohttp import web
 
-from bridge.edge.console.access import COOKIE, FORM_COOKIE, PATH, Access, Refused, is_ours
+from bridge.edge.console.access import (
+    COOKIE,
+    FORM_COOKIE,
+    PATH,
+    Access,
+    Refused,
+    Visitor,
+    is_ours,
+    is_own_page,
+)
 from bridge.edge.console.forms import HOME, form_of, way_back
 from bridge.edge.console.openid import COOKIE as OPENID_COOKIE
-from bridge.edge.console.openid import OpenIDLogin, Turned
+from bridge.edge.console.openid import ID_COOKIE, OpenIDLogin, Turned
 from bridge.edge.console.pages import elsewhere, page, said
 from bridge.edge.openid.errand import LASTS
+from bridge.edge.openid.terms import WORD
 
 OPENID: Final = f"{PATH}/openid"
+OUT: Final = f"{OPENID}/out"
+"""Where the end of the session at the provider is offered; it is begun below."""
+
+
+_LOGIN: Final = f"{PATH}/login"
 
 
 class Login:
@@ -76,14 +91,30 @@ class Login:
             return response
         response = elsewhere(way_back(found.back))
         self._access.set_cookie(request, response, COOKIE, found.token, seconds=found.seconds)
+        self._access.set_cookie(request, response, ID_COOKIE, found.id_token, seconds=found.seconds, path=OPENID)
         self._access.set_cookie(request, response, OPENID_COOKIE, "", path=OPENID)
         return response
 
-    async def out(self, request: web.Request) -> web.Response:
-        """End the session."""
+    async def out(self, request: web.Request, visitor: Visitor) -> web.Response:
+        """End the session; to whoever came from a provider, offer to end the one there as well."""
         await self._access.log_out(request)
-        response = elsewhere(f"{PATH}/login")
+        offered = visitor.name.startswith(WORD) and await self._openid.ends(request)
+        response = elsewhere(OUT if offered else _LOGIN)
         self._access.set_cookie(request, response, COOKIE, "")
+        return response
+
+    async def offer(self, request: web.Request) -> web.Response:
+        """Say that the session here has ended, and offer to end the one at the provider. By a link, as :meth:`leave`."""
+        if await self._access.visitor(request) is not None:
+            return elsewhere(HOME)
+        return page("out", None, there=f"{OUT}/there") if await self._openid.ends(request) else elsewhere(_LOGIN)
+
+    async def out_there(self, request: web.Request) -> web.Response:
+        """Send the browser to the provider to end its session there. Only from our own page: another site ends nobody's."""
+        if not is_own_page(request) or await self._access.visitor(request) is not None:
+            return elsewhere(OUT)
+        response = elsewhere(await self._openid.ends(request) or _LOGIN)
+        self._access.set_cookie(request, response, ID_COOKIE, "", path=OPENID)
         return response
 
     def _page(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
@@ -24,12 +25,17 @@ from bridge.ledger.unit import Unit
 log = structlog.get_logger(__name__)
 
 COOKIE: Final = "bridge_console_openid"
+ID_COOKIE: Final = "bridge_console_openid_id"
+"""The ID token of a login, for the provider: whose session there is to end. Kept by the browser alone, as a login under way is."""
+
 BACK: Final = "/callback"
 """Where browsers come back to, below the address that they leave from."""
 
 _WINDOW: Final = 15 * 60_000  # milliseconds
 _MOST_OF_ADDRESS: Final = 20  # of logins from one address that the provider or the terms refuse
 _LONGEST_CODE: Final = 4_096
+_LONGEST_ID: Final = 3_500  # browsers keep no cookie of more than 4 kB; without it the provider asks
+_ID: Final = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+){2}")
 _NOT_NOW: Final = "The login service can't be used at the moment. Try again in a minute; the bridge's log tells whoever looks after it more."
 
 
@@ -50,11 +56,18 @@ class Turned:
 
 @dataclass(frozen=True, slots=True)
 class Returned:
-    """Somebody who got in. ``seconds``: for how long; ``back``: the page that they came from."""
+    """Somebody who got in.
+
+    Attributes:
+        seconds: for how long.
+        back: the page that they came from.
+        id_token: what the browser keeps for the end of the session at the provider; empty where there is no such end.
+    """
 
     token: str
     seconds: int
     back: str
+    id_token: str = field(repr=False)
 
 
 _STRAY = Turned(400, "That login is over, or was begun in another browser. Please try once more.", over=False)
@@ -113,6 +126,18 @@ class OpenIDLogin:
         except ProviderFault as fault:
             return self._unusable(fault, peer(request, self._trusted))
 
+    async def ends(self, request: web.Request) -> str:
+        """Return where a browser ends its session at the provider; empty where it can't."""
+        provider = self._provider()
+        if provider is None:
+            return ""
+        kept = request.cookies.get(ID_COOKIE, "")
+        try:
+            return await provider.ending(kept if len(kept) <= _LONGEST_ID and _ID.fullmatch(kept) else "")
+        except ProviderFault as fault:
+            self._unusable(fault, peer(request, self._trusted))
+            return ""
+
     async def returns(self, request: web.Request) -> Returned | Turned | None:
         """Return who came back; None where there is no provider.
 
@@ -161,7 +186,8 @@ class OpenIDLogin:
             console.succeeded(unit, [*most])
 
         try:
-            claims = await provider.claims(code, errand)
+            identity = await provider.identity(code, errand)
+            ending = (await provider.published()).ending
         except ProviderFault as fault:
             await self._ledger.aside(forgiven)  # nobody's guess
             return self._unusable(fault, caller)
@@ -169,7 +195,7 @@ class OpenIDLogin:
             return self._turned(_STRAY, fault, caller, over=True)
         except Unproven as fault:
             return self._turned(_NOT_PROVEN, fault, caller)
-        role, name = terms.role_of(claims), terms.name_of(claims)
+        role, name = terms.role_of(identity.claims), terms.name_of(identity.claims)
         if role is None:
             return self._turned(
                 _NO_ROLE, "none of the claim's values has a role, or it is an address that is not verified", caller
@@ -179,7 +205,8 @@ class OpenIDLogin:
                 _NO_NAME, "the claim with the name is missing, or an address that is not verified", caller
             )
         token = await self._access.let_in(name, terms.fingerprint(role), caller, terms.session, forgiven)
-        return Returned(token, terms.session // 1_000, errand.back)
+        kept = identity.token if ending and len(identity.token) <= _LONGEST_ID else ""
+        return Returned(token, terms.session // 1_000, errand.back, kept)
 
     @staticmethod
     def _turned(turned: Turned, why: str | OpenIDFault, caller: Peer, *, over: bool | None = None) -> Turned:

@@ -14,7 +14,7 @@ from bridge.edge.console.access import Visitor
 from bridge.edge.console.glance import Glance, troubles
 from bridge.edge.console.pages import elsewhere, page, said
 from bridge.edge.masked import body_of, veil
-from bridge.edge.removed import removed
+from bridge.edge.removed import record_begins, removed
 from bridge.ledger import overview, reports
 from bridge.ledger.find import MOST, find
 from bridge.ledger.store import Ledger
@@ -86,9 +86,12 @@ class Views:
         """Show who did what when."""
         before = request.query.get("before", "")
         first = int(before) if before.isascii() and before.isdigit() and int(before) <= _LARGEST_ID else None
-        rows = await self._ledger.read(lambda connection: overview.audit(connection, first, _ROWS))
+        rows, since = await self._ledger.read(
+            lambda connection: (overview.audit(connection, first, _ROWS), overview.audit_begins(connection))
+        )
         older = rows[-1]["action_id"] if len(rows) == _ROWS else None
-        return page("audit", visitor, here="audit", rows=veil(rows), older=older)
+        gone = record_begins(since) if since is not None else None
+        return page("audit", visitor, here="audit", rows=veil(rows), older=older, first=first, gone=gone)
 
 
 def _troubles(connection: Any) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import quote_plus, urlencode, urlsplit
 
@@ -44,6 +44,7 @@ class Published:
     Attributes:
         basic: whether the client's secret goes into a header, or else into the form.
         tells_itself: whether it names itself when it sends a browser back (RFC 9207).
+        ending: where a browser ends its session there; empty where it can't.
         said: the whole document.
     """
 
@@ -52,7 +53,16 @@ class Published:
     keys: str
     basic: bool
     tells_itself: bool
+    ending: str
     said: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who came back. ``token``: the ID token that says it."""
+
+    claims: Mapping[str, Any]
+    token: str = field(repr=False)
 
 
 class Provider:
@@ -101,7 +111,23 @@ class Provider:
         }
         return f"{there}{'&' if '?' in there else '?'}{urlencode(asked)}"
 
-    async def claims(self, code: str, errand: Errand) -> dict[str, Any]:
+    async def ending(self, token: str) -> str:
+        """Return where to send a browser to end its session there; empty where the provider has no such address.
+
+        Args:
+            token: the ID token of the login, by which the provider knows whose session it is; empty lets it ask.
+
+        Raises:
+            ProviderFault: it can't be asked where that is.
+        """
+        there = (await self.published()).ending
+        if not there:
+            return ""
+        asked = {"client_id": self.terms.client_id, "post_logout_redirect_uri": self.terms.logged_out_uri}
+        asked |= {"id_token_hint": token} if token else {}
+        return f"{there}{'&' if '?' in there else '?'}{urlencode(asked)}"
+
+    async def identity(self, code: str, errand: Errand) -> Identity:
         """Return who it is that came back with a code, proven.
 
         Raises:
@@ -111,9 +137,10 @@ class Provider:
         """
         token = await self._id_token(code, errand)
         try:
-            return proven(token, await self._keys.get(), self.terms, errand.nonce)
+            claims = proven(token, await self._keys.get(), self.terms, errand.nonce)
         except KeyMissing:  # it may have a new one
-            return proven(token, await self._keys.get(newer=True), self.terms, errand.nonce)
+            claims = proven(token, await self._keys.get(newer=True), self.terms, errand.nonce)
+        return Identity(claims, token)
 
     async def _id_token(self, code: str, errand: Errand) -> str:
         there = await self.published()
@@ -153,8 +180,16 @@ class Provider:
             keys=self._address(said, "jwks_uri"),
             basic=not isinstance(methods, list) or "client_secret_basic" in methods,
             tells_itself=said.get("authorization_response_iss_parameter_supported") is True,
+            ending=self._address_if_any(said, "end_session_endpoint"),
             said=said,
         )
+
+    def _address_if_any(self, said: Mapping[str, Any], name: str) -> str:
+        """As :meth:`_address`; empty where there is none that could be used: nobody is kept out by that."""
+        try:
+            return self._address(said, name)
+        except ProviderFault:
+            return ""
 
     def _address(self, said: Mapping[str, Any], name: str) -> str:
         """Return an address that the provider gives. Secrets and keys go through it: in clear only where the issuer is on this machine."""

@@ -11,6 +11,9 @@ import orjson
 
 Role = Literal["operator", "viewer"]
 
+WORD: Final = "openid "
+"""How the name of whoever came from a provider begins: it tells them from the users of the configuration, and from tokens."""
+
 _LONGEST_NAME: Final = 190
 
 
@@ -35,6 +38,11 @@ class Terms:
     label: str
     session: int
 
+    @property
+    def logged_out_uri(self) -> str:
+        """Where the provider sends browsers that have ended their session there."""
+        return f"{self.redirect_uri.rpartition('/openid/')[0]}/login"
+
     def fingerprint(self, role: Role) -> str:
         """Return what a session keeps of the terms it began under: under others it is none any more."""
         who = [self.issuer, self.client_id, self.name_claim, self.role_claim]
@@ -51,13 +59,10 @@ class Terms:
         return "operator" if values & self.operators else "viewer" if values & self.viewers else None
 
     def name_of(self, claims: Mapping[str, Any]) -> str | None:
-        """Return by which name somebody is recorded, or None where the provider gives none.
-
-        The word before it tells them from the users of the configuration, from tokens and from the bridge itself.
-        """
+        """Return by which name somebody is recorded, or None where the provider gives none."""
         found = _claim(claims, self.name_claim)
         name = "".join(sign for sign in found if sign.isprintable()).strip() if isinstance(found, str) else ""
-        return f"openid {name[:_LONGEST_NAME]}" if name else None
+        return f"{WORD}{name[:_LONGEST_NAME]}" if name else None
 
 
 def _claim(claims: Mapping[str, Any], path: str) -> Any:

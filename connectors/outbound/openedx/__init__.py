@@ -7,7 +7,8 @@ Idempotency: an enrolment is the pair of person and course, and both actions may
 of one course and answers for each of them, so each is settled on their own. People are named by e-mail address (or by
 user name, see ``user_name``); who has no account yet is enrolled when they register. Open edX has no end of an
 enrolment: the bridge ends access itself. A changed address is enrolled besides the earlier one, which may be that of
-the account; the end of access takes all of them.
+the account; the end of access takes all of them, but for one at which somebody else is enrolled by now: access there ends
+with the last of the two.
 
 Limits: the throttle of enrolments is set by each site; 40 calls a minute is a polite guess, and a call takes 25 people.
 
@@ -26,6 +27,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 from urllib.parse import quote
 
+from bridge.contract.command import email_key
 from bridge.contract.errors import AnswerLost, TransportFault
 from bridge.contract.mail import NoticeKind
 from bridge.contract.outbound import (
@@ -48,7 +50,18 @@ from bridge.kit.clock import Clock
 from bridge.kit.fields import as_text, value_at
 from bridge.kit.http import Answer, Http
 from bridge.kit.tokens import TokenKeeper
-from connectors.outbound.openedx.answers import ERRORS, NO_END, Member, failed, garbled, given, rows_of, said, taken
+from connectors.outbound.openedx.answers import (
+    ERRORS,
+    NO_END,
+    SHARED,
+    Member,
+    failed,
+    garbled,
+    given,
+    rows_of,
+    said,
+    taken,
+)
 from connectors.outbound.openedx.settings import OpenEdxCourse, OpenEdxSettings
 
 _SPLITS = re.compile(r"[\s,]")  # signs at which the target takes a list of people apart
@@ -135,11 +148,15 @@ class OpenEdx:
         return name or work.learner.email or ""
 
     def _identifiers(self, work: Work) -> tuple[str, ...]:
-        """Return the present name and those under which the person was enrolled before; each once, in any spelling."""
+        """Return the present name and those under which the person was enrolled before; each once, in any spelling.
+
+        Not the one that somebody else is enrolled under as well, who had it earlier: they would lose their course.
+        """
         known = work.refs.right
+        shared = known.get("shared", "")
         found: dict[str, str] = {}
         for name in (self._name(work), known.get("identifier", ""), *known.get("former", "").split(",")):
-            if name and not _SPLITS.search(name):
+            if name and not _SPLITS.search(name) and not (shared and email_key(name) == shared):
                 found.setdefault(name.casefold(), name)
         return tuple(found.values())
 
@@ -258,6 +275,8 @@ def _without_call(work: Work, name: str, identifiers: tuple[str, ...]) -> Outcom
     """Return the outcome of work for which there is nothing to ask the target."""
     if work.operation is Operation.REVOKE and identifiers:
         return None
+    if work.operation is Operation.REVOKE and work.refs.right.get("shared"):
+        return Receipt(Refs(right={"identifier": name, "former": ""}), SHARED)
     if not name:
         return ERRORS["no-email"].refused("")
     if _SPLITS.search(name):

@@ -15,6 +15,7 @@ from bridge.kit.masking import excerpt
 _NO_ACCOUNT = "no account yet: the person is enrolled as soon as they register with this address"
 _INACTIVE = "the account is not activated yet: the person is enrolled as soon as it is"
 NO_END = "Open edX knows no end of an enrolment: the bridge ends access itself"
+SHARED = "the address is an earlier one of somebody who holds the course: it stays enrolled until their access ends"
 _EARLIER = "the earlier address stays enrolled until access ends"
 
 ERRORS: Mapping[str, Explanation] = {
@@ -99,7 +100,8 @@ def taken(member: Member, rows: Mapping[str, dict[str, Any]], what: str) -> Outc
         after = row["after"] if row else {}
         if after.get("enrollment") is not False or after.get("allowed") is True:
             return TryLater(f"{what}: the person is still enrolled", applied="unknown", cause="busy")
-    return Receipt(Refs(right={"identifier": member.identifiers[0], "former": ""}))
+    identifier = member.work.refs.right.get("shared") or member.identifiers[0]
+    return Receipt(Refs(right={"identifier": identifier, "former": ""}))
 
 
 def _no_state(row: Mapping[str, Any] | None, what: str) -> Outcome | None:

@@ -10,8 +10,9 @@ contact that is there without our external id is looked for by e-mail, once for 
 
 Two targets of one organisation make one contact of a learner as long as both name the same external id field: of two
 upserts at one moment the unique field takes one, and the other is repeated and finds it. With a field each, each makes a
-contact of its own where it finds none by e-mail. Two learners who share an address are kept from taking one contact
-within a bridge and a target only.
+contact of its own where it finds none by e-mail. Two learners who share an address never take one contact as long as
+their targets name the same field and run in one process. Two bridges that look at one moment may: the later one's id stands
+there, and the other learner gets a contact of their own with the next change.
 
 Registrations name their contact by its external id, after it was written. One is sent only when its content differs from
 what Salesforce confirmed last (a hash, kept as a ref of the person), so a colleague's own changes stay.
@@ -80,7 +81,11 @@ class Salesforce:
         contact = Kind("Contact", settings.contact.external_id, "contact")
         self._contact = Writer(contact, self._session, settings.api_version, clock)
         self._contacts = Contacts(
-            self._contact, self._session, adopt=settings.adopt, link=settings.duplicates == "link"
+            self._contact,
+            self._session,
+            settings.base_url,
+            adopt=settings.adopt,
+            link=settings.duplicates == "link",
         )
 
     @classmethod

@@ -20,19 +20,21 @@ from connectors.outbound.salesforce.writer import Writer
 _LONGEST_QUERY = 7_500  # characters of an address, encoded; many a server or proxy takes 8 kB
 _LOOK, _LINK = "look for contacts by e-mail", "link the contact that matches"
 _GONE = ("NOT_FOUND", "ENTITY_IS_DELETED", "INVALID_CROSS_REFERENCE_KEY")
+# Of the whole process: two targets of one organisation look at the same contacts. By loop, organisation, and what it is about.
+_TURNS: WeakValueDictionary[tuple[asyncio.AbstractEventLoop, str, str], asyncio.Lock] = WeakValueDictionary()
 _ESCAPED = str.maketrans({"\\": r"\\", "'": r"\'", '"': r"\"", "\n": r"\n", "\r": r"\r", "\t": r"\t"})
 
 
 class Contacts:
     """Writes the contacts of a batch."""
 
-    def __init__(self, writer: Writer, session: Session, *, adopt: bool, link: bool) -> None:
-        """``adopt``: look by e-mail first. ``link``: adopt what a duplicate rule found."""
+    def __init__(self, writer: Writer, session: Session, organisation: str, *, adopt: bool, link: bool) -> None:
+        """``organisation``: its address. ``adopt``: look by e-mail first. ``link``: adopt what a duplicate rule found."""
         self._writer = writer
         self._session = session
         self._adopt = adopt
         self._link_matches = link
-        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._organisation = organisation.rstrip("/").casefold()
 
     async def bring(self, people: Sequence[Person], until: float) -> None:
         """Write everybody's contact. Who has an outcome afterwards could not be written."""
@@ -58,11 +60,12 @@ class Contacts:
         await self._upsert(nameless, until, made_up=True)
 
     @asynccontextmanager
-    async def _turn_of(self, emails: Iterable[str]) -> AsyncIterator[None]:
-        """Let one delivery at a time look and adopt for an address: two learners who share it must not take one contact."""
+    async def _turn_of(self, names: Iterable[str]) -> AsyncIterator[None]:
+        """Let one delivery at a time look and adopt for an address, or a contact: two learners must not take the same one."""
+        loop = asyncio.get_running_loop()
         async with AsyncExitStack() as turns:
-            for email in sorted(emails):  # in one order, so that no two deliveries wait for each other
-                turn = self._turns.setdefault(email, asyncio.Lock())
+            for name in sorted(names):  # in one order, so that no two deliveries wait for each other
+                turn = _TURNS.setdefault((loop, self._organisation, name), asyncio.Lock())
                 await turns.enter_async_context(turn)
             yield
 
@@ -134,7 +137,7 @@ class Contacts:
 
     async def _link(self, person: Person, told: Told) -> None:
         """Write our external id on the one contact that the duplicate rule matched, then upsert again."""
-        found, key = only_match(told.problem.duplicates), self._writer.kind.external_id
+        found = only_match(told.problem.duplicates)
         if found is None and told.problem.duplicates:
             person.outcome = ERRORS["no-sure-match"].needs_operator(_LINK)
             return
@@ -145,6 +148,11 @@ class Contacts:
                 missed = again.problem.code == "DUPLICATES_DETECTED"
                 person.written(Told(ERRORS["no-sure-match"].needs_operator(_LINK)) if missed else again)
                 return
+        async with self._turn_of({found}):
+            await self._link_to(person, found)
+
+    async def _link_to(self, person: Person, found: str) -> None:
+        key = self._writer.kind.external_id
         held = await self._session.call("GET", f"/sobjects/Contact/{found}?fields=Id,{key}")
         record = held.json if held.ok else None
         if not isinstance(record, dict):

@@ -69,6 +69,10 @@ class Shop:
         """What is wanted of each registration, in the order in which they were made."""
         return [row.intent for row in await self.world.rows("SELECT intent FROM registration ORDER BY id")]
 
+    async def granted(self) -> int:
+        """How many order lines are a reason by now why somebody is in."""
+        return await self.world.one('SELECT count(*) FROM "grant" WHERE live = 1')
+
     async def waiting(self) -> int:
         """How much is in quarantine."""
         return await self.world.one("SELECT count(*) FROM quarantine WHERE state = 'waiting'")

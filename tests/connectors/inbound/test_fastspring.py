@@ -288,6 +288,28 @@ class TestFastspring(InboundSuite):
             assert await world.intents() == ["cancelled", "cancelled"]
             assert await world.waiting() == 0
 
+    @pytest.mark.parametrize("name", ["orders.json", "renewal.json"])
+    async def test_an_order_that_is_not_completed_lets_nobody_in(self, tmp_path: Path, name: str) -> None:
+        """Until it is: then it lets in once, however often either is sent; one that says nothing of it is completed."""
+
+        def sent(event_id: str, **said: Any) -> InboundEvent:
+            def change(event: dict[str, Any]) -> None:
+                event["id"] = event_id
+                order = event["data"] if name == "orders.json" else event["data"]["order"]
+                order.pop("completed", None)
+                order.update(said)
+
+            return self.told(name, change)
+
+        pending, done = sent("pending", completed=False), sent("done", completed=True)
+        async with shop(tmp_path, self.adapter(), "intro", "workbook") as world:
+            await world.receive(pending, sent("in words", completed="false"))
+            lines = len(await world.intents())
+            assert (await world.intents(), await world.granted()) == (["suspended"] * lines, 0)
+            await world.receive(done, sent("done by hand", completed=True), sent("pending by hand", completed=False))
+            assert (await world.intents(), await world.granted()) == (["live"] * lines, lines)
+        assert self.the(name, lambda event: event.update(sent("silent").json["events"][0])).paid
+
     async def test_a_renewal_is_a_purchase_of_its_own_until_the_subscription_ends(self, tmp_path: Path) -> None:
         """The first order's line belongs to the subscription, too; what was bought beside it does not."""
         first = self.told("orders.json", lambda event: event["data"]["items"][0].update(subscription="sub-1"))

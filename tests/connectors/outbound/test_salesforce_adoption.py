@@ -126,6 +126,24 @@ class TestAdoption:
         assert len(rig.emulator.contacts) == 2
         assert rig.emulator.contacts[known]["Bridge_Id__c"] in {work.person for work in works}
 
+    @pytest.mark.parametrize("duplicates", ["fail", "link"])
+    async def test_two_learners_of_one_address_take_no_contact_from_each_other_at_two_targets(
+        self, rig: Rig, duplicates: str
+    ) -> None:
+        """Of one organisation: both look at one moment, each for another learner; whoever adopts a contact keeps it."""
+        configured(rig, duplicates=duplicates)
+        one = rig.connector
+        configured(rig, duplicates=duplicates, base_url=f"{one._settings.base_url}/")
+        await asyncio.gather(one.check(), rig.connector.check())
+        known = rig.emulator.hold(LastName="Office", Email=ADA.email)
+        works = [rig.work(Operation.CONTACT, who.model_copy(update={"email": ADA.email})) for who in (ADA, BOB)]
+        told = await asyncio.gather(one.deliver(works[:1]), rig.connector.deliver(works[1:]))
+        ids = {outcome.refs.person["contact"] for (outcome,) in told}
+        assert len(ids) == 2
+        assert known in ids
+        held = {rig.emulator.contacts[told[n][0].refs.person["contact"]]["Bridge_Id__c"]: n for n in (0, 1)}
+        assert held == {works[0].person: 0, works[1].person: 1}
+
     async def test_a_batch_is_looked_up_and_adopted_together(self, rig: Rig) -> None:
         """Two hundred addresses are one query, those who are there one update, the others one upsert."""
         known = [rig.emulator.hold(LastName="Typed", Email=f"p{n}@example.org") for n in range(0, 200, 2)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
@@ -227,6 +228,18 @@ class TestDuplicates:
         assert isinstance(outcome, NeedsOperator)
         assert outcome.scope == "delivery"
         assert rig.emulator.contacts[known]["Bridge_Id__c"] == ADAS
+
+    async def test_link_takes_no_contact_from_a_learner_who_links_it_at_that_moment(self, rig: Rig, known: str) -> None:
+        """By another target of the organisation: one has it, the other waits for a person."""
+        configured(rig, duplicates="link", adopt=False)
+        one = rig.connector
+        configured(rig, duplicates="link", adopt=False)
+        await asyncio.gather(one.check(), rig.connector.check())
+        works = [rig.work(Operation.CONTACT, who.model_copy(update={"email": ADA.email})) for who in (ADA, BOB)]
+        told = await asyncio.gather(one.deliver(works[:1]), rig.connector.deliver(works[1:]))
+        assert {type(outcome) for (outcome,) in told} == {Receipt, NeedsOperator}
+        (winner,) = [work.person for work, (outcome,) in zip(works, told, strict=True) if isinstance(outcome, Receipt)]
+        assert rig.emulator.contacts[known]["Bridge_Id__c"] == winner
 
     @pytest.mark.parametrize(
         "match",
