@@ -288,7 +288,7 @@ class Bridge:
         if self.company.presence is not None:  # there may be others to which a sender has turned meanwhile
             self._stillness = Stillness(max(self.company.presence.fence, _BUSY))
             self._stillness.watch()
-        health = Health(self.ledger, self, self.telemetry, self.clock, lambda: self._intake.refusing)
+        health = Health(self.ledger, self, self.telemetry, self.clock, lambda: self._intake.refused)
         reload = None if self._reread is None or self.ledger.file is None else self.reread
         actions = Actions(
             self.ledger,
