@@ -98,8 +98,8 @@ async def _serve(bridge: Bridge, *, upgrade: bool) -> None:
             raise_files()
             await told
     except OSError as fault:
-        where = f": {fault.filename}" if fault.filename else ""
-        raise BridgeError(f"the system refused the bridge something: {fault.strerror or fault}{where}") from None
+        what = fault.filename or "something"
+        raise BridgeError(f"the system refused the bridge {what}: {fault.strerror or fault}") from None
     finally:
         for task in (starting, told, *reloads):
             task.cancel()
