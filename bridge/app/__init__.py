@@ -288,7 +288,7 @@ class Bridge:
         if self.company.presence is not None:  # there may be others to which a sender has turned meanwhile
             self._stillness = Stillness(max(self.company.presence.fence, _BUSY))
             self._stillness.watch()
-        health = Health(self.ledger, self, self.telemetry, self.clock, lambda: self._intake.refusing)
+        health = Health(self.ledger, self, self.telemetry, self.clock, lambda: self._intake.refused)
         reload = None if self._reread is None or self.ledger.file is None else self.reread
         actions = Actions(
             self.ledger,
@@ -303,9 +303,11 @@ class Bridge:
             await self._listeners.unix(control_application(actions), socket_path(self.ledger.file))
         inside: Inside | None = Inside(console_of(self, actions), api_of(self, actions))
         if admin.port is not None:
-            self.admin_port = await self._listeners.tcp(admin_application(health, inside), admin.host, admin.port)
+            pages = admin_application(health, inside)
+            self.admin_port = await self._listeners.tcp(pages, admin.host, admin.port, "admin")
             inside = None
-        self.port = await self._listeners.tcp(self._public(health, inside, server.max_body), server.host, server.port)
+        public = self._public(health, inside, server.max_body)
+        self.port = await self._listeners.tcp(public, server.host, server.port, "server")
 
     def _public(self, health: Health, inside: Inside | None, max_body: int) -> web.Application:
         metrics = self.settings.admin.port is None

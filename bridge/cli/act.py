@@ -209,7 +209,8 @@ def replay(
     if not as_json and done:
         show(table(_REPLAYED, _replay_rows(done), whole=("event_id", "became")), "")
     if not dry_run and (yes or any(row["became"] == "replayed" for row in done)):
-        if not yes and not typer.confirm(f"replay {len(done)} events?"):
+        changing = sum(row["became"] == "replayed" for row in done)
+        if not yes and not typer.confirm(f"replay {_some(changing, 'event')}?"):
             raise typer.Exit(1)
         done = replayed(settings, arguments, dry_run=False, quiet=as_json)
     _said_of_replay(done, dry_run=dry_run, as_json=as_json)
@@ -231,9 +232,9 @@ def _changes(row: Mapping[str, Any]) -> Iterator[str]:
     if row["opened"]:
         yield f"work for {', '.join(row['opened'])}"
     if row["unmapped"]:
-        yield f"{row['unmapped']} lines wait in quarantine"
+        yield f"{_some(row['unmapped'], 'line')} for the quarantine"
     if row["lookups"]:
-        yield f"{row['lookups']} questions are asked at the sender again"
+        yield f"the sender is asked again: {_some(row['lookups'], 'question')}"
 
 
 def _said_of_replay(done: Sequence[Mapping[str, Any]], *, dry_run: bool, as_json: bool) -> None:
@@ -271,7 +272,8 @@ def reload(*, config: ConfigPath = CONFIG, as_json: AsJson = False) -> None:
             show(f"{kind} {what}: {', '.join(names)}")
     if done["changed_targets"]:
         show(f"targets with other settings: {', '.join(done['changed_targets'])}")
-    show("the mapping is another one now" if done["mapping_changed"] else "the mapping is as it was")
+    mapping = "another one now" if done["mapping_changed"] else "as it was"
+    show(f"{config} is in force; what is sold and where it opens is {mapping}")
 
 
 def _switch(path: Path, action: str, target: str, why: str, *, as_json: bool) -> None:
@@ -298,8 +300,12 @@ def _say_which(ids: Sequence[int] | None, filters: Sequence[str | None], *, ever
 
 
 def _count(rows: Sequence[Any], what: str, verb: str, *, dry_run: bool) -> str:
-    number = f"{len(rows)} {what}{'' if len(rows) == 1 else 's'}"
+    number = _some(len(rows), what)
     return f"{number} would be {verb}; nothing was changed" if dry_run else f"{number} {verb}"
+
+
+def _some(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _told(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], said: str, *, as_json: bool) -> None:

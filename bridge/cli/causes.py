@@ -13,6 +13,7 @@ from bridge.cli.shown import plain, show, show_json, table
 from bridge.ledger import reports
 from config.settings import Settings
 
+_ROWS = 50
 _SNIPPETS = 20
 
 
@@ -37,7 +38,9 @@ def tell(path: Path, source: str | None, *, as_json: bool) -> None:
         "since": "since (UTC)",
         "do": "what to do",
     }
-    show(table(columns, rows, whole=("source", "kind", "waiting", "since")))
+    show(table(columns, rows[:_ROWS], whole=("source", "kind", "waiting", "since")))
+    if len(rows) > _ROWS:
+        show("", f"... and {len(rows) - _ROWS} more causes: --json has all of them")
     _show_snippets([row["toml"] for row in rows if row["toml"]])
 
 

@@ -14,6 +14,8 @@ from bridge.cli.shown import complain, show, show_json, table
 from bridge.contract.errors import ConfigError, LedgerError
 from bridge.ledger import reports
 
+_MOST = 50  # unmapped products that are shown
+
 
 def check(*, config: ConfigPath = CONFIG, as_json: AsJson = False) -> None:
     """Validate the configuration; show its sources with the addresses to give to their senders, and what is unmapped."""
@@ -107,4 +109,6 @@ def _show_unmapped(report: Mapping[str, Any]) -> None:
         "since": "since (UTC)",
         "do": "what to do",
     }
-    show(table(columns, rows, whole=("source", "remote_product_id", "waiting", "since")))
+    show(table(columns, rows[:_MOST], whole=("source", "remote_product_id", "waiting", "since")))
+    if len(rows) > _MOST:
+        show("", f"... and {len(rows) - _MOST} more: bridge quarantine --causes, or --json")

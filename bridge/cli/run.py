@@ -29,10 +29,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 
-class CannotListen(BridgeError):
-    """The address is taken, or not ours."""
-
-
 def run(
     *,
     config: ConfigPath = CONFIG,
@@ -102,8 +98,8 @@ async def _serve(bridge: Bridge, *, upgrade: bool) -> None:
             raise_files()
             await told
     except OSError as fault:
-        server = bridge.settings.server
-        raise CannotListen(f"can't listen on {server.host}:{server.port}: {fault.strerror or fault}") from None
+        what = fault.filename or "something"
+        raise BridgeError(f"the system refused the bridge {what}: {fault.strerror or fault}") from None
     finally:
         for task in (starting, told, *reloads):
             task.cancel()

@@ -16,6 +16,7 @@ from bridge.cli.given import CONFIG, AsJson, ConfigPath, Reveal, settings_of
 from bridge.cli.reading import ask
 from bridge.cli.shown import plain, show, show_json, veil
 from bridge.edge.removed import removed
+from bridge.edge.unled import following
 from bridge.ledger.events import OPERATOR
 from bridge.ledger.story import By, story
 
@@ -59,11 +60,11 @@ def tell(path: Path, what: str, by: By | None, *, as_json: bool, reveal: bool) -
     for line in found["waiting"]:
         show(Tree(Text(plain(_line(line)))))
     for event in found["events"]:
-        show(
-            Tree(
-                Text(plain(f"event {event['event_id']} of {event['source']} {event['state']}: {event['note'] or '-'}"))
-            )
+        tree = Tree(
+            Text(plain(f"event {event['event_id']} of {event['source']} {event['state']}: {event['note'] or '-'}"))
         )
+        _add(tree, following(event))
+        show(tree)
 
 
 def _purchase(purchase: Row) -> Tree:

@@ -10,7 +10,7 @@ import structlog
 
 from bridge.dispatch.lane import Lane
 from bridge.kit.clock import Clock, milliseconds
-from bridge.ledger import claims, lanes
+from bridge.ledger import claims, lanes, set_back
 from bridge.ledger.store import Ledger
 
 log = structlog.get_logger(__name__)
@@ -32,6 +32,7 @@ class Dispatcher:
         self.leads: Callable[[], bool] = lambda: True  # of several bridges one follows a clock that was set back
         self._leaving: set[str] = set()  # targets whose lane ends, so that another takes its place
         self._seen: tuple[int, int] | None = None
+        self._brought_back = False
 
     @property
     def running(self) -> bool:
@@ -131,9 +132,16 @@ class Dispatcher:
         elapsed = int(self._clock.monotonic() * 1000)
         jump = (now - self._seen[0]) - (elapsed - self._seen[1]) if self._seen is not None else 0
         self._seen = (now, elapsed)
-        if jump < -_NOTICED and self.leads():
+        if not self.leads():
+            return
+        if not self._brought_back:  # it may have been set back while no bridge ran
+            moved = await self._ledger.write(lambda unit: set_back.bring_back(unit, now, _NOTICED))
+            self._brought_back = True
+            if moved:
+                log.warning("dispatch.brought_back", moved=moved)
+        if jump < -_NOTICED:
             log.warning("dispatch.clock_set_back", seconds=-jump // 1000)
-            await self._ledger.write(lambda unit: claims.move_due(unit, now, jump))
+            await self._ledger.write(lambda unit: set_back.move_due(unit, now, jump))
 
     async def drain(self) -> None:
         """Stop claiming, finish what is in flight, give leases back."""

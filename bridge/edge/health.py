@@ -80,14 +80,14 @@ class Health:
     """Says whether the process lives, and whether it can do its work."""
 
     def __init__(
-        self, ledger: Ledger, bridge: Stands, telemetry: Telemetry, clock: Clock, refusing: Callable[[], bool]
+        self, ledger: Ledger, bridge: Stands, telemetry: Telemetry, clock: Clock, refused: Callable[[], str]
     ) -> None:
-        """Look at these; ``refusing`` says whether the newest event of a sender could not be kept."""
+        """Look at these; ``refused`` says why the newest event of a sender could not be kept, or ""."""
         self._ledger = ledger
         self._bridge = bridge
         self._telemetry = telemetry
         self._clock = clock
-        self._refusing = refusing
+        self._refused = refused
         self._refused_at = float("-inf")
         self._checked_at = float("-inf")
         self._fault: str | None = None
@@ -139,10 +139,10 @@ class Health:
 
     def _recent_refusal(self) -> str | None:
         """Keep senders away for a while when the newest of them was turned away, then let one of them try again."""
-        now = self._clock.monotonic()
-        if self._refusing() and now - self._refused_at > 2 * _COOLS:
+        now, why = self._clock.monotonic(), self._refused()
+        if why and now - self._refused_at > 2 * _COOLS:
             self._refused_at = now
-        return "the newest event could not be kept" if self._refusing() and now - self._refused_at < _COOLS else None
+        return f"the newest event could not be kept: {why}" if why and now - self._refused_at < _COOLS else None
 
     async def _metrics(self, _: web.Request) -> web.Response:
         now = milliseconds(self._clock.now())

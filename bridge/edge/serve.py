@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,10 +12,21 @@ from typing import Any
 import structlog
 from aiohttp import web
 
+from bridge.contract.errors import BridgeError
+
 log = structlog.get_logger(__name__)
 
 _LINGER = 2.0  # seconds for which the rest of a refused body is read, so that the sender gets to see the answer
 _KEEP_ALIVE = 30.0  # seconds
+_REMEDIES = {
+    errno.EADDRINUSE: "stop what listens there, or set another port in [{}]",
+    errno.EACCES: "set a port from 1024 on in [{}], and let a proxy listen on the lower one",
+}
+_NO_SUCH_HOST = "set host in [{}] to an address of this machine"
+
+
+class CannotListen(BridgeError):
+    """An address is taken, not allowed, or not this machine's."""
 
 
 class _Connection(web.RequestHandler):
@@ -84,22 +97,50 @@ class Listeners:
         self._unreadable = unreadable
         self._runners: list[web.AppRunner] = []
 
-    async def tcp(self, app: web.Application, host: str, port: int) -> int:
-        """Listen on an address and return its port (which the system chose when 0 was asked for)."""
+    async def tcp(self, app: web.Application, host: str, port: int, section: str) -> int:
+        """Listen on an address and return its port (which the system chose when 0 was asked for).
+
+        Args:
+            app: what is shown there.
+            host: the address's.
+            port: the address's.
+            section: of ``bridge.toml``, where host and port stand.
+
+        Raises:
+            CannotListen: naming the address and what to do.
+        """
         runner = _Runner(app, self._unreadable)
         await runner.setup()
         self._runners.append(runner)
-        await web.TCPSite(runner, host, port, backlog=1024).start()
+        try:
+            await web.TCPSite(runner, host, port, backlog=1024).start()
+        except OSError as fault:
+            number = fault.errno or 0
+            why = (
+                os.strerror(number) if number > 0 else fault.strerror
+            )  # a name that can't be found has no number of the system's
+            remedy = _REMEDIES.get(number, _NO_SUCH_HOST).format(section)
+            raise CannotListen(f"can't listen on {host}:{port}: {why}; {remedy}") from None
         return int(runner.addresses[0][1])
 
     async def unix(self, app: web.Application, path: Path) -> None:
-        """Listen on a local socket that only this user may use."""
-        await asyncio.to_thread(path.unlink, missing_ok=True)
+        """Listen on a local socket that only this user may use.
+
+        Raises:
+            CannotListen: naming the socket and what to do.
+        """
         runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
         await runner.setup()
         self._runners.append(runner)
-        await web.UnixSite(runner, str(path)).start()
-        await asyncio.to_thread(path.chmod, 0o600)
+        try:
+            await asyncio.to_thread(path.unlink, missing_ok=True)
+            await web.UnixSite(runner, str(path)).start()
+            await asyncio.to_thread(path.chmod, 0o600)
+        except OSError as fault:
+            why = os.strerror(fault.errno or 0)
+            raise CannotListen(
+                f"can't listen on {path}: {why}; let the user that runs the bridge write to that folder"
+            ) from None
 
     async def close(self) -> None:
         """Stop accepting, let requests under way end."""

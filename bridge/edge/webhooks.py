@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from datetime import UTC
+from difflib import get_close_matches
 from functools import cache
 from typing import cast
 
@@ -28,6 +29,8 @@ _BODY_SECONDS = 30.0
 _PROOF_SECONDS = 20.0
 _AFTER_STILLNESS = 2  # seconds
 _NOBODY = "-"
+_NOT_KEPT = frozenset({"invalid", "unreadable", "too_large", "method_not_allowed"})
+_LONGEST_NAME = 100  # of what is compared with the sources' names
 
 
 class Webhooks:
@@ -82,6 +85,9 @@ class Webhooks:
         source = self._sources().by_name.get(request.match_info["source"])
         if source is None:
             self._telemetry.answered(_NOBODY, "no_such_address", 0.0)
+            # What was asked for may be a key that was pasted to the wrong place: only names of ours are told.
+            nearest = get_close_matches(request.match_info["source"][:_LONGEST_NAME], self._sources().by_name, 1)
+            log.warning("edge.no_such_source", nearest=nearest[0] if nearest else None)
             return web.json_response({"error": "no such source"}, status=404)
         adapter = type(source.adapter)
         return await self._receive(request, adapter, tuple(adapter.methods), source)
@@ -115,6 +121,8 @@ class Webhooks:
                 self._tell(source, "handshake", None, started)
                 return _web_response(hand)
             source, reception = await self._taken(adapter, event, source)
+        if reception.kind in _NOT_KEPT and reception.event_id is None:
+            _not_kept(event, source, reception)
         self._tell(source, reception.kind, reception.event_id, started)
         answer = _web_response(adapter.respond(event, reception))
         if reception.kind == "method_not_allowed":
@@ -209,6 +217,18 @@ def _handshake(source: Source, event: InboundEvent) -> Response | None:
     if not _is(type(source.adapter), Handshakes):
         return None
     return cast("Handshakes", source.adapter).handshake(event)
+
+
+def _not_kept(event: InboundEvent, source: Source | None, reception: Reception) -> None:
+    # The one text is ours; of the other fields a text may quote what somebody wrote.
+    log.warning(
+        "edge.not_kept",
+        path=event.path,
+        method=event.method,
+        source=source.entry.name if source else None,
+        became=reception.kind,
+        why=reception.faults.get("body"),
+    )
 
 
 def _unauthorised(event: InboundEvent, source: Source | None, why: str) -> Reception:

@@ -39,8 +39,8 @@ class Intake:
         self._ledger = ledger
         self._catalogue = catalogue
         self._waiting: Counter[str] = Counter()
-        self.refusing = False
-        """Whether the newest event could not be kept: a probe's little write may still fit where an event does not."""
+        self.refused = ""
+        """Why the newest event could not be kept, or "": a probe's little write may still fit where an event does not."""
 
     async def receive(self, source: SourceEntry, adapter: InboundAdapter, event: InboundEvent) -> Reception:
         """Normalise a verified event and keep what it means. When this returns, it is on disk.
@@ -118,12 +118,12 @@ class Intake:
         self._waiting[source] += 1
         try:
             result = await self._ledger.submit(accept_group, member)
-        except LedgerError:
-            self.refusing = True
+        except LedgerError as fault:
+            self.refused = str(fault)
             raise
         finally:
             self._waiting[source] -= 1
-        self.refusing = False
+        self.refused = ""
         return result
 
     async def accept_found(

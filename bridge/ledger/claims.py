@@ -391,13 +391,3 @@ def expedite(unit: Unit, target: str, now: int) -> int:
         target=target,
         now=now,
     )
-
-
-def move_due(unit: Unit, now: int, jump: int) -> int:
-    """Move the due times that lie ahead by ``jump`` milliseconds, because the clock was moved by as much."""
-    return unit.run(
-        "UPDATE delivery SET due_at = (CASE WHEN due_at + :jump > :now THEN due_at + :jump ELSE :now END), updated_at = :now"
-        " WHERE state IN ('open', 'blocked') AND due_at > :now",
-        now=now,
-        jump=jump,
-    )

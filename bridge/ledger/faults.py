@@ -17,6 +17,21 @@ _SQLITE_TROUBLE = {"BUSY", "LOCKED", "FULL", "IOERR", "READONLY", "CANTOPEN", "C
 _POSTGRES_CLASSES = {"08", "53", "57", "58"}  # connection, resources, operator intervention, system error
 _READ_ONLY = "25006"  # a standby
 _POSTGRES_STATES = {_READ_ONLY, "55P03"}  # lock not available in time
+# What there is to do about it, by the same codes.
+_REMEDIES = {
+    "FULL": "the disk is full: make room",
+    "BUSY": "another program holds the file: end it",
+    "LOCKED": "another program holds the file: end it",
+    "READONLY": "the bridge may not write the file or its folder: set their owner and mode right, then restart",
+    "PERM": "the bridge may not write the file or its folder: set their owner and mode right, then restart",
+    "CANTOPEN": "the bridge can't open the file: set owner and mode of it and its folder right, then restart",
+    "IOERR": "the disk fails, or has no room: look at the machine",
+    "CORRUPT": "the file is damaged: stop the bridge, keep a copy, restore a backup",
+    "NOTADB": "the file is damaged: stop the bridge, keep a copy, restore a backup",
+    "53100": "the database's disk is full: make room there",
+    "53300": "the database has no connection left: raise its max_connections",
+    _READ_ONLY: "the database is a standby: name the primary",
+}
 
 
 class Away(LedgerError):
@@ -58,12 +73,19 @@ def as_ledger_error(fault: BaseException) -> LedgerError:
     # The driver's message may quote values; its class and, for SQLite, its short code say enough.
     original = fault.orig if isinstance(fault, DBAPIError) else fault
     code = _code(fault)
-    error = LedgerError(f"the ledger did not take the write: {type(original).__name__}{f' ({code})' if code else ''}")
+    error = LedgerError(
+        f"the ledger did not take the write: {type(original).__name__}{f' ({code})' if code else ''}{_remedy(code)}"
+    )
     if not isinstance(fault, SQLAlchemyError):
         log.error("ledger.work_failed", fault=type(fault).__name__, exc_info=fault)
     elif not of_the_ledger(fault):
         log.error("ledger.statement_failed", fault=mask_text(str(original).partition("DETAIL")[0]))
     return error
+
+
+def _remedy(code: str) -> str:
+    known = code.split("_")[1] if code.startswith("SQLITE_") else code
+    return f": {_REMEDIES[known]}" if known in _REMEDIES else ""
 
 
 def _code(fault: BaseException) -> str:

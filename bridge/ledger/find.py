@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from bridge.ledger.reports import EVENT, REGISTRATION, ask
+from bridge.ledger import loose
+from bridge.ledger.reports import REGISTRATION, ask
 from bridge.ledger.story import whereabouts
 
 MOST: Final = 50
@@ -40,7 +41,8 @@ def find(connection: Connection, what: str) -> dict[str, Any]:
             by.setdefault(one, set()).add("name")
         for one in _known_as(connection, what) if not by else ():
             by.setdefault(one, set()).add("a target's id")
-    events += [one for one in _event(connection, what) if one["event_id"] not in {row["event_id"] for row in events}]
+    if (number := _number(what)) is not None and number not in {row["event_id"] for row in events}:
+        events += loose.events(connection, [number])
     rows = ask(
         connection,
         f"SELECT {REGISTRATION}, l.email, l.remote_user_id, l.first_name, l.last_name FROM registration g"
@@ -51,10 +53,8 @@ def find(connection: Connection, what: str) -> dict[str, Any]:
     return {"purchases": purchases, "more": len(by) > MOST, "waiting": waiting, "events": events}
 
 
-def _event(connection: Connection, what: str) -> list[dict[str, Any]]:
-    if not (what.isascii() and what.isdigit()) or int(what) > _LARGEST_ID:
-        return []
-    return ask(connection, f"SELECT {EVENT} FROM event e WHERE e.id = :id", id=int(what))
+def _number(what: str) -> int | None:
+    return int(what) if what.isascii() and what.isdigit() and int(what) <= _LARGEST_ID else None
 
 
 def _named(connection: Connection, what: str) -> list[int]:

@@ -5,41 +5,28 @@ Found by registration id, order number (or any other id of the order), event key
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Any, Final, Literal
-from urllib.parse import unquote_plus
 
 import orjson
 from sqlalchemy import Connection
 
 from bridge.contract.command import email_key
-from bridge.ledger import removals, seats
+from bridge.ledger import loose, removals, seats
 from bridge.ledger.behind import contacts, remote_ids
 from bridge.ledger.identities import merged
+from bridge.ledger.loose import hops
 from bridge.ledger.reports import ATTEMPT, DELIVERY, EVENT, QUARANTINE, REGISTRATION, RIGHT, ask, family, pauses
 
 By = Literal["registration", "order", "event", "email", "user"]
 """What the text is that a story is asked for by."""
 
 _LARGEST_ID: Final = 2**63 - 1
-_UNREAD_EVENTS: Final = 100_000
-"""How far back bodies of refused events are searched: they have no index, and a trace should take a moment."""
-
-_SHORTEST_NAME: Final = 3  # a shorter text stands in any body by chance
 _LEARNER: Final = (
     "l.id AS learner_id, l.namespace, l.remote_user_id, l.email, l.first_name, l.last_name, l.phone, l.attributes"
 )
-# Neither index leads with the column asked for; hopping over the few sources or namespaces makes it of use all the same.
-_HOPS: Final = """
-WITH RECURSIVE hop(name) AS (
- SELECT min({group}) FROM {table} WHERE {column} IS NOT NULL
- UNION ALL SELECT (SELECT min({group}) FROM {table} WHERE {column} IS NOT NULL AND {group} > hop.name) FROM hop
- WHERE hop.name IS NOT NULL)
-SELECT t.id FROM hop JOIN {table} t ON t.{group} = hop.name AND t.{column} = :what ORDER BY t.id
-"""
-_EVENT_BY_KEY: Final = _HOPS.format(table="event", group="source", column="event_key")
-_LEARNER_BY_USER_ID: Final = _HOPS.format(table="learner", group="namespace", column="remote_user_id")
+_EVENT_BY_KEY: Final = hops("event", "source", "event_key")
+_LEARNER_BY_USER_ID: Final = hops("learner", "namespace", "remote_user_id")
 _BY_REF: Final = """
 WITH RECURSIVE hop(name) AS (
  SELECT min(scope) FROM order_ref
@@ -49,10 +36,6 @@ SELECT o.registration_id AS id FROM hop JOIN order_ref o ON o.scope = hop.name A
 _WAITING: Final = f"""
 SELECT {QUARANTINE}, q.command FROM quarantine q
 WHERE q.kind IN ('unmapped', 'early') AND q.registration_id IS NULL AND lower(q.command) LIKE :like ORDER BY q.id
-"""
-_REFUSED: Final = f"""
-SELECT {EVENT}, e.body FROM event e WHERE e.id > (SELECT coalesce(max(id), 0) FROM event) - :reach
-AND e.state IN ('refused', 'unreadable') AND e.encoding = 'utf-8' AND lower(e.body) LIKE :like ORDER BY e.id
 """
 
 
@@ -89,11 +72,9 @@ def whereabouts(
     if not what:
         return {}, [], []
     found = _registrations(connection, what, by)
-    events = _events(connection, what, by)
-    if by not in ("registration", "event") and ("@" in what or not found):
-        known = {event["event_id"] for event in events}
-        events += [event for event in _refused(connection, what) if event["event_id"] not in known]
-    return found, _waiting(connection, what, by), events
+    ids = [row["id"] for row in ask(connection, _EVENT_BY_KEY, what=what)] if by in (None, "event") else []
+    searched = by not in ("registration", "event") and ("@" in what or not found)
+    return found, _waiting(connection, what, by), loose.events(connection, ids, what if searched else "")
 
 
 def _registrations(connection: Connection, what: str, by: By | None) -> dict[int, list[By]]:
@@ -316,7 +297,7 @@ def _waiting(connection: Connection, what: str, by: By | None) -> list[dict[str,
     """Return quarantined lines of the person or order. Without a registration, what is known stands in the command only."""
     if by in ("registration", "event"):
         return []
-    rows = ask(connection, _WAITING, like=_like(what))
+    rows = ask(connection, _WAITING, like=loose.like(what))
     return [row for row in rows if _is_of(orjson.loads(row.pop("command")), what, by)]
 
 
@@ -334,23 +315,3 @@ def _is_of(command: dict[str, Any], what: str, by: By | None) -> bool:
         ),
     }
     return any(same for kind, same in found.items() if by in (None, kind))
-
-
-def _events(connection: Connection, what: str, by: By | None) -> list[dict[str, Any]]:
-    ids = [row["id"] for row in ask(connection, _EVENT_BY_KEY, what=what)] if by in (None, "event") else []
-    return ask(connection, f"SELECT {EVENT} FROM event e WHERE e.id IN :ids ORDER BY e.id", ids=ids)
-
-
-def _refused(connection: Connection, what: str) -> list[dict[str, Any]]:
-    """Return events that could not be used and whose body names ``what``: somebody may have paid and not got in."""
-    if len(what) < _SHORTEST_NAME:
-        return []
-    named = re.compile(rf"(?<![\w.@-]){re.escape(what.casefold())}(?![\w@-])")
-    rows = ask(connection, _REFUSED, like=_like(what), reach=_UNREAD_EVENTS)
-    return [row for row in rows if named.search(unquote_plus(row.pop("body")).casefold())]
-
-
-def _like(what: str) -> str:
-    """Return a pattern that finds at least every text with ``what``: the exact comparison follows."""
-    seed = what.rpartition("@")[0] or what
-    return f"%{re.sub(r'[^a-z0-9]', '_', seed.lower())}%"

@@ -9,6 +9,7 @@ import socket
 from contextlib import asynccontextmanager
 
 import aiohttp
+import pytest
 
 from tests.acceptance.cli_rig import ADA, BOB, Served, asked, command, look
 from tests.acceptance.rig import Client, configuration, emulators, free_port, live, until
@@ -108,16 +109,23 @@ def _refuses(served: Served) -> bool:
         return caller.connect_ex(("127.0.0.1", int(served.base_url.rpartition(":")[2]))) != 0
 
 
-async def test_a_taken_address_is_said_plainly(tmp_path) -> None:
-    """Exit code 1 and the address, no trace of the program's inside; the ledger is free again."""
+@pytest.mark.parametrize("section", ["server", "admin"])
+async def test_a_taken_address_is_said_plainly(tmp_path, section: str) -> None:
+    """Exit code 1, the address and where to change it, no trace of the program's inside; the ledger is free again."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        said = await command("run", "--no-uvloop", "--config", configuration(tmp_path, {}, port=port))
+        if section == "server":
+            config = configuration(tmp_path, {}, port=port)
+        else:
+            config = configuration(tmp_path, {}, extra=f"[admin]\nport = {port}\n")
+        said = await command("run", "--no-uvloop", "--config", config)
     assert (said.code, said.out) == (1, "")
-    assert f"can't listen on 127.0.0.1:{port}" in said.err
+    assert f"can't listen on 127.0.0.1:{port}: Address already in use; stop what listens there" in said.err
+    assert f"set another port in [{section}]" in said.err
     assert "Traceback" not in said.err
+    assert said.err.count("127.0.0.1") == 1
 
 
 async def test_an_old_schema_can_be_refused(tmp_path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -75,8 +76,11 @@ async def _happen(folder):
     lost = _command(Action.REFUND, 2, refund=Refund(), order=Order(number="4711", refs=("ch_999",)))
     early = _command(Action.REFUND, 4, refund=Refund(), order=Order(refs=("ch_7",)))
     later = bought.model_copy(update={"business_key": "o-7", "order": Order(refs=("ch_7",))})
-    for said in (Said(bought), Said(lost), Said(asks=(Lookup("order", "17"), Lookup("order", "18")))):
+    for said in (Said(bought), Said(lost)):
         await intake.receive(catalogue.sources["ams"], said, event)
+    thin = Said(asks=(Lookup("order", "17"), Lookup("order", "18")))
+    body = b'{"id": "evt_9", "buyer": "eve@example.org"}'
+    await intake.receive(catalogue.sources["ams"], thin, replace(event, body=body))
     for said in (Said(early), Said(later)):
         await intake.receive(catalogue.sources["ams"], said, event)
     dead = lookups.Unanswered(2, "dead", 0, 3, 0, "HTTP 404", "Look whether the order is there.")
@@ -102,6 +106,17 @@ def test_an_event_shows_what_is_asked_about_it(known) -> None:
     """Beside what it did."""
     said = ask("events", "show", "3", "--config", known)
     assert "lookup 2: order 18 dead: HTTP 404" in said.out
+
+
+@pytest.mark.parametrize("what", ["eve@example.org", "evt_9"])
+def test_a_trace_finds_what_a_sender_is_still_to_be_asked_about(known, what: str) -> None:
+    """Somebody paid and is not in yet: the story says on what it waits and, where that was given up, what to do."""
+    said = " ".join(ask("trace", what, "--config", known).out.split())
+    assert "It waits for an answer of ams: lookup 1 (order 17) is asked at" in said
+    assert "ams was asked in vain, lookup 2 (order 18): HTTP 404. Look whether the order is there." in said
+    assert "Then: bridge requeue --lookups 2" in said
+    (event,) = ask("trace", what, "--config", known, "--json").json["events"]
+    assert [lookup["state"] for lookup in event["lookups"]] == ["open", "dead"]
 
 
 def test_a_trace_finds_a_purchase_by_any_id_of_its_order(known) -> None:

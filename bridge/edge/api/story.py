@@ -12,6 +12,7 @@ from bridge.edge.api.rows import (
     Attempt,
     Delivery,
     Event,
+    Lookup,
     Person,
     Purchase,
     Quarantined,
@@ -136,10 +137,16 @@ class PurchaseInFull(Purchase):
     found_by: list[str]
 
 
+class Loose(Event):
+    """An event that led to no purchase, and what its source is still to be asked about it."""
+
+    lookups: list[Lookup]
+
+
 class Trace(BaseModel):
-    """What was found: purchases, lines that wait without one, and events that led to none."""
+    """What was found: purchases, lines that wait without one, and events that led to none (yet)."""
 
     what: str
     purchases: list[PurchaseInFull]
     waiting: list[Quarantined]
-    events: list[Event]
+    events: list[Loose]

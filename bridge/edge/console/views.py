@@ -15,6 +15,7 @@ from bridge.edge.console.glance import Glance, troubles
 from bridge.edge.console.pages import elsewhere, page, said
 from bridge.edge.masked import body_of, veil
 from bridge.edge.removed import record_begins, removed
+from bridge.edge.unled import following
 from bridge.ledger import overview, reports
 from bridge.ledger.find import MOST, find
 from bridge.ledger.store import Ledger
@@ -105,7 +106,11 @@ def _troubles(connection: Any) -> dict[str, Any]:
 
 
 def _with_states(found: Mapping[str, Any]) -> dict[str, Any]:
-    return {**found, "purchases": [{**row, "stands": words.state(row)} for row in found["purchases"]]}
+    return {
+        **found,
+        "purchases": [{**row, "stands": words.state(row)} for row in found["purchases"]],
+        "events": [{**event, "following": following(event)} for event in found["events"]],
+    }
 
 
 def _id(request: web.Request) -> int:
