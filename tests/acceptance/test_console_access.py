@@ -221,6 +221,15 @@ async def test_bodies_that_are_no_forms(tmp_path) -> None:
             assert (await browser.opens("/console/act", "POST", data=data)).status == status
 
 
+async def test_no_text_with_nul_gets_as_far_as_the_ledger(tmp_path) -> None:
+    """PostgreSQL can neither keep one nor look for it, and would seem to be away."""
+    async with emulators("elevate") as targets, console(tmp_path, targets) as (_, __, browser):
+        page = await browser.logs_in()
+        pause = {"csrf": page.csrf, "action": "pause", "target": "elevate", "step": "do", "why": "a\0b"}
+        assert (await browser.sends("/console/act", pause)).status == 200
+        assert look(tmp_path / "bridge.db", "SELECT why FROM lane") == [("a\N{REPLACEMENT CHARACTER}b",)]
+
+
 @pytest.mark.parametrize(
     "address", ["https://evil.example", "//evil.example", "/console//evil.example", "/console/x\r\nA: b"]
 )
