@@ -60,7 +60,7 @@ class Login:
             return self._page(request, back, found.said, found.status)
         address, errand = found
         response = elsewhere(address)
-        self._access.set_cookie(request, response, OPENID_COOKIE, errand.kept, seconds=LASTS, path=OPENID)
+        self._keep(request, response, errand.kept, LASTS)
         return response
 
     async def back(self, request: web.Request) -> web.Response:
@@ -72,12 +72,17 @@ class Login:
             after = {"Retry_After": str(found.minutes * 60)} if found.minutes else {}
             response = self._page(request, HOME, found.said, found.status, **after)
             if found.over:  # else another site could end a login that is under way, by sending the browser here
-                self._access.set_cookie(request, response, OPENID_COOKIE, "", path=OPENID)
+                self._keep(request, response, "", 0)
             return response
         response = elsewhere(way_back(found.back))
-        self._access.set_cookie(request, response, COOKIE, found.token, seconds=found.seconds)
-        self._access.set_cookie(request, response, OPENID_COOKIE, "", path=OPENID)
+        https = self._openid.https
+        self._access.set_cookie(request, response, COOKIE, found.token, seconds=found.seconds, https=https)
+        self._keep(request, response, "", 0)
         return response
+
+    def _keep(self, request: web.Request, response: web.Response, kept: str, seconds: int) -> None:
+        https = self._openid.https
+        self._access.set_cookie(request, response, OPENID_COOKIE, kept, seconds=seconds, path=OPENID, https=https)
 
     async def out(self, request: web.Request) -> web.Response:
         """End the session."""
