@@ -241,6 +241,28 @@ async def test_the_way_back_stays_here(tmp_path, address: str) -> None:
         assert (await browser.sends("/console/login", fields, follow=False)).headers["Location"] == "/console/"
 
 
+async def test_a_form_that_outlived_its_session_is_not_taken_for_done(tmp_path) -> None:
+    """The login says that nothing was done, and leads back to where there is a page; who only wanted out is told nothing."""
+    async with emulators("elevate") as targets, console(tmp_path, targets) as (_, __, browser):
+        await browser.logs_in()
+        form = (await browser.opens("/console/targets")).form("pause")
+        for path, back in (("/act", "/console/"), ("/rehearse", "/console/rehearse"), ("/find", "/console/find")):
+            browser.session.cookie_jar.clear()
+            page = await browser.sends(f"/console{path}", {**form, "step": "do"})
+            assert (page.status, page.path) == (200, "/console/login")
+            assert "what you sent just now was not done" in page.words
+            fields = {
+                "csrf": page.csrf,
+                "name": "ada",
+                "password": PASSWORD,
+                "next": re.search('name="next" value="([^"]*)"', page.text)[1],
+            }
+            assert (await browser.sends("/console/login", fields)).path == back
+        assert look(tmp_path / "bridge.db", "SELECT * FROM lane") == []
+        browser.session.cookie_jar.clear()
+        assert "not done" not in (await browser.sends("/console/logout", form)).words
+
+
 async def test_a_page_that_renews_itself_sends_to_the_login(tmp_path) -> None:
     """When the session has ended, the login does not appear in the middle of a page."""
     async with emulators("elevate") as targets, console(tmp_path, targets, users=USERS) as (_, __, browser):

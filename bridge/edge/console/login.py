@@ -15,6 +15,8 @@ from bridge.edge.console.pages import elsewhere, page, said
 from bridge.edge.openid.errand import LASTS
 
 OPENID: Final = f"{PATH}/openid"
+LOST: Final = "lost"
+"""In the address of the page: they come from a form that was sent when their session was over."""
 
 
 class Login:
@@ -29,7 +31,8 @@ class Login:
         """Show the page; to who is logged in already, the first one."""
         if await self._access.visitor(request) is not None:
             return elsewhere(HOME)
-        return self._page(request, way_back(request.query.get("next", "")))
+        fault = "You were logged out: what you sent just now was not done." if LOST in request.query else ""
+        return self._page(request, way_back(request.query.get("next", "")), fault)
 
     async def take(self, request: web.Request) -> web.Response:
         """Judge name and password."""
