@@ -45,6 +45,7 @@ async def test_somebody_logs_in_and_acts(tmp_path) -> None:
         assert (
             audit.words.count("openid ada@example.org") == 3
         )  # who is logged in, and who did the two: not masked as learners
+        await browser.sees("/console/targets", "by openid ada@example.org")
         await browser.sends("/console/logout", {"csrf": page.csrf})
         assert _sessions(tmp_path) == []
         assert (await browser.opens("/console/")).path == "/console/login"
