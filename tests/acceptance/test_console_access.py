@@ -40,6 +40,7 @@ async def test_headers_let_nothing_else_in(tmp_path) -> None:
             assert "default-src 'none'" in policy
             assert "frame-ancestors 'none'" in policy
             assert "unsafe" not in policy
+            assert page.headers["Cross-Origin-Resource-Policy"] == "same-origin"
             assert page.headers["X-Content-Type-Options"] == "nosniff"
             assert page.headers["Referrer-Policy"] == "no-referrer"
             assert page.headers["Cache-Control"] == "no-store"
