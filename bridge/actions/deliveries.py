@@ -42,7 +42,9 @@ async def requeue(ground: Ground, wanted: Requeue, operator: str) -> list[dict[s
         became = _planned_anew(unit, found, moved, ready, dry_run=wanted.dry_run)
         again = [row for row in found if became.get(row.id, "").startswith("requeued") or row.id not in became]
         if not wanted.dry_run and found:
-            repairs.requeue(unit, again, now)
+            opened = repairs.requeue(unit, again, now)
+            quicker = {row.id for row in again} - opened  # another operator was
+            found = [row for row in found if row.id not in quicker]
             record_of(unit, operator, "requeue", (row.id for row in found), now)
         became |= {row.id: f"{LEFT}: do by hand what it asks for, then requeue {row.id} by itself" for row in left}
         rows = sorted([*found, *left], key=lambda row: row.id)
@@ -58,7 +60,8 @@ async def dismiss(ground: Ground, wanted: Dismiss, operator: str) -> list[dict[s
     def work(unit: Unit) -> list[dict[str, Any]]:
         found = repairs.dead_letters(unit, wanted.ids, None)
         if not wanted.dry_run and found:
-            repairs.dismiss(unit, found, wanted.why, now)
+            ended = repairs.dismiss(unit, found, wanted.why, now)
+            found = [row for row in found if row.id in ended]  # another operator was quicker with the others
             record_of(unit, operator, "dismiss", (row.id for row in found), now, wanted.why)
         return [_delivery(row) for row in found]
 

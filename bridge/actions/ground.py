@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,7 @@ from bridge.ledger import repairs
 from bridge.ledger.store import Ledger
 from bridge.ledger.unit import Unit
 
-_LONGEST_SUBJECT = 500
+_LONGEST_SUBJECT = 500  # characters of one row of the record
 
 
 class ActionRefused(BridgeError):
@@ -64,5 +64,16 @@ class Ground:
 
 
 def record_of(unit: Unit, operator: str, action: str, subjects: Iterable[Any], now: int, note: str = "") -> None:
-    """Keep who did what to which: ids, or what else names what was acted on."""
-    repairs.record(unit, operator, action, ",".join(map(str, subjects))[:_LONGEST_SUBJECT], note, now)
+    """Keep who did what to which: ids, or what else names what was acted on. Many take several rows: none is left out."""
+    repairs.record_each(unit, operator, action, list(_rows_of(subjects)), note, now)
+
+
+def _rows_of(subjects: Iterable[Any]) -> Iterator[str]:
+    # By each of them a story knows what was done about it, and what is old knows that it has to stay.
+    row = ""
+    for subject in map(str, subjects):
+        if row and len(row) + 1 + len(subject) > _LONGEST_SUBJECT:
+            yield row
+            row = ""
+        row = f"{row},{subject}" if row else subject
+    yield row

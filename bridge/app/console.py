@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bridge import registry
 from bridge.actions import Actions
-from bridge.app.mapping import mapping_of
+from bridge.app.mapping import bare, mapping_of
 from bridge.app.openid import terms_of
 from bridge.app.systems import sources_of, targets_of
 from bridge.app.verb import Verb
@@ -61,4 +61,5 @@ def page_of(bridge: Bridge, target: str, kind: str, remote_id: str) -> str | Non
     if given is None:
         return None
     connector = registry.connector_class(given.connector)
-    return connector.page_of(given, kind, remote_id) if issubclass(connector, HasPages) else None
+    page = connector.page_of(given, kind, remote_id) if issubclass(connector, HasPages) else None
+    return bare(page) if page is not None else None  # a password in base_url is the bridge's, not the operators'

@@ -8,7 +8,7 @@ from aiohttp import web
 
 
 async def bounded_body(request: web.Request, most: int, seconds: float) -> bytes | None:
-    """Return the body, or None where it is longer than ``most`` bytes or takes more than ``seconds``."""
+    """Return the body, or None where it is longer than ``most`` bytes, takes more than ``seconds``, or breaks off."""
     if request.content_length is not None and request.content_length > most:
         return None
     body = b""
@@ -18,6 +18,6 @@ async def bounded_body(request: web.Request, most: int, seconds: float) -> bytes
                 body += part
                 if len(body) > most:
                     return None
-    except TimeoutError:
+    except (TimeoutError, ConnectionError):  # whoever broke off hears no answer
         return None
     return body

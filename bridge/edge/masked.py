@@ -13,7 +13,9 @@ from bridge.kit.masking import BLANK, mask, mask_text
 from bridge.ledger.events import body_bytes
 
 _PERSONAL = frozenset({"first_name", "last_name", "phone"})
-_STAFF = frozenset({"operator", "undone_by"})  # who did something; an OpenID provider names them by their address
+_STAFF = frozenset(
+    {"operator", "paused_by", "undone_by"}
+)  # who did something; an OpenID provider names them by their address
 
 
 def veil(value: Any, name: str = "", *, reveal: bool = False) -> Any:

@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import Any, Final
 
 _SAID: Final = {
-    "attempts": "What was tried before {} has been removed, but for what gave access or took it away (ledger.keep_attempts).",
+    "attempts": "What was tried before {} has been removed; of what gave access or took it away a line stays, without what was sent"
+    " and came back (ledger.keep_attempts).",
     "deliveries": "Deliveries that were done before {} have been removed, but for those that gave access or took it away, or that"
     " an operator acted on (ledger.keep_deliveries).",
     "actions": "What operators did before {} has been removed (ledger.keep_actions).",

@@ -114,21 +114,27 @@ def put_off(unit: Unit, tries: Sequence[Unanswered], now: int) -> None:
 
 
 def requeue(unit: Unit, ids: Sequence[int], source: str | None, now: int, *, dry_run: bool) -> list[Any]:
-    """Open dead lookups again: these, a source's, or all; return them."""
-    found = [
-        row
-        for row in unit.rows("SELECT id, source, event_id, kind, key, why FROM lookup WHERE state = 'dead' ORDER BY id")
-        if (not ids or row.id in ids) and source in (None, row.source)
-    ]
-    if found and not dry_run:
-        unit.each(
-            "UPDATE lookup SET state = 'open', due_at = :now, attempts = 0, age = 0, updated_at = :now"
-            " WHERE id IN (SELECT r.id FROM {rows})",
-            {"id": "int"},
-            [{"id": row.id} for row in found],
-            now=now,
-        )
-        unit.wake(wake_name(row.source) for row in found)
+    """Open dead lookups again: these, a source's, or all; return them, without those that somebody else has just opened."""
+    which = "k.state = 'dead' AND (:every = 1 OR k.source = :source) ORDER BY k.id"
+    select = "SELECT k.id, k.source, k.event_id, k.kind, k.key, k.why FROM"
+    given: dict[str, Any] = {"source": source or "", "every": int(source is None)}
+    rows = [{"id": one} for one in sorted(set(ids))]
+    if ids:
+        found = unit.each(f"{select} {{rows}} JOIN lookup k ON k.id = r.id WHERE {which}", {"id": "int"}, rows, **given)
+    else:
+        found = unit.rows(f"{select} lookup k WHERE {which}", **given)
+    if dry_run:
+        return list(found)
+    opened = unit.each(
+        "UPDATE lookup SET state = 'open', due_at = :now, attempts = 0, age = 0, updated_at = :now"
+        " FROM {rows} WHERE lookup.id = r.id AND lookup.state = 'dead' RETURNING lookup.id",
+        {"id": "int"},
+        [{"id": row.id} for row in found],
+        now=now,
+    )
+    again = {row.id for row in opened}
+    found = [row for row in found if row.id in again]
+    unit.wake(wake_name(row.source) for row in found)
     return found
 
 

@@ -5,7 +5,7 @@ Whatever could be many is counted up to :data:`MANY`, by an index that holds onl
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -73,15 +73,15 @@ def quarantined(connection: Connection) -> list[dict[str, Any]]:
     return quarantine_causes(connection, None, most=MANY, groups=causes.GROUPS)
 
 
-def quarantined_lines(connection: Connection, kind: str, source: str, product: str, most: int) -> list[dict[str, Any]]:
+def quarantined_lines(connection: Connection, group: Mapping[str, Any], most: int) -> list[dict[str, Any]]:
     """Return the oldest lines of one such group: ``quarantine_id`` and ``event_id``."""
     return ask(
         connection,
         "SELECT q.id AS quarantine_id, q.event_id FROM quarantine q WHERE q.state = 'waiting' AND q.source = :source"
         " AND q.remote_product_id = :product AND q.kind = :kind ORDER BY q.id LIMIT :most",
-        kind=kind,
-        source=source,
-        product=product,
+        kind=group["kind"],
+        source=group["source"],
+        product=group["remote_product_id"],
         most=most,
     )
 

@@ -90,6 +90,8 @@ KINDS: Final = (
 TOLD: Final = frozenset({"attempts", "deliveries", "actions"})
 """What a purchase's story tells of."""
 
+_STRIPPED: Final = frozenset(kind.what for kind in KINDS if kind.strip)
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -205,5 +207,7 @@ def _rows(ids: Any) -> Sequence[dict[str, int]]:
 
 def told(connection: Connection, made: datetime, kinds: Collection[str] = TOLD) -> list[dict[str, Any]]:
     """Return what has been removed of a time that something made then may reach back to: ``what``, and ``before`` when."""
-    found = [(what, moment(one.older_than)) for what, one in progress(connection).items() if one.removed]
+    # Where every row stays as a line, none is gone, and what they held is.
+    known = progress(connection).items()
+    found = [(what, moment(one.older_than)) for what, one in known if one.removed or what in _STRIPPED]
     return [{"what": what, "before": before} for what, before in sorted(found) if what in kinds and made < before]

@@ -18,13 +18,17 @@ FROM {rows} WHERE "right".id = r.id
 
 
 def dead_letters(unit: Unit, ids: Sequence[int], target: str | None) -> list[Any]:
-    """Return dead letters: these ids, or all of a target, or all."""
-    rows = unit.rows(
-        "SELECT d.* FROM delivery d WHERE d.state = 'dead' AND (:every = 1 OR d.target = :target) ORDER BY d.id",
-        target=target or "",
-        every=int(target is None),
+    """Return dead letters: these ids, or all of a target, or all; of the ids only those of the target, where both are named."""
+    given: dict[str, Any] = {"target": target or "", "every": int(target is None)}
+    which = "d.state = 'dead' AND (:every = 1 OR d.target = :target) ORDER BY d.id"
+    if not ids:
+        return list(unit.rows(f"SELECT d.* FROM delivery d WHERE {which}", **given))
+    rows = [{"id": one} for one in sorted(set(ids))]
+    return list(
+        unit.each(
+            f"SELECT d.* FROM {{rows}} JOIN delivery d ON d.id = r.id WHERE {which}", {"id": "int"}, rows, **given
+        )
     )
-    return [row for row in rows if not ids or row.id in set(ids)]
 
 
 def asks_for_a_hand(delivery: Any) -> bool:
@@ -48,16 +52,17 @@ def planned(unit: Unit, deliveries: Sequence[Any]) -> list[Any]:
     )
 
 
-def dismiss(unit: Unit, deliveries: Sequence[Any], why: str, now: int) -> None:
-    """End dead letters for good: somebody has brought about at the target what is wanted there.
+def dismiss(unit: Unit, deliveries: Sequence[Any], why: str, now: int) -> frozenset[int]:
+    """End dead letters for good: somebody has brought about at the target what is wanted there; return which are.
 
-    The registrations behind them are judged anew, and the CRM work that waited for them opens. Idempotent.
+    Those are left out that somebody else has just acted on. The registrations behind them are judged anew, and the CRM work
+    that waited for them opens. Idempotent.
     """
     behind = [row.right_id for row in deliveries if row.right_id is not None]
     rights.hold(unit, behind)
     ended = unit.each(
         "UPDATE delivery SET state = 'done', outcome = 'dismissed', why = :why, remedy = NULL, updated_at = :now"
-        " FROM {rows} WHERE delivery.id = r.id AND delivery.state = 'dead' RETURNING delivery.right_id",
+        " FROM {rows} WHERE delivery.id = r.id AND delivery.state = 'dead' RETURNING delivery.id, delivery.right_id",
         {"id": "int"},
         [{"id": row.id} for row in deliveries],
         why=why,
@@ -66,22 +71,27 @@ def dismiss(unit: Unit, deliveries: Sequence[Any], why: str, now: int) -> None:
     settled = [{"id": row.right_id} for row in ended if row.right_id is not None]
     unit.each(_AS_WANTED, {"id": "int"}, settled, now=now)
     claims.derive_after(unit, [row["id"] for row in settled], now)
+    return frozenset(row.id for row in ended)
 
 
-def requeue(unit: Unit, deliveries: Sequence[Any], now: int) -> None:
-    """Open dead letters again with a fresh count; the registrations behind them are judged anew."""
+def requeue(unit: Unit, deliveries: Sequence[Any], now: int) -> frozenset[int]:
+    """Open dead letters again with a fresh count; return which, without those that somebody else has just acted on.
+
+    The registrations behind them are judged anew.
+    """
     rows = [{"id": row.id} for row in deliveries]
-    unit.each(
+    opened = unit.each(
         "UPDATE delivery SET state = (CASE WHEN EXISTS (SELECT 1 FROM delivery b WHERE b.target = delivery.target"
         " AND b.person = delivery.person AND b.state = 'leased') THEN 'blocked' ELSE 'open' END), attempts = 0, age = 0, due_at = :now, updated_at = :now, revision = delivery.revision + 1,"
         " unknown = (CASE WHEN delivery.unknown = 0 THEN 0 ELSE 2 END)"
-        " FROM {rows} WHERE delivery.id = r.id AND delivery.state = 'dead'",
+        " FROM {rows} WHERE delivery.id = r.id AND delivery.state = 'dead' RETURNING delivery.id",
         {"id": "int"},
         rows,
         now=now,
     )
     claims.derive_after(unit, [row.right_id for row in deliveries if row.right_id is not None], now)
     unit.wake(row.target for row in deliveries)
+    return frozenset(row.id for row in opened)
 
 
 def waiting_for_a_try(unit: Unit, ids: Sequence[int], now: int) -> list[Any]:
@@ -112,11 +122,18 @@ def hasten(unit: Unit, deliveries: Sequence[Any], now: int) -> None:
 
 def record(unit: Unit, operator: str, action: str, subject: str, note: str, now: int) -> None:
     """Keep who did what to what."""
-    unit.run(
-        "INSERT INTO operator_action (at, operator, action, subject, note) VALUES (:now, :operator, :action, :subject, :note)",
+    record_each(unit, operator, action, [subject], note, now)
+
+
+def record_each(unit: Unit, operator: str, action: str, subjects: Sequence[str], note: str, now: int) -> None:
+    """Keep who did what to each of these: a row for each."""
+    unit.each(
+        "INSERT INTO operator_action (at, operator, action, subject, note)"
+        " SELECT :now, :operator, :action, r.subject, :note FROM {rows} WHERE true ORDER BY r.n",
+        {"subject": "text"},
+        [{"subject": subject} for subject in subjects],
         now=now,
         operator=operator,
         action=action,
-        subject=subject,
         note=note,
     )

@@ -262,7 +262,11 @@ async def with_provider(folder, users: str = USERS, server: str = "", **more: st
 
 async def sent_back(browser: Browser, start: str = "/console/openid", *, decision: str = "yes") -> str:
     """Go to the provider and decide there; return path and query of the address that it sends the browser back to."""
-    there = (await browser.opens(start, follow=False)).headers["Location"]
+    return await decided(browser, (await browser.opens(start, follow=False)).headers["Location"], decision)
+
+
+async def decided(browser: Browser, there: str, decision: str = "yes") -> str:
+    """Decide at the provider, at an address that it is to be asked at; return path and query to come back by."""
     async with browser.session.get(there) as answer:
         assert answer.status == 200, await answer.text()
         fields = dict(re.findall(r'name="(\w+)" value="([^"]*)"', await answer.text()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 
 from bridge.edge.console import passwords
@@ -215,6 +216,19 @@ async def test_an_event_is_replayed(tmp_path) -> None:
         assert len(live(targets["elevate"])) == 1
 
 
+async def test_buttons_are_told_apart_without_what_stands_around_them(tmp_path) -> None:
+    """Who has the buttons of a page read out hears of each what it is about."""
+    async with emulators(*TARGETS) as targets, console(tmp_path, targets) as (_, client, browser):
+        await browser.logs_in()
+        for product in ("NEW-1", "NEW-2"):
+            await client.register(**ADA, product=product)
+        for path, verb in (("targets", "Pause…"), ("troubles", "Release…")):
+            page = await browser.opens(f"/console/{path}")
+            buttons = [re.sub("<[^>]+>", "", one) for one in re.findall("<button[^>]*>(.*?)</button>", page.text)]
+            assert sum(name.startswith(verb) for name in buttons) == 2
+            assert len(set(buttons)) == len(buttons), buttons
+
+
 async def test_numbers_that_lead_nowhere(tmp_path) -> None:
     """A page of something that is not there says so, however large its number."""
     async with emulators("elevate") as targets, console(tmp_path, targets) as (_, __, browser):
@@ -223,7 +237,7 @@ async def test_numbers_that_lead_nowhere(tmp_path) -> None:
             for number in ("0", "7", "9" * 19):
                 assert (await browser.opens(f"/console/{kind}/{number}")).status == 404
             assert (await browser.opens(f"/console/{kind}/x")).status == 404
-        for before in ("x", "9" * 30, "-1", "5"):
+        for before in ("x", "9" * 30, "9" * 5_000, "-1", "5"):
             assert (await browser.opens(f"/console/audit?before={before}")).status == 200
         for fields in (
             {"action": "drop"},

@@ -40,6 +40,7 @@ async def test_headers_let_nothing_else_in(tmp_path) -> None:
             assert "default-src 'none'" in policy
             assert "frame-ancestors 'none'" in policy
             assert "unsafe" not in policy
+            assert page.headers["Cross-Origin-Resource-Policy"] == "same-origin"
             assert page.headers["X-Content-Type-Options"] == "nosniff"
             assert page.headers["Referrer-Policy"] == "no-referrer"
             assert page.headers["Cache-Control"] == "no-store"
@@ -222,6 +223,15 @@ async def test_bodies_that_are_no_forms(tmp_path) -> None:
             assert (await browser.opens("/console/act", "POST", data=data)).status == status
 
 
+async def test_no_text_with_nul_gets_as_far_as_the_ledger(tmp_path) -> None:
+    """PostgreSQL can neither keep one nor look for it, and would seem to be away."""
+    async with emulators("elevate") as targets, console(tmp_path, targets) as (_, __, browser):
+        page = await browser.logs_in()
+        pause = {"csrf": page.csrf, "action": "pause", "target": "elevate", "step": "do", "why": "a\0b"}
+        assert (await browser.sends("/console/act", pause)).status == 200
+        assert look(tmp_path / "bridge.db", "SELECT why FROM lane") == [("a\N{REPLACEMENT CHARACTER}b",)]
+
+
 @pytest.mark.parametrize(
     "address", ["https://evil.example", "//evil.example", "/console//evil.example", "/console/x\r\nA: b"]
 )
@@ -231,6 +241,28 @@ async def test_the_way_back_stays_here(tmp_path, address: str) -> None:
         page = await browser.opens("/console/login", params={"next": address})
         fields = {"csrf": page.csrf, "name": "ada", "password": PASSWORD, "next": address}
         assert (await browser.sends("/console/login", fields, follow=False)).headers["Location"] == "/console/"
+
+
+async def test_a_form_that_outlived_its_session_is_not_taken_for_done(tmp_path) -> None:
+    """The login says that nothing was done, and leads back to where there is a page; who only wanted out is told nothing."""
+    async with emulators("elevate") as targets, console(tmp_path, targets) as (_, __, browser):
+        await browser.logs_in()
+        form = (await browser.opens("/console/targets")).form("pause")
+        for path, back in (("/act", "/console/"), ("/rehearse", "/console/rehearse"), ("/find", "/console/find")):
+            browser.session.cookie_jar.clear()
+            page = await browser.sends(f"/console{path}", {**form, "step": "do"})
+            assert (page.status, page.path) == (200, "/console/login")
+            assert "what you sent just now was not done" in page.words
+            fields = {
+                "csrf": page.csrf,
+                "name": "ada",
+                "password": PASSWORD,
+                "next": re.search('name="next" value="([^"]*)"', page.text)[1],
+            }
+            assert (await browser.sends("/console/login", fields)).path == back
+        assert look(tmp_path / "bridge.db", "SELECT * FROM lane") == []
+        browser.session.cookie_jar.clear()
+        assert "not done" not in (await browser.sends("/console/logout", form)).words
 
 
 async def test_a_page_that_renews_itself_sends_to_the_login(tmp_path) -> None:

@@ -92,6 +92,27 @@ async def test_an_address_as_a_product_is_not_shown(tmp_path) -> None:
         assert "bridge quarantine --causes shows it as it is" in page.words
 
 
+async def test_what_is_masked_can_be_released_all_the_same(tmp_path) -> None:
+    """A product's title may look like a secret: its button means the lines of that product, on either page."""
+    title = "Password: how to keep it"
+    async with emulators("elevate") as targets, console(tmp_path, targets) as (_, client, browser):
+        await browser.logs_in()
+        await client.register(**EVE, product=title)
+        path = tmp_path / "bridge.toml"
+        path.write_text(
+            path.read_text() + f'[[products]]\nsource = "ams"\nremote_product_id = "{title}"\ncourses = ["ethics"]\n'
+        )
+        page = await browser.opens("/console/troubles")
+        assert (title in page.text, "Product Password: •••" in page.words) == (False, True)
+        await browser.acts(page, "reload")
+        for where in ("mapping", "troubles"):
+            preview = await browser.sends("/console/act", (await browser.opens(f"/console/{where}")).form("release"))
+            assert "1 of 1 will be done" in preview.words
+        _, done = await browser.acts(await browser.opens("/console/troubles"), "release")
+        assert "released" in done.words
+        assert "Nothing does." in (await browser.opens("/console/troubles")).words
+
+
 @pytest.mark.parametrize("text", ["", "a", '"', "\\", "\x00\x1f\x7f\x80\x85\u2028", "\U0001f600é", "{{x}}''' \t"])
 def test_any_text_survives_as_toml(text) -> None:
     """And is printable ASCII on the way, so that nothing is lost when it is copied."""

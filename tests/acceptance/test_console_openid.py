@@ -13,6 +13,7 @@ from tests.acceptance.openid_rig import (
     EVE,
     SECRET,
     VIC,
+    decided,
     provider,
     published,
     query_of,
@@ -44,6 +45,7 @@ async def test_somebody_logs_in_and_acts(tmp_path) -> None:
         assert (
             audit.words.count("openid ada@example.org") == 3
         )  # who is logged in, and who did the two: not masked as learners
+        await browser.sees("/console/targets", "by openid ada@example.org")
         await browser.sends("/console/logout", {"csrf": page.csrf})
         assert _sessions(tmp_path) == []
         assert (await browser.opens("/console/")).path == "/console/login"
@@ -82,6 +84,27 @@ async def test_cookies_of_the_way_there_and_back(tmp_path) -> None:
         session = given["bridge_console"]
         assert (session["path"], session["samesite"], session["max-age"]) == ("/console", "Lax", "3600")
         assert session["httponly"]
+
+
+async def test_cookies_go_over_https_where_the_console_is_reached_so(tmp_path) -> None:
+    """Also behind a proxy that says nothing, and on a listener of its own: console_url says it of this login."""
+    url, listener = "https://console.example.org", "[admin]\nport = 0\n"
+    async with emulators("elevate") as targets, provider() as found:
+        found.redirect_uri = f"{url}/console/openid/callback"
+        extra = listener + section(found, console_url=f'"{url}"')
+        async with console(tmp_path, targets, extra) as (bridge, _, browser):
+            inside = Browser(f"http://127.0.0.1:{bridge.admin_port}", browser.session)
+            away = await inside.opens("/console/openid", follow=False)
+            kept = SimpleCookie(away.headers["Set-Cookie"])["bridge_console_openid"]
+            assert kept["secure"]
+            back = await decided(browser, away.headers["Location"])
+            own = {"Cookie": f"bridge_console_openid={kept.value}"}
+            async with browser.session.get(inside.base_url + back, headers=own, allow_redirects=False) as answer:
+                assert (answer.status, answer.headers["Location"]) == (303, "/console/")
+                assert all(cookie["secure"] for cookie in answer.cookies.values())
+                assert set(answer.cookies) == {"bridge_console", "bridge_console_openid"}
+            page = await inside.opens("/console/login")
+            assert "Secure" not in page.headers["Set-Cookie"]  # a password may be typed on this machine
 
 
 @pytest.mark.parametrize("alg", ["RS256", "PS256", "EdDSA"])

@@ -11,7 +11,7 @@ from tests.acceptance.cli_rig import ADA, asked, look
 from tests.acceptance.console_rig import console
 from tests.acceptance.rig import emulators, live, until
 
-GONE = "has been removed, but for what gave access or took it away (ledger.keep_attempts)."
+GONE = "has been removed; of what gave access or took it away a line stays, without what was sent and came back (ledger.keep_attempts)."
 
 
 async def test_what_was_removed_is_said_wherever_the_story_is_told(tmp_path) -> None:

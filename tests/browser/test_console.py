@@ -10,7 +10,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from tests.acceptance.cli_rig import ADA, BOB, EVE, look
 from tests.acceptance.console_rig import console
-from tests.acceptance.rig import emulators, live, until
+from tests.acceptance.rig import emulators, free_port, live, until
 from tests.browser.person import Person
 
 TARGETS = ("elevate", "hubspot")
@@ -100,6 +100,24 @@ async def test_the_overview_renews_itself(tmp_path, driver) -> None:
 
         await asyncio.to_thread(renewed)
         assert person.complaints == []
+
+
+async def test_an_overview_whose_bridge_is_gone_says_that_it_is_old(tmp_path, driver) -> None:
+    """Nobody goes on reading that all is well; when the bridge is back, so is the page."""
+    port = free_port()
+    async with emulators("elevate") as targets:
+        async with console(tmp_path, targets, port=port) as (bridge, _, __):
+            person = Person(driver, f"http://127.0.0.1:{bridge.port}")
+            await asyncio.to_thread(person.logs_in)
+            assert not driver.find_element(By.ID, "old").is_displayed()
+
+        def sees(is_old: bool) -> None:
+            WebDriverWait(driver, 30).until(lambda _: driver.find_element(By.ID, "old").is_displayed() is is_old)
+
+        await asyncio.to_thread(sees, is_old=True)
+        assert "What stands here is old" in person.reads
+        async with console(tmp_path, targets, port=port):
+            await asyncio.to_thread(sees, is_old=False)
 
 
 async def test_an_unmapped_product_comes_with_its_lines_to_copy(tmp_path, driver) -> None:

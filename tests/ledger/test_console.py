@@ -120,7 +120,9 @@ async def test_what_the_overview_asks(ledger: Ledger) -> None:
             "waiting": overview.waiting(connection),
             "troubles": overview.troubles(connection),
             "quarantine": overview.quarantined(connection),
-            "lines": overview.quarantined_lines(connection, "unmapped", "shop", "NEW", 10),
+            "lines": overview.quarantined_lines(
+                connection, {"kind": "unmapped", "source": "shop", "remote_product_id": "NEW"}, 10
+            ),
             "dead": overview.newest_dead(connection),
             "of": overview.dead_of(connection, "lms", "", 10),
             "others": overview.dead_of(connection, "lms", "look", 10),

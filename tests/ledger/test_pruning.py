@@ -403,6 +403,17 @@ async def test_the_story_says_what_is_gone(world: World):
     assert delivery["removed"] == [{"what": "attempts", "before": before}]
 
 
+async def test_the_story_says_that_only_lines_are_left(world: World):
+    """Where every attempt gave access, none is gone; what was sent and came back is, and the story says so."""
+    [old] = await world.ids(buy("INTRO"))
+    await world.deliver("lms")
+    assert (await told_of(world, old))["removed"] == []
+    await pruned(world)
+    told = await told_of(world, old)
+    assert [entry["operation"] for entry in told["story"] if entry["what"] == "attempt"] == ["grant"]
+    assert told["removed"] == [{"what": "attempts", "before": in_days(1)}]
+
+
 async def told_of(world: World, registration_id: int) -> dict:
     found = await world.ledger.read(lambda c: story(c, str(registration_id), "registration"))
     assert found is not None

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from bridge.app.console import page_of
 from bridge.contract.outbound import HasPages
 from bridge.registry import connector_class
 
@@ -43,6 +44,15 @@ def test_no_other_id_gets_into_an_address(connector: str, kind: str, remote_id: 
     kind_of = connector_class(connector)
     assert issubclass(kind_of, HasPages)
     assert kind_of.page_of(SimpleNamespace(base_url=SITE), kind, remote_id) is None
+
+
+def test_the_password_of_a_site_stays_out_of_the_links_to_it() -> None:
+    """A site behind HTTP authentication may have it in its address; viewers are shown where the site is, and no more."""
+    school = SimpleNamespace(connector="canvas", base_url="https://bridge:s3cret@school.example.org/lms")
+    bridge = SimpleNamespace(settings=SimpleNamespace(targets={"school": school}))
+    assert page_of(bridge, "school", "user", "81") == "https://school.example.org/lms/users/81"
+    assert page_of(bridge, "school", "course", "81") is None
+    assert page_of(bridge, "gone", "user", "81") is None
 
 
 def test_others_have_none() -> None:

@@ -15,7 +15,7 @@ from bridge.edge.console.acting import Acting
 from bridge.edge.console.forms import BODY_SECONDS, HOME, Form, form_of, way_back
 from bridge.edge.console.forms import MOST_BYTES as MOST_OF_FORM
 from bridge.edge.console.glance import Glance
-from bridge.edge.console.login import OPENID, OUT, Login
+from bridge.edge.console.login import LOST, OPENID, OUT, Login
 from bridge.edge.console.mapping import MappingPage
 from bridge.edge.console.openid import BACK
 from bridge.edge.console.pages import LIVE_HEADERS, asset, elsewhere, said, warm
@@ -29,6 +29,7 @@ Shows = Callable[[web.Request, Visitor], Awaitable[web.StreamResponse]]
 Takes = Callable[[web.Request, Visitor, Form], Awaitable[web.Response]]
 
 _STILL_THERE: Final = 15.0  # seconds after which a stream without news says so: proxies cut what is silent for long
+_BOTH: Final = frozenset({f"{PATH}/find", f"{PATH}/rehearse"})  # that forms lead to, and links too
 _NAMED: Final = "{name:[a-z0-9][a-z0-9_-]*}"  # as config takes them
 
 
@@ -150,8 +151,11 @@ class Console:
 
     @staticmethod
     def _to_login(request: web.Request) -> web.Response:
-        back = way_back(request.path) if request.method == "GET" else HOME
-        address = f"{PATH}/login" if back == HOME else f"{PATH}/login?next={back}"
+        back = way_back(request.path) if request.method == "GET" or request.path in _BOTH else HOME
+        # Who sent a form does not look for what was in it: they take it for done.
+        lost = request.method == "POST" and request.path != f"{PATH}/logout"
+        query = "&".join([f"next={back}"] * (back != HOME) + [f"{LOST}=yes"] * lost)
+        address = f"{PATH}/login?{query}" if query else f"{PATH}/login"
         if "HX-Request" in request.headers:  # a page that renews itself must not put the login into its middle
             return said(None, 401, "Please log in again", HX_Redirect=address)
         return elsewhere(address)

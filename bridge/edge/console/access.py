@@ -198,9 +198,10 @@ class Access:
         *,
         seconds: int = _HOURS * 3_600,
         path: str = PATH,
+        https: bool = False,
     ) -> None:
-        """Hand a cookie out; with no value, take it back."""
-        secure = self._https or peer(request, self._trusted).https
+        """Hand a cookie out; with no value, take it back. ``https``: this browser surely came by HTTPS."""
+        secure = https or self._https or peer(request, self._trusted).https
         if value:
             # Lax: a link in a chat leads to the page and not to a login, and who comes back from a provider is known;
             # nothing is changed by following a link.

@@ -14,7 +14,7 @@ from bridge.actions.deliveries import LEFT
 from bridge.contract.errors import ConfigError
 from bridge.edge.console.access import Visitor
 from bridge.edge.console.pages import page, said
-from bridge.edge.console.words import key_of
+from bridge.edge.console.words import key_of, key_of_lines
 from bridge.edge.masked import veil
 from bridge.kit.clock import Clock, milliseconds
 from bridge.ledger import causes, overview
@@ -257,20 +257,14 @@ class Acting:
         return [{key: _said(row[key]) for key in row if key in columns or key == "became"} for row in rows]
 
     async def _meant(self, form: Mapping[str, str]) -> tuple[Sequence[int], int]:
-        """Return the ids that are meant, and how many more there are; of a group in quarantine, its oldest."""
+        """Return the ids that are meant, the oldest of a cause, and how many more there are."""
         if "ids" in form:
             ids = _numbers(form["ids"])
-            return ids[:MOST], max(0, len(ids) - MOST)
-        if "cause" in form:
-            ids = await self._ledger.read(lambda connection: _of_cause(connection, form["action"], form["cause"]))
-            return ids[:MOST], max(0, len(ids) - MOST)
-        kind, source, product = (form.get(name, "") for name in ("kind", "source", "product"))
-        found = await self._ledger.read(
-            lambda connection: overview.quarantined_lines(connection, kind, source, product, MOST + 1)
-        )
-        key = "event_id" if form.get("action") == "replay" else "quarantine_id"
-        ids = list(dict.fromkeys(row[key] for row in found))
-        return ids[:MOST], len(ids) - MOST if len(ids) > MOST else 0
+        else:
+            ids = await self._ledger.read(
+                lambda connection: _of_cause(connection, form["action"], form.get("cause", ""))
+            )
+        return ids[:MOST], max(0, len(ids) - MOST)
 
     async def _lane(self, looked_at: Mapping[str, Any]) -> dict[str, Any]:
         now, targets = milliseconds(self._clock.now()), [looked_at["target"]]
@@ -278,13 +272,17 @@ class Acting:
 
 
 def _of_cause(connection: Any, action: str, key: str) -> list[int]:
-    """Return the oldest of what was given up for one reason; none where nothing is any more."""
+    """Return the oldest of what waits for one reason; none where nothing does any more."""
     if action == "requeue":
         found = [row for row in causes.dead_letters(connection) if key_of(row.target, row.remedy) == key]
         return overview.dead_of(connection, found[0].target, found[0].remedy, MOST + 1) if found else []
     if action == "requeue_lookups":
         found = [row for row in causes.dead_lookups(connection) if key_of(row.source, row.remedy) == key]
         return overview.dead_lookups_of(connection, found[0].source, found[0].remedy, MOST + 1) if found else []
+    if action in ("release", "replay"):
+        group = next((row for row in overview.quarantined(connection) if key_of_lines(row) == key), None)
+        lines = overview.quarantined_lines(connection, group, MOST + 1) if group is not None else []
+        return list(dict.fromkeys(row["event_id" if action == "replay" else "quarantine_id"] for row in lines))
     return []
 
 

@@ -30,6 +30,8 @@ async def form_of(request: web.Request, most: int = MOST_BYTES) -> Form | None:
     if body is None:
         return None
     try:
-        return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=50))
+        pairs = parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=50)
     except ValueError:
         return {}
+    # NUL is in no text of a ledger, and PostgreSQL can't even be asked for one.
+    return {name: value.replace("\0", "\N{REPLACEMENT CHARACTER}") for name, value in pairs}

@@ -245,7 +245,7 @@ class Glance:
 def troubles(connection: Any) -> dict[str, list[dict[str, Any]]]:
     """Return what waits for a person, by cause and with counts."""
     return {
-        "quarantine": [words.quarantine_group(veil(row)) for row in overview.quarantined(connection)],
+        "quarantine": [words.quarantine_group(row) for row in overview.quarantined(connection)],
         "dead": [words.dead_group(row, row.target) for row in causes.dead_letters(connection)],
         "lookups": [words.dead_group(row, row.source) for row in causes.dead_lookups(connection)],
     }

@@ -25,9 +25,10 @@ from bridge.edge.openid.errand import LASTS
 from bridge.edge.openid.terms import WORD
 
 OPENID: Final = f"{PATH}/openid"
+LOST: Final = "lost"
+"""In the address of the page: they come from a form that was sent when their session was over."""
 OUT: Final = f"{OPENID}/out"
 """Where the end of the session at the provider is offered; it is begun below."""
-
 
 _LOGIN: Final = f"{PATH}/login"
 
@@ -44,7 +45,8 @@ class Login:
         """Show the page; to who is logged in already, the first one."""
         if await self._access.visitor(request) is not None:
             return elsewhere(HOME)
-        return self._page(request, way_back(request.query.get("next", "")))
+        fault = "You were logged out: what you sent just now was not done." if LOST in request.query else ""
+        return self._page(request, way_back(request.query.get("next", "")), fault)
 
     async def take(self, request: web.Request) -> web.Response:
         """Judge name and password."""
@@ -75,7 +77,7 @@ class Login:
             return self._page(request, back, found.said, found.status)
         address, errand = found
         response = elsewhere(address)
-        self._access.set_cookie(request, response, OPENID_COOKIE, errand.kept, seconds=LASTS, path=OPENID)
+        self._keep(request, response, errand.kept, LASTS)
         return response
 
     async def back(self, request: web.Request) -> web.Response:
@@ -87,13 +89,20 @@ class Login:
             after = {"Retry_After": str(found.minutes * 60)} if found.minutes else {}
             response = self._page(request, HOME, found.said, found.status, **after)
             if found.over:  # else another site could end a login that is under way, by sending the browser here
-                self._access.set_cookie(request, response, OPENID_COOKIE, "", path=OPENID)
+                self._keep(request, response, "", 0)
             return response
         response = elsewhere(way_back(found.back))
-        self._access.set_cookie(request, response, COOKIE, found.token, seconds=found.seconds)
-        self._access.set_cookie(request, response, ID_COOKIE, found.id_token, seconds=found.seconds, path=OPENID)
-        self._access.set_cookie(request, response, OPENID_COOKIE, "", path=OPENID)
+        https = self._openid.https
+        self._access.set_cookie(request, response, COOKIE, found.token, seconds=found.seconds, https=https)
+        self._access.set_cookie(
+            request, response, ID_COOKIE, found.id_token, seconds=found.seconds, path=OPENID, https=https
+        )
+        self._keep(request, response, "", 0)
         return response
+
+    def _keep(self, request: web.Request, response: web.Response, kept: str, seconds: int) -> None:
+        https = self._openid.https
+        self._access.set_cookie(request, response, OPENID_COOKIE, kept, seconds=seconds, path=OPENID, https=https)
 
     async def out(self, request: web.Request, visitor: Visitor) -> web.Response:
         """End the session; to whoever came from a provider, offer to end the one there as well."""

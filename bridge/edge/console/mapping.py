@@ -9,6 +9,7 @@ from aiohttp import web
 
 from bridge.edge.console.access import Visitor
 from bridge.edge.console.pages import page
+from bridge.edge.console.words import key_of_lines
 from bridge.edge.masked import veil
 from bridge.ledger import causes, overview
 from bridge.ledger.store import Ledger
@@ -55,4 +56,4 @@ def _waiting(row: Mapping[str, Any]) -> dict[str, Any]:
     """Mask what a sender wrote; of an id that is masked, nothing can be copied."""
     masked = veil({"source": row["source"], "remote_product_id": row["remote_product_id"]})
     readable = all(masked[name] == row[name] for name in masked)
-    return {**row, **masked, "toml": row["toml"] if readable else None}
+    return {**row, **masked, "toml": row["toml"] if readable else None, "key": key_of_lines(row)}

@@ -107,6 +107,12 @@ class OpenIDLogin:
         terms = self._terms()
         return (terms.label, terms.redirect_uri.removesuffix(BACK)) if terms is not None else None
 
+    @property
+    def https(self) -> bool:
+        """Whether browsers leave and come back by HTTPS, whatever a proxy says."""
+        terms = self._terms()
+        return terms is not None and terms.redirect_uri.lower().startswith("https:")
+
     def _provider(self) -> Provider | None:
         terms = self._terms()
         if terms is None:

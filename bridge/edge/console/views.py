@@ -86,7 +86,8 @@ class Views:
     async def audit(self, request: web.Request, visitor: Visitor) -> web.Response:
         """Show who did what when."""
         before = request.query.get("before", "")
-        first = int(before) if before.isascii() and before.isdigit() and int(before) <= _LARGEST_ID else None
+        number = before.isascii() and before.isdigit() and len(before) <= len(str(_LARGEST_ID))
+        first = min(int(before), _LARGEST_ID) if number else None
         rows, since = await self._ledger.read(
             lambda connection: (overview.audit(connection, first, _ROWS), overview.audit_begins(connection))
         )

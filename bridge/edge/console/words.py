@@ -79,11 +79,11 @@ def state(row: Row) -> tuple[str, str]:
 
 
 def quarantine_group(row: Row) -> dict[str, Any]:
-    """Return a group of quarantined lines with its ``cause`` and ``remedy`` in words, and what may be done."""
-    kind = str(row["kind"])
-    cause = _CAUSES.get(kind, kind).format(product=row["remote_product_id"] or "(none)", source=row["source"])
+    """Return a group of quarantined lines, masked: its ``cause`` and ``remedy`` in words, what may be done, its ``key`` for a form."""
+    kind, shown = str(row["kind"]), veil(row)
+    cause = _CAUSES.get(kind, kind).format(product=shown["remote_product_id"] or "(none)", source=shown["source"])
     act = {"unmapped": "release", "unreadable": "replay"}.get(kind)
-    return {**row, "cause": cause, "remedy": _REMEDIES.get(kind, ""), "act": act}
+    return {**shown, "cause": cause, "remedy": _REMEDIES.get(kind, ""), "act": act, "key": key_of_lines(row)}
 
 
 def dead_group(row: Any, where: str) -> dict[str, Any]:
@@ -107,9 +107,14 @@ def dead_group(row: Any, where: str) -> dict[str, Any]:
     }
 
 
-def key_of(where: str, remedy: str) -> str:
-    """Return by which a form names what was given up for one reason."""
-    return hashlib.sha256(f"{where}\0{remedy}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
+def key_of(*reason: str) -> str:
+    """Return by which a form names what waits for one reason: as it is kept, and not as it is shown, which may be masked."""
+    return hashlib.sha256("\0".join(reason).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def key_of_lines(row: Row) -> str:
+    """Return by which a form names a group of quarantined lines, which are of one kind, source and product."""
+    return key_of(row["kind"], row["source"], row["remote_product_id"])
 
 
 def with_examples(group: Row, rows: Iterable[Row], where: str) -> dict[str, Any]:

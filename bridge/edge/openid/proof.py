@@ -23,7 +23,7 @@ Key = Mapping[str, Any]
 
 
 class KeyMissing(Unproven):
-    """It is signed by a key that we do not know: perhaps a new one."""
+    """It is signed by a key that we do not know: perhaps a new one, which may have the former one's name, or none."""
 
 
 def usable(published: object) -> list[Key]:
@@ -45,7 +45,7 @@ def proven(token: str, keys: Sequence[Key], terms: Terms, nonce: str) -> dict[st
         nonce: of the login that it has to answer.
 
     Raises:
-        KeyMissing: it is signed by none of the keys.
+        KeyMissing: it is signed by none of the keys, as far as they are known.
         Unproven: it can't be believed; the message repeats nothing of it.
     """
     try:
@@ -63,6 +63,8 @@ def proven(token: str, keys: Sequence[Key], terms: Terms, nonce: str) -> dict[st
             leeway=_LEEWAY,
             options={"require": list(_NEEDED), "enforce_minimum_key_length": True},
         )
+    except jwt.InvalidSignatureError:
+        raise KeyMissing("the ID token's signature is wrong") from None
     except _MALFORMED as fault:
         raise Unproven(_SAYS.get(type(fault), "the ID token is not as it has to be")) from None
     _meant_for_us(claims, terms)
@@ -73,7 +75,6 @@ def proven(token: str, keys: Sequence[Key], terms: Terms, nonce: str) -> dict[st
 
 
 _SAYS: Mapping[type[BaseException], str] = {
-    jwt.InvalidSignatureError: "the ID token's signature is wrong",
     jwt.ExpiredSignatureError: "the ID token is over: compare the clocks of the bridge and of the provider",
     jwt.ImmatureSignatureError: "the ID token is of the future: compare the clocks of the bridge and of the provider",
     jwt.InvalidAudienceError: "the ID token is meant for somebody else",
