@@ -43,7 +43,7 @@ class _Run:
 def measure(
     rounds: int, seconds: float, deliveries: int, advance: Callable[[str], None]
 ) -> dict[str, dict[str, float]]:
-    """Measure all four; ``seconds``: of each accept measurement, and fifteen times as long for the limit."""
+    """Measure all of it; ``seconds``: of each accept measurement, and fifteen to thirty times as long for the limits."""
     logs.configure("error")
     folder = Path(tempfile.mkdtemp(prefix="scale-"))
     try:
@@ -53,7 +53,8 @@ def measure(
                 "accept": _accepts(server, rounds, seconds, advance),
                 "two": _two(server, rounds, deliveries, advance),
                 "flight": _flight(server, advance),
-                "limit": _limit(server, seconds * 15, advance),
+                "second": _limit(server, 1.0, seconds * 15, advance),
+                "vendor": _limit(server, 10.0, seconds * 30, advance),
             }
         finally:
             server.end()
@@ -90,22 +91,26 @@ def _flight(server: Server, advance: Callable[[str], None]) -> dict[str, float]:
     return {"peak": seen["peak"]}
 
 
-def _limit(server: Server, seconds: float, advance: Callable[[str], None]) -> dict[str, float]:
-    requests, window = 100, 1.0
-    advance("scale: one limit for five bridges")
+def _limit(server: Server, window: float, seconds: float, advance: Callable[[str], None]) -> dict[str, float]:
+    """Let five bridges share a limit of 100 requests in a window.
+
+    In a window of a second the target's 50 ms alone leave 95.2 % of it; in one of ten seconds, as HubSpot's is, 99.5 %.
+    """
+    requests = 100
+    advance(f"scale: one limit for five bridges, {requests} in {window:g} s")
     limit = f'rate_limit = ["{requests}/{window:g}s"]'
     people = int(requests * (seconds + 15) / window)
     came = asyncio.run(_run(server, _Run(5, 0.05, people, concurrency=40, limit=limit, seconds=seconds)))["came"]
     steady = [at for at in came if at >= came[0] + 2 * window]
-    last = steady[0]
     most = exceeded = first = 0
-    for place, last in enumerate(came):
-        while last - came[first] >= window:
+    for place, at in enumerate(came):
+        while at - came[first] >= window:
             first += 1
         most = max(most, place - first + 1)
         exceeded += place - first + 1 > requests
-    used = len(steady) / (requests * (last - steady[0]) / window)
-    return {"used": used, "most_in_a_window": most, "exceeded": exceeded, "seconds": last - came[0]}
+    windows = (len(steady) - 1) // requests  # whole ones: they come in bursts
+    used = windows * window / (steady[windows * requests] - steady[0])
+    return {"used": used, "most_in_a_window": most, "exceeded": exceeded, "seconds": came[-1] - came[0]}
 
 
 def _database(server: Server, name: str) -> str:

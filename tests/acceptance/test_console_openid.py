@@ -102,7 +102,7 @@ async def test_cookies_go_over_https_where_the_console_is_reached_so(tmp_path) -
             async with browser.session.get(inside.base_url + back, headers=own, allow_redirects=False) as answer:
                 assert (answer.status, answer.headers["Location"]) == (303, "/console/")
                 assert all(cookie["secure"] for cookie in answer.cookies.values())
-                assert set(answer.cookies) == {"bridge_console", "bridge_console_openid"}
+                assert set(answer.cookies) == {"bridge_console", "bridge_console_openid", "bridge_console_openid_id"}
             page = await inside.opens("/console/login")
             assert "Secure" not in page.headers["Set-Cookie"]  # a password may be typed on this machine
 

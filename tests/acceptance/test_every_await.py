@@ -84,7 +84,6 @@ async def test_no_await_is_a_bad_moment_to_die(tmp_path, share: int) -> None:
                 "dispatch/lane",
                 "dispatch/settler",
                 "kit/http",
-                "ledger/writer",
             ):
                 assert any(road in point for point in points), points
             plan = list(itertools.product(points, ("before", "after"), (1, 2)))[share::SHARES]

@@ -250,7 +250,7 @@ async def test_killed_around_the_commit_of_a_claim(tmp_path) -> None:
             codes = iter(buyer.codes())
             assert (await buyer.claims(next(codes), email="first@example.org"))[0] == 200
             points = [point for point in await dying.ended() if "edge/claims" in point]
-            assert any("ledger/writer" in point for point in points), points
+            assert any("ledger/store" in point for point in points), points
             for n, (point, when) in enumerate(itertools.product(["commit", *points], ("before", "after"))):
                 code, email = next(codes), f"p{n}@example.org"
                 buyer = buyer_at(await dying.born(point, when, 1))

@@ -92,12 +92,12 @@ async def test_a_new_key_may_have_the_name_of_the_former_one(there, clock) -> No
     await here.keys()
     there.keys = [published("ES256")]
     errand = Errand.start(there.issuer, "/console/", 0)
-    assert (await here.claims(_code(there, errand), errand))["sub"] == "u-1"
+    assert (await here.identity(_code(there, errand), errand)).claims["sub"] == "u-1"
     there.keys = [published("ES256", "two", kid="one")]
     clock.move(30)
     there.spoil = lambda claims: {**claims, "aud": "another"}  # what is signed well is not asked about
     with pytest.raises(Unproven, match="meant for somebody else"):
-        await here.claims(_code(there, errand), errand)
+        await here.identity(_code(there, errand), errand)
     assert there.count("/keys") == 2
 
 
