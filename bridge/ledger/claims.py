@@ -79,16 +79,26 @@ class Settlement:
 
 
 # SQLite takes a partial index only where the index's own condition stands in the statement word for word, and looks people
-# up one by one only where a CROSS JOIN fixes the order; anything else walks the whole backlog.
-_QUEUED = """
-SELECT b.id FROM {rows} CROSS JOIN delivery b
-WHERE b.target = r.target AND b.person = r.person AND b.state IN ('open', 'blocked')
-"""
+# up one by one only where a CROSS JOIN fixes the order; anything else walks the whole backlog. PostgreSQL does so where what
+# it knows of the table is older than the backlog: a subquery that may not be merged has it look people up one by one, and
+# the concatenation keeps it from every index of a whole target, which seems as good to it as the one of a person.
+_QUEUED = {
+    "sqlite": "SELECT b.id FROM {{rows}} CROSS JOIN delivery b WHERE b.person = r.person AND b.target = r.target"
+    " AND b.state IN ('open', 'blocked') AND b.state = '{state}'",
+    "postgresql": "SELECT b.id FROM {{rows}} CROSS JOIN LATERAL (SELECT d.id FROM delivery d WHERE d.person = r.person"
+    " AND d.target || '' = r.target AND d.state IN ('open', 'blocked') AND d.state = '{state}' {fence}) b",
+}
 # What another bridge's claim holds at this moment stays open: waited for, the two would wait for each other. Nobody claims it.
-_BLOCK = f"UPDATE delivery SET state = 'blocked' WHERE id IN ({_QUEUED} AND b.state = 'open'{{passing}})"
-_UNBLOCK = (
-    f"UPDATE delivery SET state = 'open' WHERE id IN ({_QUEUED} AND b.state = 'blocked') RETURNING delivery.target"
-)
+_PASSING = "FOR NO KEY UPDATE SKIP LOCKED"
+_BLOCK = {
+    name: f"UPDATE delivery SET state = 'blocked' WHERE id IN ({queued.format(state='open', fence=_PASSING)})"
+    for name, queued in _QUEUED.items()
+}
+_UNBLOCK = {
+    name: f"UPDATE delivery SET state = 'open' WHERE id IN ({queued.format(state='blocked', fence='OFFSET 0')})"
+    " RETURNING delivery.target"
+    for name, queued in _QUEUED.items()
+}
 _ARRIVED = """
 UPDATE "right" SET former = NULL, awaited = NULL FROM {rows}
 WHERE "right".id = r.id AND ("right".former IS NOT NULL OR "right".awaited IS NOT NULL) RETURNING "right".id, "right".target
@@ -188,9 +198,8 @@ def _lease(unit: Unit, request: ClaimRequest) -> tuple[list[Any], int | None]:
 
 def _block(unit: Unit, leased: Sequence[Any]) -> None:
     """Keep what else these people wait for out of the queues."""
-    passing = f"{held} SKIP LOCKED" if (held := unit.holding("b")) else ""
     people = [{"target": row.target, "person": row.person} for row in leased]
-    unit.each(_BLOCK.replace("{passing}", passing), {"target": "text", "person": "text"}, people)
+    unit.each(_BLOCK[unit.dialect.name], {"target": "text", "person": "text"}, people)
 
 
 def settle(unit: Unit, settlements: Sequence[Settlement]) -> list[bool]:
@@ -248,7 +257,7 @@ def _unblock(unit: Unit, freed: Iterable[Any]) -> list[str]:
     """Open what waited for these deliveries (target, person); return the targets that have something to do now."""
     people = sorted({(row.target, row.person) for row in freed})
     rows = [{"target": target, "person": person} for target, person in people]
-    return [row.target for row in unit.each(_UNBLOCK, {"target": "text", "person": "text"}, rows)]
+    return [row.target for row in unit.each(_UNBLOCK[unit.dialect.name], {"target": "text", "person": "text"}, rows)]
 
 
 def derive_after(unit: Unit, right_ids: Iterable[int], now: int) -> None:

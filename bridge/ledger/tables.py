@@ -339,8 +339,8 @@ Index(
 )
 Index(
     "ix_delivery_person",
-    delivery.c.target,
     delivery.c.person,
+    delivery.c.target,
     sqlite_where=text("state IN ('open', 'blocked')"),
     postgresql_where=text("state IN ('open', 'blocked')"),
 )

@@ -168,3 +168,26 @@ async def test_a_blocked_key_is_out_of_the_index_of_what_is_due(world: World, ur
         lambda connection: connection.execute(text(f"SELECT count(*) FROM delivery WHERE {condition}")).scalar_one()
     )
     assert count == 0
+
+
+_WAITING = """
+INSERT INTO delivery (target, kind, key, person, learner_id, state, due_at, created_at, updated_at)
+ SELECT 'lms', 'contact', 'new:' || n, 'id:shop:new-' || n, 1, 'open', 1, 0, 0 FROM {few} s
+"""
+
+
+async def test_a_backlog_that_the_database_has_not_counted_yet_is_not_walked(
+    world: World, ledger: Ledger, plans: Plans
+):
+    """What else the claimed people wait for is looked up person by person, also where so much work is news to the planner."""
+    await world.accept(buy("INTRO", order="first"))
+    series = _SERIES[ledger._writing.dialect.name].format(upto=2_000)
+    await ledger.write(lambda unit: unit.run(_WAITING.format(few=series)))
+    plans.found.clear()
+    claimed = await world.claim("lms", 50)
+    assert len(claimed) == 50
+    for one in claimed[:3]:
+        await world.settle(one)
+    for beginning in ("UPDATE delivery SET state = 'blocked'", "UPDATE delivery SET state = 'open' WHERE id IN"):
+        used = re.findall(r"(?:ix|uq)_delivery_\w+", " ".join(plans.of(beginning)))
+        assert used == ["ix_delivery_person"], plans.of(beginning)
