@@ -10,8 +10,11 @@ from bridge.kit.masking import mask_text
 
 log = structlog.get_logger(__name__)
 
+PLAN_OUTDATED = "0A000"
+"""PostgreSQL's state where a prepared statement's columns have changed: a newer bridge has just changed the schema."""
+
 # PostgreSQL: serialisation failure, deadlock, and a unique row that another process put there at this moment.
-_RETRIED_ALONE = {"40001", "40P01", "23505"}
+_RETRIED_ALONE = {"40001", "40P01", "23505", PLAN_OUTDATED}
 # What fails the ledger as a whole, and not one write: by SQLite's primary code and by PostgreSQL's class or state.
 _SQLITE_TROUBLE = {"BUSY", "LOCKED", "FULL", "IOERR", "READONLY", "CANTOPEN", "CORRUPT", "NOTADB", "PERM", "PROTOCOL"}
 _POSTGRES_CLASSES = {"08", "53", "57", "58"}  # connection, resources, operator intervention, system error

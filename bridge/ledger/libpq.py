@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from itertools import count
 from typing import Any
 
 from psycopg import Connection, Error, OperationalError, pq
@@ -16,6 +17,7 @@ from psycopg.adapt import Transformer
 from psycopg.errors import error_from_result
 from sqlalchemy.exc import DBAPIError
 
+from bridge.ledger.faults import PLAN_OUTDATED
 from bridge.ledger.rowset import row_of, without_nul
 
 _NAMED = re.compile(r"(?<![:\w]):(\w+)")
@@ -39,6 +41,7 @@ class Libpq:
         self._values = Transformer.from_context(connection)
         self._runs: dict[tuple[str, tuple[int, ...]], int] = {}
         self._prepared: dict[tuple[str, tuple[int, ...]], bytes] = {}
+        self._names = count()
 
     def rows(self, statement: str, values: Mapping[str, Any]) -> Sequence[Any]:
         """Run a statement and return its rows, columns as attributes; none where it has none.
@@ -80,7 +83,7 @@ class Libpq:
         runs = self._runs[key] = self._runs.get(key, 0) + 1
         if runs < _WORTH_PREPARING or len(self._prepared) >= _MOST_PREPARED:
             return None
-        name = f"bridge_{len(self._prepared)}".encode()
+        name = f"bridge_{next(self._names)}".encode()
         command, types = key
         self._judged(self._libpq.prepare(name, command.encode(), types), command)
         self._prepared[key] = name
@@ -116,6 +119,8 @@ class Libpq:
         if result.status in _GOOD:
             return result
         fault: Error = error_from_result(result, self._encoding)
+        if fault.sqlstate == PLAN_OUTDATED:
+            self._prepared.clear()  # made anew when the write is tried again
         lost = self._libpq.status == pq.ConnStatus.BAD
         if lost and fault.sqlstate is None:
             fault = OperationalError(str(fault))

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from bridge.contract.errors import LedgerError
+from bridge.ledger.engine import writing_engine
 from bridge.ledger.store import Ledger
 from bridge.ledger.unit import Unit
 
@@ -72,3 +73,22 @@ async def test_a_value_that_nobody_can_bind_is_told(ledger: Ledger) -> None:
     with pytest.raises(LedgerError):
         await ledger.write(lambda unit: unit.rows("SELECT :what AS what", what=object()))
     assert await ledger.write(lambda unit: len(unit.rows("SELECT 1 AS one"))) == 1
+
+
+async def test_a_schema_that_changes_meanwhile_stops_nobody(ledger: Ledger) -> None:
+    """A newer bridge adds a column while this one runs, whose statements were made before."""
+
+    def ask(unit: Unit) -> list[str]:
+        return list(unit.rows("SELECT v.* FROM mapping_version v WHERE v.id > :id", id=-1)[0]._asdict())
+
+    await ledger.write(
+        lambda unit: unit.run("INSERT INTO mapping_version (digest, mapping, created_at) VALUES ('x', '{}', 1)")
+    )
+    for _ in range(5):
+        before = await ledger.write(ask)
+    engine = writing_engine(ledger._writing.url)
+    with engine.begin() as other:
+        other.exec_driver_sql("ALTER TABLE mapping_version ADD COLUMN later TEXT")
+    engine.dispose()
+    for _ in range(5):
+        assert await ledger.write(ask) == [*before, "later"]
