@@ -227,13 +227,13 @@ class Lane:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._at_rest.wait(), 5.0)
         tasks = [*self._tasks, *([self._probe] if self._probe is not None else [])]
-        patient_until = asyncio.get_running_loop().time() + self._policy.deadline + 5.0
+        patience, began = self._policy.deadline + 5.0, self._clock.monotonic()
         if tasks:
-            _, late = await asyncio.wait(tasks, timeout=self._policy.deadline + 5.0)
+            _, late = await asyncio.wait(tasks, timeout=patience)
             for task in late:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        await self._settler.stop(patient_until - asyncio.get_running_loop().time())
+        await self._settler.stop(began + patience - self._clock.monotonic())
         with suppress(LedgerError):
             await self._give_back()
 

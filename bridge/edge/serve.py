@@ -116,9 +116,8 @@ class Listeners:
             await web.TCPSite(runner, host, port, backlog=1024).start()
         except OSError as fault:
             number = fault.errno or 0
-            why = (
-                os.strerror(number) if number > 0 else fault.strerror
-            )  # a name that can't be found has no number of the system's
+            # A name that can't be found has no number of the system's.
+            why = os.strerror(number) if number > 0 else fault.strerror
             remedy = _REMEDIES.get(number, _NO_SUCH_HOST).format(section)
             raise CannotListen(f"can't listen on {host}:{port}: {why}; {remedy}") from None
         return int(runner.addresses[0][1])

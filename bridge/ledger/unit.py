@@ -48,9 +48,8 @@ class Unit:
         self._driver = driver
         self._libpq: Libpq | None = None
         if dialect.many_writers:
-            kept: Libpq | None = connection.info.get(
-                "libpq"
-            )  # with the statements that were prepared on the connection
+            # Kept with the connection, because the statements that it has prepared are.
+            kept: Libpq | None = connection.info.get("libpq")
             self._libpq = connection.info["libpq"] = kept or Libpq(driver, answered)
         self._fault: type[Exception] = connection.dialect.loaded_dbapi.Error
         self.dialect = dialect
