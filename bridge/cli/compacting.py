@@ -73,13 +73,13 @@ def _show_done(done: Compacted, *, as_json: bool) -> None:
 
 
 @contextmanager
-def _progress(*, quiet: bool) -> Iterator[Callable[[float], None]]:
+def _progress(*, quiet: bool) -> Iterator[Callable[[], None]]:
     """Show on standard error for how long it has gone on, while somebody looks."""
     console = Console(stderr=True)
     columns = SpinnerColumn(), TextColumn("writing the ledger anew"), TimeElapsedColumn()
     with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as bar:
         bar.add_task("", total=None)
-        yield lambda _seconds: bar.refresh()
+        yield bar.refresh
 
 
 def _mb(number: int) -> str:

@@ -25,7 +25,7 @@ from bridge.ledger.vacancy import vacancy
 
 _MARGIN = 1.1
 _CHECKPOINT = "wal_checkpoint(TRUNCATE)"
-_EVERY = 0.2  # seconds between two words on how far it is
+_EVERY = 0.2  # seconds between two calls of who watches
 UNCHANGED = "nothing was changed"
 
 
@@ -94,8 +94,8 @@ class Compaction:
         """Return how many bytes have to be free beside the ledger meanwhile: of the temporary file, and of the log."""
         return int(2 * size.kept * _MARGIN)
 
-    def run(self, watch: Callable[[float], None]) -> Compacted:
-        """Write it anew; ``watch`` is told again and again for how many seconds that has gone on.
+    def run(self, watch: Callable[[], None]) -> Compacted:
+        """Write it anew; ``watch`` is called again and again while that goes on.
 
         Raises:
             LedgerHeld: a bridge runs on it.
@@ -149,13 +149,12 @@ def _connected(url: URL, folder: Path) -> Iterator[Any]:
         engine.dispose()
 
 
-def _vacuumed(connection: Any, watch: Callable[[float], None]) -> None:
-    begun = time.monotonic()
+def _vacuumed(connection: Any, watch: Callable[[], None]) -> None:
     with ThreadPoolExecutor(1, thread_name_prefix="compaction") as thread:
         doing = thread.submit(connection.execute, "VACUUM")
         try:
             while not wait([doing], _EVERY).done:
-                watch(time.monotonic() - begun)
+                watch()
         except KeyboardInterrupt:
             connection.interrupt()
             wait([doing])

@@ -8,7 +8,7 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from bridge.ledger import loose
-from bridge.ledger.reports import REGISTRATION, ask
+from bridge.ledger.reports import REGISTRATION, ask, id_of
 from bridge.ledger.story import whereabouts
 
 MOST: Final = 50
@@ -17,7 +17,6 @@ MOST: Final = 50
 _PEOPLE: Final = 100_000
 """How many of the newest learners are searched by name: names have no index."""
 
-_LARGEST_ID: Final = 2**63 - 1
 _SHORTEST_NAME: Final = 2
 _BY_NAME: Final = """
 SELECT p.id, p.first_name, p.last_name FROM (SELECT l.id, l.first_name, l.last_name FROM learner l ORDER BY l.id DESC LIMIT :people) p
@@ -41,7 +40,7 @@ def find(connection: Connection, what: str) -> dict[str, Any]:
             by.setdefault(one, set()).add("name")
         for one in _known_as(connection, what) if not by else ():
             by.setdefault(one, set()).add("a target's id")
-    if (number := _number(what)) is not None and number not in {row["event_id"] for row in events}:
+    if (number := id_of(what)) is not None and number not in {row["event_id"] for row in events}:
         events += loose.events(connection, [number])
     rows = ask(
         connection,
@@ -51,10 +50,6 @@ def find(connection: Connection, what: str) -> dict[str, Any]:
     )
     purchases = [{**row, "found_by": sorted(by[row["registration_id"]])} for row in rows]
     return {"purchases": purchases, "more": len(by) > MOST, "waiting": waiting, "events": events}
-
-
-def _number(what: str) -> int | None:
-    return int(what) if what.isascii() and what.isdigit() and int(what) <= _LARGEST_ID else None
 
 
 def _named(connection: Connection, what: str) -> list[int]:

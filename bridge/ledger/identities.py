@@ -8,13 +8,12 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from bridge.contract.command import email_key
-from bridge.ledger.reports import ask
+from bridge.ledger.reports import ask, id_of
 
 LEARNER: Final = (
     "l.id AS learner_id, l.namespace, l.remote_user_id, l.email, l.first_name, l.last_name, l.merged_into, l.created_at,"
     " (SELECT count(*) FROM registration g WHERE g.learner_id = l.id) AS registrations"
 )
-_LARGEST_ID: Final = 2**63 - 1
 _BY_ID: Final = f"SELECT {LEARNER} FROM learner l WHERE l.id = :what"
 _BY_EMAIL: Final = f"SELECT {LEARNER} FROM learner l WHERE l.email_key = :what ORDER BY l.id LIMIT :limit"
 _BY_USER_ID: Final = f"SELECT {LEARNER} FROM learner l WHERE l.remote_user_id = :what ORDER BY l.id LIMIT :limit"
@@ -80,8 +79,8 @@ def _named(connection: Connection, what: str, limit: int) -> list[dict[str, Any]
     if "@" in what:
         return ask(connection, _BY_EMAIL, what=email_key(what), limit=limit)
     found = ask(connection, _BY_USER_ID, what=what, limit=limit)
-    if what.isascii() and what.isdigit() and int(what) <= _LARGEST_ID:
-        found += ask(connection, _BY_ID, what=int(what))
+    if (learner_id := id_of(what)) is not None:
+        found += ask(connection, _BY_ID, what=learner_id)
     pattern = what.lower()
     for sign in "!%_":
         pattern = pattern.replace(sign, f"!{sign}")

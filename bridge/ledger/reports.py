@@ -21,6 +21,7 @@ from bridge.ledger.migrate import current, newest
 _TIMES: Final = frozenset(
     "received_at occurred_at created_at updated_at due_at expires_at held_at paused_at undone_at at since first_seen last_seen told_at recovered_at told_recovery_at tried_at".split()  # noqa: SIM905
 )
+_LARGEST_ID: Final = 2**63 - 1
 _FLAGS: Final = frozenset({"live", "full_access", "superseded", "wanted", "unknown", "never_mapped"})
 _JSON: Final = frozenset(
     {"query", "headers", "options", "order_data", "attributes", "exchanges", "steps", "remote_course"}
@@ -96,6 +97,12 @@ def _value(name: str, value: Any) -> Any:
     if name in _FLAGS:
         return bool(value)
     return orjson.loads(value) if name in _JSON else value
+
+
+def id_of(text: str) -> int | None:
+    """Return the id that a text names; None where it is no whole number, or greater than any id can be."""
+    digits = text.isascii() and text.isdigit() and len(text) <= len(str(_LARGEST_ID))
+    return int(text) if digits and int(text) <= _LARGEST_ID else None
 
 
 def ask(connection: Connection, statement: str, **values: Any) -> list[dict[str, Any]]:

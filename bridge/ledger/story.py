@@ -16,12 +16,11 @@ from bridge.ledger import loose, removals, seats
 from bridge.ledger.behind import contacts, remote_ids
 from bridge.ledger.identities import merged
 from bridge.ledger.loose import hops
-from bridge.ledger.reports import ATTEMPT, DELIVERY, EVENT, QUARANTINE, REGISTRATION, RIGHT, ask, family, pauses
+from bridge.ledger.reports import ATTEMPT, DELIVERY, EVENT, QUARANTINE, REGISTRATION, RIGHT, ask, family, id_of, pauses
 
 By = Literal["registration", "order", "event", "email", "user"]
 """What the text is that a story is asked for by."""
 
-_LARGEST_ID: Final = 2**63 - 1
 _LEARNER: Final = (
     "l.id AS learner_id, l.namespace, l.remote_user_id, l.email, l.first_name, l.last_name, l.phone, l.attributes"
 )
@@ -86,8 +85,8 @@ def _registrations(connection: Connection, what: str, by: By | None) -> dict[int
             if kind not in kinds:
                 kinds.append(kind)
 
-    if by in (None, "registration") and _as_id(what) is not None:
-        add("registration", "SELECT g.id FROM registration g WHERE g.id = :id", id=_as_id(what))
+    if by in (None, "registration") and (registration_id := id_of(what)) is not None:
+        add("registration", "SELECT g.id FROM registration g WHERE g.id = :id", id=registration_id)
     if by in (None, "order"):
         for column in ("order_number", "transaction_id", "subscription_id"):
             add("order", f"SELECT g.id FROM registration g WHERE g.{column} = :what", what=what)
@@ -103,13 +102,6 @@ def _registrations(connection: Connection, what: str, by: By | None) -> dict[int
         learners = ask(connection, _LEARNER_BY_USER_ID, what=what)
         add("user", of_learners, learners=family(connection, [row["id"] for row in learners]))
     return found
-
-
-def _as_id(what: str) -> int | None:
-    if not (what.isascii() and what.isdigit()):
-        return None
-    number = int(what)
-    return number if number <= _LARGEST_ID else None
 
 
 def _purchase(connection: Connection, registration_id: int) -> dict[str, Any]:

@@ -166,7 +166,7 @@ def test_one_that_is_cut_off_leaves_the_ledger_as_it_was(config: Path, monkeypat
     monkeypatch.setattr(compaction, "_EVERY", 0.0)
     before = rows(config)
 
-    def stop(_seconds: float) -> None:
+    def stop() -> None:
         raise KeyboardInterrupt
 
     with suppress(LedgerError):

@@ -8,7 +8,7 @@ import pytest
 
 from bridge.edge.systems import Secret, SourceFacts, sources_told
 from bridge.kit.clock import moment
-from bridge.ledger import behind, console, days, lanes, overview, repairs, rhythm
+from bridge.ledger import behind, console, days, identities, lanes, overview, repairs, rhythm
 from bridge.ledger.find import find
 from bridge.ledger.store import Ledger
 
@@ -160,6 +160,7 @@ async def test_what_the_overview_asks(ledger: Ledger) -> None:
         ("", set()),
         ("%", set()),
         ("9" * 30, set()),
+        ("9" * 5_000, set()),  # more than Python reads as a number
     ],
 )
 async def test_finding(ledger: Ledger, what: str, registrations: set[int]) -> None:
@@ -167,6 +168,7 @@ async def test_finding(ledger: Ledger, what: str, registrations: set[int]) -> No
     await _past(ledger)
     found = await ledger.read(lambda connection: find(connection, what))
     assert {row["registration_id"] for row in found["purchases"]} == registrations
+    await ledger.read(lambda connection: identities.learners(connection, what, 10))
 
 
 async def test_only_what_waits_for_a_try_is_hastened(ledger: Ledger) -> None:
