@@ -14,10 +14,10 @@ LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generat
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check docs bench screenshots wheel lock clean
+.PHONY: help setup demo test test-postgresql check docs bench screenshots wheel lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY) ## Make ./.venv with the `bridge` command and everything the tests need
 
@@ -33,6 +33,9 @@ demo: setup ## Show the bridge at work against emulated targets; ARGS=--once end
 
 test: setup ## Run every test on three workers (they often wait); ARGS goes to pytest
 	$(BIN)/python -m pytest --numprocesses 3 --dist worksteal $(ARGS)
+
+test-postgresql: setup ## Run the ledger's tests on PostgreSQL 14 to 17 (needs npm, which brings them); ARGS=14 on one of them
+	$(BIN)/python -m tests.ledger.versions $(ARGS)
 
 check: setup ## Format, lint, types, import contracts, docs up to date; long files and functions are shown
 	$(BIN)/ruff format --check .
@@ -68,5 +71,5 @@ lock: setup ## Lock the dependencies anew; UPGRADE=1 takes newer versions
 	$(LOCK) --group pyproject.toml:docs --constraint requirements.lock --output-file requirements-docs.lock
 
 clean: ## Remove .venv, caches and build output; never a ledger
-	rm -rf $(VENV) dist site htmlcov .coverage .hypothesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .grimp_cache
+	rm -rf $(VENV) dist site htmlcov .coverage .hypothesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .grimp_cache .postgresql
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

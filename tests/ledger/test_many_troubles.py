@@ -6,10 +6,8 @@ import asyncio
 import itertools
 import json
 import os
-import shutil
 import signal
 import socket
-import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -22,6 +20,7 @@ import psycopg
 import pytest
 
 from benchmarks import many
+from benchmarks.postgresql import Server
 from bridge.app import Bridge
 from bridge.contract.errors import LedgerError
 from bridge.contract.settings import Rate
@@ -44,13 +43,11 @@ PIDS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND 
 
 
 @pytest.fixture
-def server() -> Iterator[many.Server]:
-    """A PostgreSQL that may be stopped. Not in pytest's folder: its user must get there, and other sessions close that."""
-    folder = Path(tempfile.mkdtemp(prefix="pg-own-"))
-    found = many.Server(folder)
+def server() -> Iterator[Server]:
+    """A PostgreSQL that may be stopped."""
+    found = Server()
     yield found
     found.end()
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture
@@ -69,9 +66,9 @@ def _configured(folder: Path, url: str, targets) -> Path:
     return path
 
 
-async def test_a_database_that_restarts_needs_nobody_s_help(tmp_path, server: many.Server, lms):
+async def test_a_database_that_restarts_needs_nobody_s_help(tmp_path, server: Server, lms):
     """Senders are told 503 and when to come again; then accepting, lanes, jobs and wake-ups go on by themselves."""
-    path = _configured(tmp_path, server.url, lms)
+    path = _configured(tmp_path, server.url(), lms)
     bridges = [Bridge(load(path, Registry(), env={}).settings) for _ in range(2)]
     for bridge in bridges:
         await bridge.start()
@@ -208,9 +205,9 @@ async def test_a_bridge_stops_though_the_database_stands_still(tmp_path, shared_
                 os.kill(pid, signal.SIGCONT)
 
 
-async def test_a_claim_that_a_standby_holds_back_comes_back_when_it_appears(server: many.Server):
+async def test_a_claim_that_a_standby_holds_back_comes_back_when_it_appears(server: Server):
     """The connection is cut in a COMMIT that waits for a standby: the lease shows up much later, and nobody works under it."""
-    ledger = Ledger(server.url)
+    ledger = Ledger(server.url())
     await ledger.open()
     world = World(ledger)
     await world.accept(buy("INTRO"))
@@ -237,7 +234,7 @@ async def test_a_claim_that_a_standby_holds_back_comes_back_when_it_appears(serv
     await ledger.close()
 
 
-def _standby(server: many.Server, name: str) -> None:
+def _standby(server: Server, name: str) -> None:
     server.ask(f"ALTER SYSTEM SET synchronous_standby_names = '{name}'")
     server.ask("SELECT pg_reload_conf()")
 
