@@ -100,6 +100,8 @@ def _scale(chosen: argparse.Namespace) -> None:
     accepts, two, flight = (found[name] for name in ("accept", "two", "flight"))
     rates = f"{accepts['postgresql_per_second']:.0f} / {accepts['nothing_per_second']:.0f} a second"
     table.add_row("accepts, over the handler without a ledger", f"{accepts['ratio']:.2f} ({rates})", "≥ 0.75")
+    alone = f"{accepts['event_ratio']:.2f} ({accepts['event_per_second']:.0f} a second)"
+    table.add_row("the same, with one row: the event alone", alone, "")
     rates = f"{two['two_per_second']:.0f} / {two['one_per_second']:.0f} a second"
     table.add_row("deliveries of two bridges over one", f"{two['ratio']:.2f} ({rates})", "≥ 1.9")
     table.add_row("requests in flight out of one bridge", f"{flight['peak']:.0f}", "≥ 1000")
@@ -132,6 +134,7 @@ def _overview(rows: int, *, as_json: bool) -> None:
 _NAMES = {
     "bare": "bare aiohttp",
     "nothing": "ours, no ledger",
+    "event": "ours, one row: the event alone",
     "sqlite": "ours, durable",
     "single": "ours, ungrouped",
 }

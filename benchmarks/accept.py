@@ -12,15 +12,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 CONNECTIONS = 64
-KINDS = ("bare", "nothing", "sqlite", "single")
+KINDS = ("bare", "nothing", "event", "sqlite", "single")
+COMPARED = ("nothing", "event", "sqlite")
 ONE_CORE, TWO_CORES = (0, 1), (-1, -1)  # where the server is, and the load
 
 
 def measure(rounds: int, seconds: float, advance: Callable[[str], None]) -> dict[str, dict[str, float]]:
     """Measure every kind in turn, ``rounds`` times; return medians by kind. The server has one core, the load the other.
 
-    ``nothing/2`` and ``sqlite/2`` share both cores with the load, as a daemon does that nobody pins; ``nothing/half`` and
-    ``sqlite/half`` are sent half of what the durable one takes.
+    ``KIND/2`` shares both cores with the load, as a daemon does that nobody pins; ``KIND/half`` is sent half of what the durable
+    one takes.
     """
     found: dict[str, list[dict[str, float]]] = {}
 
@@ -33,7 +34,7 @@ def measure(rounds: int, seconds: float, advance: Callable[[str], None]) -> dict
         for kind in KINDS if turn % 2 == 0 else reversed(KINDS):
             note(kind, kind, ONE_CORE)
         half = found["sqlite"][-1]["per_second"] / 2
-        for kind in ("nothing", "sqlite") if turn % 2 == 0 else ("sqlite", "nothing"):
+        for kind in COMPARED if turn % 2 == 0 else reversed(COMPARED):
             note(f"{kind}/2", kind, TWO_CORES)
             note(f"{kind}/half", kind, ONE_CORE, half)
     return {

@@ -58,14 +58,20 @@ def measure(
 
 
 def _accepts(server: Server, rounds: int, seconds: float, advance: Callable[[str], None]) -> dict[str, float]:
-    found: dict[str, list[float]] = {"nothing": [], "postgresql": []}
+    found: dict[str, list[float]] = {"nothing": [], "postgresql-event": [], "postgresql": []}
     for turn in range(rounds):
         for kind in found if turn % 2 == 0 else reversed(found):
             advance(f"scale: accepts, {kind}, round {turn + 1}")
             run = accept.one(kind, _database(server, "accepts"), seconds, accept.TWO_CORES, 0.0)
             found[kind].append(run["per_second"])
-    nothing, kept = (statistics.median(found[kind]) for kind in ("nothing", "postgresql"))
-    return {"nothing_per_second": nothing, "postgresql_per_second": kept, "ratio": kept / nothing}
+    nothing, event, kept = (statistics.median(rates) for rates in found.values())
+    return {
+        "nothing_per_second": nothing,
+        "event_per_second": event,
+        "event_ratio": event / nothing,
+        "postgresql_per_second": kept,
+        "ratio": kept / nothing,
+    }
 
 
 def _two(server: Server, rounds: int, deliveries: int, advance: Callable[[str], None]) -> dict[str, float]:

@@ -3,8 +3,9 @@
 CORE -1 keeps to no core.
 
 Kinds: ``bare`` (aiohttp, ``request.json()``, an answer), ``nothing`` (the real handler with verify, parse and plan; the
-ledger forgets), ``sqlite`` and ``single`` (the real handler on an SQLite ledger, with and without group commit),
-``postgresql`` (URL in FOLDER).
+ledger forgets), ``event`` (the real handler on an SQLite ledger, of which only the event's own row is written), ``sqlite`` and
+``single`` (the real handler and all its rows, with and without group commit); ``postgresql`` and ``postgresql-event``: the same
+with the URL in FOLDER.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from bridge.edge.webhooks import Webhooks
 from bridge.intake.intake import Intake
 from bridge.intake.result import Result
 from bridge.kit.clock import SystemClock
-from bridge.ledger import writer
+from bridge.ledger import events, writer
 from bridge.ledger.store import Ledger
 
 
@@ -37,6 +38,18 @@ class Forgetful:
         """Answer as if it were kept."""
         line = AcceptedLine(1, "ABCD1234", member.product_url("ABCD1234"), repeat=False, state="pending")
         return Result(event_id=1, lines=[line])
+
+
+class EventAlone:
+    """Keeps the event's own row, and nothing of what it means: the least that "kept before answered" can be."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        """Keep it in ``ledger``."""
+        self._ledger = ledger
+
+    async def submit(self, _work: Any, member: Any) -> Result:
+        """Answer when the row is on disk."""
+        return Result(event_id=await self._ledger.submit(events.insert, member.event))
 
 
 async def _bare(request: web.Request) -> web.Response:
@@ -56,8 +69,10 @@ async def main(kind: str, where: str, core: int) -> None:
         if kind != "nothing":
             if kind == "single":
                 writer.GROUP_LIMIT = 1
-            ledger = Ledger(where if kind == "postgresql" else f"sqlite:///{where}/{kind}.db")
+            ledger = Ledger(where if kind.startswith("postgresql") else f"sqlite:///{where}/{kind}.db")
             await ledger.open()
+            if kind.endswith("event"):
+                ledger = EventAlone(ledger)
         sources = Sources([Source(shop(), shop_adapter())])
         Webhooks(Intake(ledger, catalogue), lambda: sources, Telemetry(), SystemClock(), 2**20).add_to(app.router)
     runner = web.AppRunner(app, access_log=None)
