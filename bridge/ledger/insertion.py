@@ -1,8 +1,8 @@
-"""How new rows go into a table: as one set, on SQLite under ids of our own, on PostgreSQL under ids drawn beforehand.
+"""How new rows go into a table: as one set, on SQLite under ids that are known, on PostgreSQL under ids drawn beforehand.
 
 An insert that tells the ids of its rows makes SQLite keep them all aside and hand them back one by one. Where nobody else
-writes, the ids are ours to give, and the count of rows says whether each of them was new: measured, a quarter less for a
-group of 32. Running through the rows one by one costs more than it saves, because the driver gives the interpreter's lock
+writes, the ids are those that follow the last one, and the count of rows says whether each of them was new: measured, a
+quarter less for a group of 32. Running through the rows one by one costs more than it saves, because the driver gives the interpreter's lock
 away for each of them.
 """
 
@@ -43,59 +43,50 @@ class Insertion:
         """
         self.table = table
         self.columns = columns
-        self._computed = computed
-        self._further = [name for name in computed if name not in columns]
         self._conflict = conflict
-        names = {name: None for sql in computed.values() for _, name in _WORD.findall(sql) if name}
-        self._named = tuple(names)
-        most = MOST_VALUES // len(columns)
-        self._lengths = [length for length in _LENGTHS if length <= most]
-        self._numbered: dict[int, str] = {}
-        self._unnumbered: dict[int, str] = {}
-        self._attribute = getter(tuple(columns), mapping=False)
-        self._item = getter(tuple(columns), mapping=True)
+        self._given = {name: computed.get(name, f"r.{name}") for name in (*columns, *computed)}
+        # Values are bound in the order of their places (newer drivers of SQLite refuse places with numbers). So those of a row
+        # come before those that all rows share, and a column may ask for the one or the other.
+        words = {name: _WORD.findall(sql) for name, sql in self._given.items()}
+        shared = [name for name, found in words.items() if any(own for _, own in found)]
+        if mixed := [name for name in shared if any(of_row for of_row, _ in words[name])]:
+            raise ValueError(f"{table}: {', '.join(mixed)} can't be made of a row and of what all rows share")
+        self._bound = [*(name for name in words if name not in shared), *shared]
+        self._shared = tuple(own for name in shared for _, own in words[name])
+        of_row = tuple(name for column in self._bound for name, _ in words[column] if name)
+        self._attribute = getter(of_row, mapping=False)
+        self._item = getter(of_row, mapping=True)
+        self._width = len(of_row) + len(self._shared)
+        self._lengths = [length for length in _LENGTHS if length <= MOST_VALUES // self._width]
+        self._statements: dict[int, str] = {}
         self._sets: dict[tuple[str, bool], str] = {}
 
-    def chunks(
-        self, rows: Sequence[Any], values: Mapping[str, Any], first: int | None
-    ) -> Iterator[tuple[str, list[Any]]]:
-        """Yield statements for SQLite's driver, with what is bound, that insert the rows; under ids from ``first`` on.
+    def chunks(self, rows: Sequence[Any], values: Mapping[str, Any]) -> Iterator[tuple[str, list[Any]]]:
+        """Yield statements for SQLite's driver, with what is bound, that insert the rows.
 
         They come in a few lengths, so that each is prepared once and found in the driver's cache ever after.
         """
         take = self._item if type(rows[0]) is dict else self._attribute
-        flat = without_nuls(list(take(rows[0]) if len(rows) == 1 else chain.from_iterable(map(take, rows))))
-        own = [values[name] for name in self._named]
-        bound = self._numbered if first is not None else self._unnumbered
-        width, total, start = len(self.columns), len(rows), 0
+        own = tuple([values[name] for name in self._shared])
+        if len(rows) == 1:
+            flat = [*take(rows[0]), *own]
+        elif own:
+            flat = list(chain.from_iterable([take(row) + own for row in rows]))
+        else:
+            flat = list(chain.from_iterable(map(take, rows)))
+        flat = without_nuls(flat)
+        total, width, start = len(rows), self._width, 0
         while start < total:
             length = self._lengths[bisect_right(self._lengths, total - start) - 1]
-            statement = bound.get(length) or self._statement(length, numbered=first is not None)
-            here = flat if length == total else flat[start * width : (start + length) * width]
-            here += own
-            if first is not None:
-                here.append(first + start)
-            yield statement, here
+            statement = self._statements.get(length) or self._statement(length)
+            yield statement, flat if length == total else flat[start * width : (start + length) * width]
             start += length
 
-    def _statement(self, length: int, *, numbered: bool) -> str:
-        """Return the statement for ``length`` rows; after them the named values are bound, and, ``numbered``, the first id."""
-        columns = tuple(self.columns)
-        own = length * len(columns)
-        places = {name: own + place for place, name in enumerate(self._named, start=1)}
-
-        def row(number: int) -> str:
-            here = {name: number * len(columns) + place for place, name in enumerate(columns, start=1)}
-            values = [
-                _WORD.sub(lambda m: f"?{here[m[1]] if m[1] else places[m[2]]}", self._computed.get(name, f"r.{name}"))
-                for name in (*columns, *self._further)
-            ]
-            return ", ".join([*values, f"?{own + len(self._named) + 1} + {number}"] if numbered else values)
-
-        names = ", ".join([*columns, *self._further, *(["id"] if numbered else [])])
-        rows = ", ".join(f"({row(number)})" for number in range(length))
-        statement = f'INSERT INTO "{self.table}" ({names}) VALUES {rows} {self._conflict}'
-        (self._numbered if numbered else self._unnumbered)[length] = statement
+    def _statement(self, length: int) -> str:
+        names = ", ".join(self._bound)
+        row = ", ".join(_WORD.sub("?", self._given[name]) for name in self._bound)
+        rows = ", ".join([f"({row})"] * length)
+        statement = self._statements[length] = f'INSERT INTO "{self.table}" ({names}) VALUES {rows} {self._conflict}'
         return statement
 
     def as_set(self, source: str, *, numbered: bool) -> str:
@@ -106,9 +97,7 @@ class Insertion:
         return statement
 
     def _as_set(self, source: str, *, numbered: bool) -> str:
-        given = [*self.columns, *self._further]
-        names = ", ".join(given)
-        values = ", ".join(self._computed.get(name, f"r.{name}") for name in given)
+        names, values = ", ".join(self._given), ", ".join(self._given.values())
         if not numbered:
             return f'INSERT INTO "{self.table}" ({names}) SELECT {values} FROM {source} ORDER BY r.n {self._conflict}'
         # The ids are drawn first, because what an INSERT returns can't be told apart by the place in the list. The sequence

@@ -20,7 +20,7 @@ import orjson
 
 LENGTHS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 MOST_VALUES = 2_500  # of one statement; where there are more, parsing it costs more than unpacking does
-_NAMED = re.compile(r"(?<![:\w]):(\w+)")
+_PLACE = re.compile(r"\{rows\}|(?<![:\w]):(\w+)")
 
 
 def as_json(rows: Sequence[Any]) -> str:
@@ -45,33 +45,24 @@ def as_values(
     names = tuple(columns)
     if length * len(names) > MOST_VALUES:
         return None
-    sql, named = _bound(statement, names, length)
+    sql, order = _bound(statement, names, length)
     flat = without_nuls(list(chain.from_iterable(map(getter(names, mapping=type(rows[0]) is dict), rows))))
     if None in flat[:: len(names)]:
         return None
     flat += [None] * ((length - len(rows)) * len(names))
-    flat += [values[name] for name in named]
-    return sql, tuple(flat)
+    return sql, tuple(chain.from_iterable([flat if name is None else (values[name],) for name in order]))
 
 
 @lru_cache(maxsize=2_048)
-def _bound(statement: str, names: tuple[str, ...], length: int) -> tuple[str, tuple[str, ...]]:
-    width = len(names)
+def _bound(statement: str, names: tuple[str, ...], length: int) -> tuple[str, tuple[str | None, ...]]:
+    """Return a statement with nameless places, and what is bound to them in order: a named value, or (None) all rows."""
     head, *rest = [f"column{place} AS {name}" for place, name in enumerate(names, start=1)]
-    place = f", column{width + 1} AS n" if "r.n" in statement else ""
-    rows = ", ".join(_row(width, number, numbered=bool(place)) for number in range(length))
+    place = f", column{len(names) + 1} AS n" if "r.n" in statement else ""
+    marks = ", ".join("?" * len(names))
+    rows = ", ".join(f"({marks}, {number})" if place else f"({marks})" for number in range(length))
     source = f"(SELECT {', '.join([head, *rest])}{place} FROM (VALUES {rows}) WHERE column1 IS NOT NULL) AS r"
-    named: dict[str, int] = {}
-
-    def numbered(match: re.Match[str]) -> str:
-        return f"?{named.setdefault(match[1], width * length + len(named) + 1)}"
-
-    return _NAMED.sub(numbered, statement).replace("{rows}", source), tuple(named)
-
-
-def _row(width: int, number: int, *, numbered: bool) -> str:
-    marks = [f"?{number * width + column}" for column in range(1, width + 1)]
-    return f"({', '.join([*marks, str(number)] if numbered else marks)})"
+    order = tuple(match[1] for match in _PLACE.finditer(statement))
+    return _PLACE.sub(lambda match: "?" if match[1] else source, statement), order
 
 
 @lru_cache(maxsize=256)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
+from bridge.contract.errors import LedgerError
 from bridge.ledger.engine import Dialect
 from bridge.ledger.insertion import Insertion
 from bridge.ledger.libpq import Libpq
@@ -131,12 +132,16 @@ class Unit:
             return [drawn.get(place) for place in range(1, len(rows) + 1)]
         first = self._last_id(into.table) + 1
         new = 0
-        for statement, bound in into.chunks(rows, values, first):
+        for statement, bound in into.chunks(rows, values):
             new += self._asked(statement, bound).rowcount
         ids = range(first, first + len(rows))
         self._last[into.table] = ids[-1]  # of which some may be nobody's
         if new == len(rows):
             return list(ids)
+        # A row that is there already uses up the id that it would have had, so each place in the list has its own.
+        self._last = {}
+        if self._last_id(into.table) != ids[-1]:
+            raise LedgerError(f"this SQLite numbers the rows of {into.table} in a way that the bridge does not know")
         found = self._asked(f'SELECT id FROM "{into.table}" WHERE id BETWEEN ? AND ?', (ids[0], ids[-1]))
         made = {row[0] for row in found}
         return [place if place in made else None for place in ids]
@@ -150,7 +155,7 @@ class Unit:
             self._from_json(statement, rows, values)
             return
         self._last.pop(into.table, None)
-        for statement, bound in into.chunks(rows, values, None):
+        for statement, bound in into.chunks(rows, values):
             self._asked(statement, bound)
 
     def _last_id(self, table: str) -> int:

@@ -11,14 +11,14 @@ import pytest
 
 from benchmarks import scale
 from benchmarks.daemon import BridgeEnded, Daemon, while_running
-from benchmarks.many import Server
+from benchmarks.postgresql import Server
 from benchmarks.setting import configuration
 from tests.acceptance.rig import free_port
 
 
-async def test_two_bridges_work_off_what_waits_and_the_target_tells_what_it_saw(tmp_path: Path) -> None:
+async def test_two_bridges_work_off_what_waits_and_the_target_tells_what_it_saw() -> None:
     """Everybody is asked for once, by bridges that both begin and end; of one that can't begin its exit code and log are told."""
-    server = await asyncio.to_thread(Server, tmp_path)
+    server = await asyncio.to_thread(Server)
     try:
         seen = await asyncio.wait_for(scale._run(server, scale._Run(2, 0.01, 40)), 120)
         with pytest.raises(BridgeEnded, match=r"exit code 2(?s:.*)limitless") as died:
