@@ -20,6 +20,7 @@ from bridge.cli import (
     people,
     purchases,
     rehearse,
+    replaying,
     run,
     seats,
     trace,
@@ -103,7 +104,7 @@ app.command("dismiss")(act.dismiss)
 app.command("release")(act.release)
 app.command("pause")(act.pause)
 app.command("resume")(act.resume)
-app.command("replay")(act.replay)
+app.command("replay")(replaying.replay)
 app.command("cancel")(purchases.cancel)
 app.command("move")(purchases.move)
 app.command("merge")(people.merge)
