@@ -22,6 +22,7 @@ from bridge.cli import (
     rehearse,
     replaying,
     run,
+    sandbox,
     seats,
     trace,
 )
@@ -88,6 +89,7 @@ def demo(
 app.command("run")(run.run)
 app.command("check")(check.check)
 app.command("rehearse")(rehearse.rehearse)
+app.command("sandbox")(sandbox.sandbox)
 app.command("doctor")(doctor.doctor)
 app.add_typer(lists.events, name="events")
 app.add_typer(lists.registrations, name="registrations")
