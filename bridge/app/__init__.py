@@ -261,6 +261,8 @@ class Bridge:
             with attempt:
                 await self.ledger.open(upgrade_schema=upgrade)
         self._opened = True
+        if self.ledger.made_folder is not None:  # a disk that is not mounted looks like this
+            log.warning("ledger.folder_made", folder=str(self.ledger.made_folder))
 
     async def _give_up(self, settings: Settings) -> None:
         """End what is open at targets that the operator has given up. Idempotent."""
