@@ -15,7 +15,7 @@ import structlog
 from aiohttp import web
 
 from bridge.edge.console import passwords
-from bridge.edge.console.guesses import Guesses
+from bridge.edge.console.guesses import LOCKED, Guesses
 from bridge.edge.forwarded import Networks, Peer, peer
 from bridge.edge.openid.terms import Terms
 from bridge.kit.clock import Clock, milliseconds
@@ -64,8 +64,8 @@ class Refused:
     """A login that did not succeed.
 
     Attributes:
-        minutes: for which nobody may try there, 0 when it was just wrong; where it is ``slowed``, nobody who does not know
-            their password, or whose name has failed too often there.
+        minutes: for which nobody may try there, 0 when it was just wrong; where it is ``slowed``, for which the name may be
+            locked.
         slowed: so much has failed at the address that each try takes a while.
     """
 
@@ -143,11 +143,11 @@ class Access:
         name, user = name[:_LONGEST_NAME], self._users().get(name)
         guess = await self._guesses.count(name, caller)
         if guess.suspected:
-            return await self._log_in_slowly(name, user, password, caller, _minutes(guess.suspected))
+            return await self._log_in_slowly(name, user, password, caller)
         known = name if user is not None else "-"  # what was typed may be a password
         if guess.wait:
             log.warning("console.locked_out", user=known, address=caller.address)
-            return Refused(_minutes(guess.wait))
+            return Refused(math.ceil(guess.wait / 60_000))
         async with self._hashing:
             fits = await _fits(password, user)
         if not fits or user is None:
@@ -155,22 +155,20 @@ class Access:
             return Refused()
         return await self.let_in(name, passwords.fingerprint(user.password), caller, _LASTS, guess.forgiven)
 
-    async def _log_in_slowly(
-        self, name: str, user: User | None, password: str, caller: Peer, minutes: int
-    ) -> str | Refused:
+    async def _log_in_slowly(self, name: str, user: User | None, password: str, caller: Peer) -> str | Refused:
         """Judge one from a suspected address. Whatever is wrong takes as long and is told in the same words."""
         known = name if user is not None else "-"
         async with self._guesses.turn(caller) as turn:
             if turn is None:
                 log.warning("console.locked_out", user=known, address=caller.address)
-                return Refused(minutes, slowed=True)
+                return Refused(LOCKED, slowed=True)
             guess = await self._guesses.count_suspected(name, caller) if user is not None else None
             async with self._hashing_suspected:
                 fits = await _fits(password, user if guess is not None and not guess.wait else None)
             if not fits or user is None or guess is None:
                 log.warning("console.login_failed", user=known, address=caller.address, suspected=True)
                 await turn.fails()
-                return Refused(minutes, slowed=True)
+                return Refused(LOCKED, slowed=True)
         return await self.let_in(name, passwords.fingerprint(user.password), caller, _LASTS, guess.forgiven)
 
     async def let_in(self, name: str, proof: str, caller: Peer, lasts: int, forgiven: Callable[[Unit], None]) -> str:
@@ -245,7 +243,3 @@ def _csrf(token: str) -> str:
 async def _fits(password: str, user: User | None) -> bool:
     usable = len(password) <= passwords.LONGEST
     return await passwords.fits(password if usable else "", user.password if user and usable else None)
-
-
-def _minutes(wait: int) -> int:
-    return math.ceil(wait / 60_000)

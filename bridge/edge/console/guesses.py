@@ -22,7 +22,10 @@ from bridge.ledger import console
 from bridge.ledger.store import Ledger
 from bridge.ledger.unit import Unit
 
-_WINDOW: Final = 15 * 60_000  # milliseconds
+LOCKED: Final = 15
+"""Minutes for which a name is locked at most, when it fails no more."""
+
+_WINDOW: Final = LOCKED * 60_000  # milliseconds
 _MOST_OF_ONE: Final = 5  # failures of one name from one address
 _MOST_OF_ADDRESS: Final = 20  # of whatever names from one address
 _MOST_OF_NAME: Final = 100  # of one name from wherever: many addresses guess together
@@ -36,13 +39,13 @@ class Guess:
 
     Attributes:
         wait: milliseconds for which no password counts; 0 where this one does.
-        suspected: milliseconds for which the address is; 0 where it is not.
+        suspected: whether the address is; then nothing was counted yet.
     """
 
     own: str
     others: tuple[str, ...]
     wait: int
-    suspected: int = 0
+    suspected: bool = False
 
     def forgiven(self, unit: Unit) -> None:
         """Take it back: it did not fail. What failed for the same name at this address is forgotten with it."""
@@ -68,8 +71,8 @@ class Guesses:
         now = milliseconds(self._clock.now())
         own, of_name, address = _keys(name, caller)
 
-        def work(unit: Unit) -> tuple[int, int]:
-            suspected = console.full(unit, address, _MOST_OF_ADDRESS, now, _WINDOW)
+        def work(unit: Unit) -> tuple[bool, int]:
+            suspected = console.full(unit, address, _MOST_OF_ADDRESS, now, _WINDOW) > 0
             most = {own: _MOST_OF_ONE, of_name: _MOST_OF_NAME, address: _MOST_OF_ADDRESS}
             return suspected, 0 if suspected else console.guess(unit, most, now, _WINDOW)
 

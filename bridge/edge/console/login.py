@@ -59,8 +59,8 @@ class Login:
         done = await self._access.log_in(request, form.get("name", ""), form.get("password", ""))
         if isinstance(done, Refused) and done.slowed:
             fault = (
-                "Name or password is wrong, or the name is locked. So much has failed at this address that each try takes a while:"
-                f" try once more, one at a time; a name is locked for {done.minutes} min at most."
+                f"Name or password is wrong, or the name is locked for up to {done.minutes} min."
+                " So much has failed at this address that each try takes a moment."
             )
             return self._page(request, back, fault, 429, Retry_After="5")
         if isinstance(done, Refused) and done.minutes:
