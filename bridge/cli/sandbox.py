@@ -86,7 +86,9 @@ class _Copy:
 
     @property
     def ledger(self) -> Path:
-        return (self.path or self._config).with_suffix(".db")
+        # Of a name that no real ledger has: `bridge.toml` may be written beside the `bridge.db` of somebody else.
+        path = self.path or self._config
+        return path.with_name(f"{path.stem}.sandbox.db")
 
     def make(self, played: Mapping[str, Emulator]) -> None:
         """Let the emulators have what the configuration names, and write the copy.
@@ -122,7 +124,11 @@ def _write(path: Path, text: str) -> None:
 
 def _expect_ours(path: Path, config: Path) -> None:
     """Let nobody lose a configuration of their own."""
-    if path.exists() and (path.samefile(config) or not path.read_text("utf-8", "replace").startswith(MARK)):
+    try:
+        ours = not path.exists() or (not path.samefile(config) and path.read_text("utf-8", "replace").startswith(MARK))
+    except OSError:
+        ours = False
+    if not ours:
         raise SandboxRefused(f"{path} was not written by `bridge sandbox`; name another file")
 
 

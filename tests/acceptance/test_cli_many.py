@@ -10,7 +10,7 @@ import pytest
 from tests.acceptance.cli_rig import Past, ask, look, past
 
 MAPPED = '\n[[products]]\nsource = "ams"\nremote_product_id = "UNMAPPED-9"\ncourses = ["ethics"]\n'
-MANY = 300
+MANY = 120
 
 
 @pytest.fixture(scope="module")

@@ -132,13 +132,15 @@ async def test_a_configuration_is_rehearsed_before_its_targets_are_real(tmp_path
             async with session.post(f"{lms}/_sandbox/faults", json=[{"mode": "cut"}]) as answer:
                 assert await answer.json() == {"faults": 1}
             assert (await client.register(**BOB))[0] == 200
-            await until(lambda: look(copy.with_suffix(".db"), "SELECT 1 FROM attempt WHERE outcome = 'later'"))
+            await until(
+                lambda: look(copy.with_name("rehearsal.sandbox.db"), "SELECT 1 FROM attempt WHERE outcome = 'later'")
+            )
             assert (BOB["email"], "enrollment") not in await held(session, lms)
             async with session.post(f"{lms}/_sandbox/faults", json=[]):
                 await holds(session, lms, (BOB["email"], "enrollment"))
         finally:
             await daemon.stop()
-        assert (tmp_path / "elsewhere" / "rehearsal.db").is_file()
+        assert copy.with_name("rehearsal.sandbox.db").is_file()
 
 
 async def test_one_connector_is_emulated_without_any_configuration(tmp_path) -> None:
@@ -163,7 +165,7 @@ def test_a_port_that_is_taken_is_told() -> None:
 
 
 def test_nobody_loses_a_file_of_their_own(tmp_path) -> None:
-    """Neither the configuration itself is written over, nor another file; one that it wrote before is."""
+    """Neither the configuration itself is written over, nor another file, nor a folder."""
     config = own(tmp_path)
     other = tmp_path / "other.toml"
     other.write_text("# mine\n")
@@ -172,6 +174,7 @@ def test_nobody_loses_a_file_of_their_own(tmp_path) -> None:
         said = ask("sandbox", "--config", config, "--write", path)
         assert (said.code, path.read_text()) == (1, before)
         assert "was not written by `bridge sandbox`" in said.err
+    assert ask("sandbox", "--config", config, "--write", tmp_path).code == 1
 
 
 @pytest.mark.parametrize(
