@@ -191,6 +191,8 @@ def _show(kinds: Mapping[str, str], played: Mapping[str, Emulator], copy: _Copy 
         for name, one in played.items():
             show(text_of({"targets": {name: point_at(one, kinds[name])}}).rstrip())
             show(*(_of_course(name, kinds[name], one) if copy is None else ()), "")
+    if len(played) > 1:
+        show(f"of {next(iter(played))}; the others have the same, each below its own address:")
     show(*_hints(next(iter(played.values())).base_url))
 
 
