@@ -105,6 +105,7 @@ def _delivery(row: Any) -> dict[str, Any]:
         "target": row.target,
         "registration_id": row.registration_id,
         "why": row.why or "",
+        "remedy": row.remedy or "",
     }
 
 

@@ -126,7 +126,7 @@ class Bridge:
         self._alerting: Alerting | None = None
         self._tracer: Tracer | None = None
         self._stillness: Stillness | None = None
-        self._opened = False
+        self._opened = self._started = False
         self._stopping = False
 
     async def start(self, *, upgrade: bool = True) -> None:
@@ -148,6 +148,7 @@ class Bridge:
         self._schedule.every(600, "credentials", self._credentials.run)
         self._schedule.start()
         await self._listen()
+        self._started = True
         log.info(
             "bridge.started",
             role=self.role.value,
@@ -225,7 +226,7 @@ class Bridge:
         return done
 
     async def stop(self) -> None:
-        """Stop accepting, finish what is in flight, give leases back, close the ledger."""
+        """Stop accepting, finish what is in flight, give leases back, close the ledger; also where it did not start, or not wholly."""
         self._stopping = True
         self._doctor.close()
         await self._listeners.close()
@@ -243,7 +244,8 @@ class Bridge:
             await self.ledger.close()
         if self._tracer is not None:
             await self._tracer.close()
-        log.info("bridge.stopped")
+        if self._started:
+            log.info("bridge.stopped")
 
     async def _open_ledger(self, *, upgrade: bool) -> None:
         def passing(fault: BaseException) -> bool:
@@ -259,6 +261,8 @@ class Bridge:
             with attempt:
                 await self.ledger.open(upgrade_schema=upgrade)
         self._opened = True
+        if self.ledger.made_folder is not None:  # a disk that is not mounted looks like this
+            log.warning("ledger.folder_made", folder=str(self.ledger.made_folder))
 
     async def _give_up(self, settings: Settings) -> None:
         """End what is open at targets that the operator has given up. Idempotent."""

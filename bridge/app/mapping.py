@@ -57,6 +57,7 @@ def report_of(settings: Settings, warnings: Iterable[Fault]) -> dict[str, Any]:
         "alerts": [name for name in ("mail", "slack", "webhook") if getattr(settings.alerts, name)],
         "openid": _openid(settings),
         "ledger": "readable",
+        "notes": [],
         "unmapped": [],
     }
 

@@ -1,10 +1,10 @@
-"""``requeue``, ``retry``, ``release``, ``pause``, ``resume``, ``reload``, ``replay``: what an operator may change. Every action is recorded with its author."""
+"""``requeue``, ``retry``, ``dismiss``, ``release``, ``pause``, ``resume``, ``reload``: what an operator may change. Every action is recorded with its author."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Final
 
 import typer
 
@@ -16,19 +16,17 @@ from bridge.cli.given import (
     AsJson,
     ConfigPath,
     DryRun,
+    Ids,
     OfProduct,
     OfSource,
     OfTarget,
     expect_names,
     settings_of,
 )
-from bridge.cli.replaying import replayed
-from bridge.cli.shown import complain, show, show_json, table
+from bridge.cli.shown import show, show_json
+from bridge.cli.told import Alike, AllLines, count, missing, stop_at, tell
 from bridge.contract.mail import MAILER
 
-Ids = Annotated[
-    list[int] | None, typer.Argument(metavar="ID", show_default=False, help="Numbers, as the lists show them.")
-]
 Every = Annotated[bool, typer.Option("--all", help="All there are.")]
 Target = Annotated[
     str,
@@ -40,8 +38,12 @@ Target = Annotated[
 ]
 Why = Annotated[str, typer.Option("--why", help="Kept with the action, for whoever reads it later.")]
 
+_DELIVERIES: Final = {"delivery_id": "delivery", "target": "target", "registration_id": "registration"}
+# Of one remedy, what the target said may name each learner.
+_OF_DELIVERIES: Final = ("target", "remedy")
 
-def requeue(
+
+def requeue(  # noqa: PLR0913 - a parameter an option
     ids: Ids = None,
     *,
     config: ConfigPath = CONFIG,
@@ -52,11 +54,14 @@ def requeue(
     ] = False,
     every: Every = False,
     dry_run: DryRun = False,
+    all_lines: AllLines = False,
     as_json: AsJson = False,
 ) -> None:
     """Try dead letters again, with a fresh count: these deliveries, a target's, or all; with --lookups, lookups."""
     if lookups:
-        _requeue_lookups(config, ids, target, source, every=every, dry_run=dry_run, as_json=as_json)
+        _requeue_lookups(
+            config, ids, target, source, every=every, dry_run=dry_run, all_lines=all_lines, as_json=as_json
+        )
         return
     if source is not None:
         raise typer.BadParameter("--source goes with --lookups; deliveries are of a --target")
@@ -66,20 +71,15 @@ def requeue(
     done = act(settings, "requeue", arguments)
     if not done:
         expect_names(settings, target=target)
-    columns = {
-        "delivery_id": "delivery",
-        "target": "target",
-        "registration_id": "registration",
-        "why": "why it was dead",
-        "became": "becomes" if dry_run else "became",
-    }
+    alike = {"target": "target", "why": "why it was dead", "became": "becomes" if dry_run else "became"}
     tried = [row for row in done if not row["became"].startswith(LEFT)]
-    said = "nothing to requeue" if not tried else _count(tried, "dead letter", "requeued", dry_run=dry_run)
+    said = "nothing to requeue" if not tried else count(tried, "dead letter", "requeued", dry_run=dry_run)
     if left := len(done) - len(tried):
         said += f"; {left} left alone, to be done by hand and then requeued one by one"
-    _told(done, columns, said, as_json=as_json)
-    _stop_at(
-        _missing(ids, done, "delivery_id"),
+    kinds = Alike((*_OF_DELIVERIES, "became"), alike)
+    tell(done, _DELIVERIES | alike, kinds, said=said, as_json=as_json, all_lines=all_lines)
+    stop_at(
+        missing(ids, done, "delivery_id"),
         "delivery {} is not a dead letter" + (f" of target {target}" if target else ""),
     )
 
@@ -91,16 +91,18 @@ def retry(
     *,
     config: ConfigPath = CONFIG,
     dry_run: DryRun = False,
+    all_lines: AllLines = False,
     as_json: AsJson = False,
 ) -> None:
     """Try deliveries at once that wait for their next try; the count of tries goes on. Dead letters: bridge requeue."""
     done = act(settings_of(config), "retry", {"ids": ids, "dry_run": dry_run})
-    columns = {"delivery_id": "delivery", "target": "target", "registration_id": "registration", "why": "why it waits"}
+    alike = {"target": "target", "why": "why it waits"}
     number = "1 delivery" if len(done) == 1 else f"{len(done)} deliveries"
     said = f"{number} would be tried at once; nothing was changed" if dry_run else f"{number} will be tried at once"
-    _told(done, columns, said if done else "nothing to retry", as_json=as_json)
-    _stop_at(
-        _missing(ids, done, "delivery_id"),
+    said = said if done else "nothing to retry"
+    tell(done, _DELIVERIES | alike, Alike(_OF_DELIVERIES, alike), said=said, as_json=as_json, all_lines=all_lines)
+    stop_at(
+        missing(ids, done, "delivery_id"),
         "delivery {0} does not wait for its next try; bridge deliveries show {0} says where it stands",
     )
 
@@ -113,21 +115,17 @@ def dismiss(
     config: ConfigPath = CONFIG,
     why: Annotated[str, typer.Option("--why", help="What was done at the target instead; kept with the delivery.")],
     dry_run: DryRun = False,
+    all_lines: AllLines = False,
     as_json: AsJson = False,
 ) -> None:
     """End dead letters for good: somebody has done at the target by hand what they ask for."""
     if not why.strip():
         raise typer.BadParameter("--why says what was done at the target instead")
     done = act(settings_of(config), "dismiss", {"ids": ids, "why": why.strip()[:500], "dry_run": dry_run})
-    columns = {
-        "delivery_id": "delivery",
-        "target": "target",
-        "registration_id": "registration",
-        "why": "why it was dead",
-    }
-    said = _count(done, "dead letter", "dismissed", dry_run=dry_run) if done else "nothing to dismiss"
-    _told(done, columns, said, as_json=as_json)
-    _stop_at(_missing(ids, done, "delivery_id"), "delivery {} is not a dead letter")
+    alike = {"target": "target", "why": "why it was dead"}
+    said = count(done, "dead letter", "dismissed", dry_run=dry_run) if done else "nothing to dismiss"
+    tell(done, _DELIVERIES | alike, Alike(_OF_DELIVERIES, alike), said=said, as_json=as_json, all_lines=all_lines)
+    stop_at(missing(ids, done, "delivery_id"), "delivery {} is not a dead letter")
 
 
 def _requeue_lookups(
@@ -138,6 +136,7 @@ def _requeue_lookups(
     *,
     every: bool,
     dry_run: bool,
+    all_lines: bool,
     as_json: bool,
 ) -> None:
     if target is not None:
@@ -145,12 +144,11 @@ def _requeue_lookups(
     _say_which(ids, [source], every=every, words="lookup ids, --source NAME, or --all")
     arguments = {"ids": ids or [], "source": source, "lookups": True, "every": every, "dry_run": dry_run}
     done = act(settings_of(path), "requeue", arguments)
-    columns = {"lookup_id": "lookup", "source": "source", "event_id": "event", "kind": "kind", "why": "why it was dead"}
-    said = _count(done, "lookup", "requeued", dry_run=dry_run) if done else "nothing to requeue"
-    _told(done, columns, said, as_json=as_json)
-    _stop_at(
-        _missing(ids, done, "lookup_id"), "lookup {} was not given up" + (f" at source {source}" if source else "")
-    )
+    alike = {"source": "source", "kind": "kind", "why": "why it was dead"}
+    columns = {"lookup_id": "lookup", "event_id": "event"} | alike
+    said = count(done, "lookup", "requeued", dry_run=dry_run) if done else "nothing to requeue"
+    tell(done, columns, Alike((*alike,), alike), said=said, as_json=as_json, all_lines=all_lines)
+    stop_at(missing(ids, done, "lookup_id"), "lookup {} was not given up" + (f" at source {source}" if source else ""))
 
 
 def release(
@@ -161,6 +159,7 @@ def release(
     product: OfProduct = None,
     every: Every = False,
     dry_run: DryRun = False,
+    all_lines: AllLines = False,
     as_json: AsJson = False,
 ) -> None:
     """Accept quarantined lines whose product is mapped by now: these, a source's, a product's, or all."""
@@ -170,85 +169,20 @@ def release(
     done = act(settings, "release", arguments)
     if not done:
         expect_names(settings, source=source)
-    columns = {
-        "quarantine_id": "line",
+    alike = {
         "source": "source",
         "remote_product_id": "product",
-        "became": "became",
-        "registration_id": "registration",
+        "became": "becomes" if dry_run else "became",
         "note": "note",
     }
+    columns = {"quarantine_id": "line", **alike, "registration_id": "registration"}
     released = [row for row in done if row["became"] == "released"]
-    said = _count(released, "line", "released", dry_run=dry_run) if done else "nothing to release"
-    _told(done, columns, said, as_json=as_json)
-    still = [row["quarantine_id"] for row in done if row["became"] == "waiting"] if ids else []
-    _stop_at(still, "line {} still waits")
-    _stop_at(_missing(ids, done, "quarantine_id"), "line {} does not wait in quarantine, or not under these filters")
-
-
-def replay(
-    ids: Ids = None,
-    *,
-    config: ConfigPath = CONFIG,
-    source: OfSource = None,
-    state: Annotated[
-        str | None, typer.Option("--state", help="With --source: all of its events in this state.")
-    ] = None,
-    dry_run: DryRun = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do it without being asked again.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Understand events anew from their stored bytes, by today's adapters and mapping. What would come of it is shown first."""
-    if not ids and not (source and state):
-        raise typer.BadParameter("say which: event ids, or --source NAME with --state STATE")
-    if as_json and not (dry_run or yes):
-        raise typer.BadParameter("--json asks nobody: say --dry-run or --yes")
-    settings = settings_of(config)
-    arguments = {"ids": ids or [], "source": source, "state": state}
-    done = [] if yes and not dry_run else replayed(settings, arguments, dry_run=True, quiet=as_json)
-    if not as_json and done:
-        show(table(_REPLAYED, _replay_rows(done), whole=("event_id", "became")), "")
-    if not dry_run and (yes or any(row["became"] == "replayed" for row in done)):
-        changing = sum(row["became"] == "replayed" for row in done)
-        if not yes and not typer.confirm(f"replay {_some(changing, 'event')}?"):
-            raise typer.Exit(1)
-        done = replayed(settings, arguments, dry_run=False, quiet=as_json)
-    _said_of_replay(done, dry_run=dry_run, as_json=as_json)
-    _stop_at(_missing(ids, done, "event_id"), "there is no event {}" + (f" of source {source}" if source else ""))
-    _stop_at([row["event_id"] for row in done if row["became"] == "impossible"], "event {} can't be replayed")
-
-
-_REPLAYED = {"event_id": "event", "source": "source", "became": "becomes", "what": "what changes", "note": "note"}
-
-
-def _replay_rows(done: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    return [{**row, "what": "; ".join(_changes(row)) or "nothing"} for row in done]
-
-
-def _changes(row: Mapping[str, Any]) -> Iterator[str]:
-    for one in row["effects"]:
-        before = f"{one['before']}, now " if one["before"] else ""
-        yield f"registration {one['registration_id']} ({one['remote_product_id']}): {before}{one['after']}"
-    if row["opened"]:
-        yield f"work for {', '.join(row['opened'])}"
-    if row["unmapped"]:
-        yield f"{_some(row['unmapped'], 'line')} for the quarantine"
-    if row["lookups"]:
-        yield f"the sender is asked again: {_some(row['lookups'], 'question')}"
-
-
-def _said_of_replay(done: Sequence[Mapping[str, Any]], *, dry_run: bool, as_json: bool) -> None:
-    if as_json:
-        show_json(done)
-        return
-    changed = [row for row in done if row["became"] == "replayed"]
-    show(
-        _count(changed, "event", "replayed", dry_run=dry_run)
-        if changed
-        else "nothing would change"
-        if dry_run
-        else "nothing to replay"
-    )
+    said = count(released, "line", "released", dry_run=dry_run) if done else "nothing to release"
+    waiting = [row["quarantine_id"] for row in done if row["became"] == "waiting"]
+    said += f"; {len(waiting)} go on waiting" if waiting else ""
+    tell(done, columns, Alike((*alike,), alike), said=said, as_json=as_json, all_lines=all_lines)
+    stop_at(waiting if ids else [], "line {} still waits")
+    stop_at(missing(ids, done, "quarantine_id"), "line {} does not wait in quarantine, or not under these filters")
 
 
 def pause(target: Target, *, config: ConfigPath = CONFIG, why: Why = "", as_json: AsJson = False) -> None:
@@ -297,33 +231,3 @@ def _say_which(ids: Sequence[int] | None, filters: Sequence[str | None], *, ever
         raise typer.BadParameter(f"--all goes with no other choice: say {words}")
     if not narrowed and not every:
         raise typer.BadParameter(f"say which: {words}")
-
-
-def _count(rows: Sequence[Any], what: str, verb: str, *, dry_run: bool) -> str:
-    number = _some(len(rows), what)
-    return f"{number} would be {verb}; nothing was changed" if dry_run else f"{number} {verb}"
-
-
-def _some(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
-
-
-def _told(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], said: str, *, as_json: bool) -> None:
-    if as_json:
-        show_json(rows)
-        return
-    if rows:
-        show(table(columns, rows, whole=("delivery_id", "quarantine_id", "registration_id", "became")), "")
-    show(said)
-
-
-def _missing(ids: Iterable[int] | None, rows: Iterable[Mapping[str, Any]], key: str) -> list[int]:
-    found = {row[key] for row in rows}
-    return [number for number in dict.fromkeys(ids or ()) if number not in found]
-
-
-def _stop_at(wrong: Sequence[int], words: str) -> None:
-    for number in wrong:
-        complain(words.format(number))
-    if wrong:
-        raise typer.Exit(1)

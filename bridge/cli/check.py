@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import typer
 
 from bridge.app.mapping import fault_words, report_of, with_mapped_now
 from bridge.cli.given import CONFIG, AsJson, ConfigPath, loaded
-from bridge.cli.reading import LedgerMissing, ask
+from bridge.cli.reading import LedgerMissing, ask, ledger_of
 from bridge.cli.shown import complain, show, show_json, table
 from bridge.contract.errors import ConfigError, LedgerError
-from bridge.ledger import reports
+from bridge.ledger import folder, reports
 
 _MOST = 50  # unmapped products that are shown
 
@@ -31,6 +32,7 @@ def check(*, config: ConfigPath = CONFIG, as_json: AsJson = False) -> None:
         report["unmapped"] = with_mapped_now(ask(found.settings, reports.unmapped), found.settings)
     except LedgerMissing:
         report["ledger"] = "not made yet"
+        _look_for_folder(report, Path(ledger_of(found.settings, must_exist=False).file or ""))
     except LedgerError as fault:
         report["ledger"] = str(fault)
     if as_json:
@@ -39,13 +41,23 @@ def check(*, config: ConfigPath = CONFIG, as_json: AsJson = False) -> None:
         _show(str(config), report)
 
 
+def _look_for_folder(report: dict[str, Any], file: Path) -> None:
+    """Say what becomes of a folder that is not there: it is made when the bridge starts, if it can be."""
+    if (absent := folder.missing(file)) is None:
+        return
+    if (why := folder.obstacle(absent)) is not None:
+        report["warnings"].append({"where": "ledger.url", "line": None, "message": why})
+    else:
+        report["notes"].append(f"the ledger's folder {absent} does not exist; it will be created ([ledger] url)")
+
+
 def _show(path: str, report: Mapping[str, Any]) -> None:
     for warning in report["warnings"]:
         place = f"{path}:{warning['line']}" if warning["line"] else path
         complain(f"warning: {place}: {warning['where']}: {warning['message']}")
     if report["ledger"] not in ("readable", "not made yet"):
         complain(f"warning: {report['ledger']}")
-    show(f"{path}: ok", "")
+    show(f"{path}: ok", *(f"note: {note}" for note in report["notes"]), "")
     _show_senders(report)
     _show_targets(report)
     if (mailer := report["mailer"]) is not None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import typer
 
 from bridge.contract.mail import MAILER
+from bridge.registry import Registry
 
 
 def sources(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -20,6 +21,11 @@ def targets(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the names of targets that begin so, with the lane of notices where there is a mailer."""
     mailer = [MAILER] if any(_tables(ctx, MAILER)) else []
     return _beginning(incomplete, [*_tables(ctx, "targets"), *mailer])
+
+
+def emulators(incomplete: str) -> list[str]:
+    """Return the types of targets that can be emulated and begin so."""
+    return _beginning(incomplete, [*Registry().emulators()])
 
 
 def _beginning(incomplete: str, names: list[str]) -> list[str]:

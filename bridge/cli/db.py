@@ -28,7 +28,10 @@ def upgrade(*, config: ConfigPath = CONFIG, as_json: AsJson = False) -> None:
     before, after = asyncio.run(_upgrade(ledger))
     if as_json:
         show_json({"before": before, "after": after})
-    elif before == after:
+        return
+    if ledger.made_folder is not None:
+        show(f"the ledger's folder {ledger.made_folder} was created")
+    if before == after:
         show(f"the ledger's schema is {after}: nothing to do")
     else:
         show(f"the ledger's schema is {after} now; before it was {before or 'empty'}")

@@ -56,6 +56,9 @@ OfTarget = Annotated[
     str | None, typer.Option("--target", "-t", help="Of this target.", autocompletion=completing.targets)
 ]
 OfProduct = Annotated[str | None, typer.Option("--product", "-p", help="Of this product, as its source calls it.")]
+Ids = Annotated[
+    list[int] | None, typer.Argument(metavar="ID", show_default=False, help="Numbers, as the lists show them.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
 
 

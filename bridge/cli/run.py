@@ -17,7 +17,7 @@ import typer
 
 from bridge.cli.given import CONFIG, ConfigPath, loaded
 from bridge.cli.reading import ledger_of
-from bridge.contract.errors import BridgeError
+from bridge.contract.errors import BridgeError, ConfigError
 from bridge.contract.role import Role
 from bridge.edge import logs
 from bridge.edge.collector import tune_collector
@@ -46,6 +46,7 @@ def run(
     """Take what sources send and bring the targets to agree, until told to stop.
 
     SIGTERM or SIGINT: stop accepting, finish what is in flight, exit with 0. A second one: exit at once; nothing is lost.
+    Where it can't start, the last line of its log says why (bridge.not_started), and the exit code is 1; 2 for the configuration.
     """
     from bridge.app import Bridge  # noqa: PLC0415 - the whole bridge; no other verb should wait for it to be imported
 
@@ -57,10 +58,12 @@ def run(
         log.warning("config.warning", where=warning.where, line=warning.line, said=warning.message)
     with asyncio.Runner(loop_factory=None if no_uvloop else _fast_loop()) as runner:
         bridge = Bridge(found.settings, reread=lambda: _reread(config), role=role, file=config)
-        runner.run(_serve(bridge, upgrade=not no_upgrade))
+        code = runner.run(_serve(bridge, upgrade=not no_upgrade))
     if bridge.ledger.waits:  # Python would wait for the thread, and the thread waits for a database that is silent
         sys.stdout.flush()
-        os._exit(0)
+        os._exit(code)
+    if code:
+        raise typer.Exit(code)
 
 
 def _reread(config: Path) -> Settings:
@@ -78,7 +81,8 @@ def _fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return None
 
 
-async def _serve(bridge: Bridge, *, upgrade: bool) -> None:
+async def _serve(bridge: Bridge, *, upgrade: bool) -> int:
+    """Start, wait until told to stop, stop; return the exit code."""
     stopping = asyncio.Event()
     starting = asyncio.create_task(bridge.start(upgrade=upgrade))
     told = asyncio.create_task(stopping.wait())
@@ -92,19 +96,38 @@ async def _serve(bridge: Bridge, *, upgrade: bool) -> None:
     _on_signals(stopping, reload)
     try:
         await asyncio.wait({starting, told}, return_when=asyncio.FIRST_COMPLETED)
-        if starting.done():
-            await starting
-            tune_collector()
-            raise_files()
-            await told
+        if not starting.done():
+            log.info("bridge.not_started", why="it was told to stop before it had started")
+            return 0
+        if (fault := starting.exception()) is not None:
+            return _not_started(fault)
+        tune_collector()
+        raise_files()
+        await told
     except OSError as fault:
-        what = fault.filename or "something"
-        raise BridgeError(f"the system refused the bridge {what}: {fault.strerror or fault}") from None
+        raise BridgeError(_refused(fault)) from None
     finally:
         for task in (starting, told, *reloads):
             task.cancel()
         await asyncio.gather(starting, told, *reloads, return_exceptions=True)
         await bridge.stop()
+    return 0
+
+
+def _not_started(fault: BaseException) -> int:
+    """Say in the log, and only there, why the bridge did not start; return the exit code. A defect of ours goes on."""
+    if isinstance(fault, OSError):
+        log.error("bridge.not_started", why=_refused(fault))
+    elif isinstance(fault, BridgeError):
+        log.error("bridge.not_started", why=str(fault))
+    else:
+        log.error("bridge.not_started", why=f"a defect of the bridge: {type(fault).__name__}")
+        raise fault
+    return 2 if isinstance(fault, ConfigError) else 1
+
+
+def _refused(fault: OSError) -> str:
+    return f"the system refused the bridge {fault.filename or 'something'}: {fault.strerror or fault}"
 
 
 async def _reload(bridge: Bridge, starting: asyncio.Task[None]) -> None:

@@ -20,7 +20,9 @@ from bridge.cli import (
     people,
     purchases,
     rehearse,
+    replaying,
     run,
+    sandbox,
     seats,
     trace,
 )
@@ -87,6 +89,7 @@ def demo(
 app.command("run")(run.run)
 app.command("check")(check.check)
 app.command("rehearse")(rehearse.rehearse)
+app.command("sandbox")(sandbox.sandbox)
 app.command("doctor")(doctor.doctor)
 app.add_typer(lists.events, name="events")
 app.add_typer(lists.registrations, name="registrations")
@@ -103,7 +106,7 @@ app.command("dismiss")(act.dismiss)
 app.command("release")(act.release)
 app.command("pause")(act.pause)
 app.command("resume")(act.resume)
-app.command("replay")(act.replay)
+app.command("replay")(replaying.replay)
 app.command("cancel")(purchases.cancel)
 app.command("move")(purchases.move)
 app.command("merge")(people.merge)

@@ -352,7 +352,7 @@ class Lane:
                 self._ready.extend(call.batch)
             self._go_on()
         if not task.cancelled() and (fault := task.exception()) is not None:
-            log.error("lane.settling_failed", target=self.target.name, fault=type(fault).__name__, where=where(fault))
+            self._settler.failed(fault)
 
     def _go_on(self) -> None:
         """A slot is free: use it at once, and take a turn of the loop only where one is needed."""

@@ -157,7 +157,7 @@ class Settler:
                 try:
                     items += judge()
                 except Exception as fault:  # noqa: BLE001 - of one call; the others' must not be lost for it
-                    self._failed(fault)
+                    self.failed(fault)
                 if len(items) >= turn:
                     turn = len(items) + _TURN
                     await asyncio.sleep(0)
@@ -166,13 +166,14 @@ class Settler:
         finally:
             self.unsettled -= len(calls)
 
-    def _failed(self, fault: BaseException) -> None:
+    def failed(self, fault: BaseException) -> None:
+        """Tell of a defect of the bridge that kept an outcome from the ledger: its delivery is done again when its lease is over."""
         log.error("dispatch.settling_failed", target=self._target, fault=type(fault).__name__, where=where(fault))
 
     def _ended(self, flush: asyncio.Task[None]) -> None:
         self._flushes.discard(flush)
         if not flush.cancelled() and (fault := flush.exception()) is not None:
-            log.error("dispatch.settling_failed", target=self._target, fault=type(fault).__name__, where=where(fault))
+            self.failed(fault)
         self._settled()
 
     async def _write(self, items: list[Settlement]) -> None:

@@ -9,19 +9,20 @@ told. Three addresses are the sandbox's own: ``GET /_sandbox/holdings``, ``GET /
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 import orjson
 from aiohttp import web
+from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, TypeAdapter, ValidationError, with_config
 
 Mode = Literal["status", "delay", "cut", "lost", "garbage"]
 
 _GARBAGE = b"<html><head><title>502 Bad Gateway</title></head><body>upstream</body></html>"
 
 
+@with_config(ConfigDict(extra="forbid"))
 @dataclass(slots=True)
 class Fault:
     """One way to misbehave.
@@ -37,14 +38,18 @@ class Fault:
     """
 
     mode: Mode
-    times: int | None = None
-    after: int = 0
-    status: int = 503
+    times: NonNegativeInt | None = None
+    after: NonNegativeInt = 0
+    status: Annotated[int, Field(ge=200, le=599)] = 503
     body: Any = None
     headers: Mapping[str, str] = field(default_factory=dict)
-    seconds: float = 0.0
+    seconds: NonNegativeFloat = 0.0
     path: str = ""
     method: str = ""
+
+
+_FAULTS: Final = TypeAdapter(list[Fault])
+_MOST_RECORDED: Final = 50_000  # requests that the journal keeps at least, and twice as many at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +96,7 @@ class Emulator:
         credentials: settings of a target that this emulator accepts, without ``connector`` and ``base_url``.
         course: the table of a course that a new emulator knows, where not any will do.
         featured: further settings that show what the connector can do.
+        replaces: settings that ``credentials`` stand for, besides secrets and those of the same names.
         witness: told of every request with the status and body of its answer, but for those that a fault hit. Tests hold
             them against the vendor's specification.
     """
@@ -98,6 +104,7 @@ class Emulator:
     credentials: ClassVar[Mapping[str, Any]] = {}
     course: ClassVar[Mapping[str, Any]] = {}
     featured: ClassVar[Mapping[str, Any]] = {}
+    replaces: ClassVar[frozenset[str]] = frozenset()
     witness: ClassVar[Callable[[Recorded, int, bytes], None] | None] = None
 
     def __init__(self) -> None:
@@ -175,6 +182,8 @@ class Emulator:
         body = await request.read()
         seen = Recorded(request.method, request.path, dict(request.query), dict(request.headers), body)
         self.journal.append(seen)
+        if len(self.journal) > 2 * _MOST_RECORDED:  # of an emulator that stays up for days
+            del self.journal[:_MOST_RECORDED]
         for fault in list(self.faults):
             if fault.path not in request.path or fault.method not in ("", request.method) or fault.times == 0:
                 continue
@@ -217,10 +226,10 @@ class Emulator:
         return web.json_response(rows)
 
     async def _set_faults(self, request: web.Request) -> web.Response:
-        wanted = await request.json()
-        self.recovers()
-        with contextlib.suppress(TypeError):
-            for fault in wanted:
-                self.now_fails(fault.pop("mode"), **fault)
-            return web.json_response({"faults": len(self.faults)})
-        return web.json_response({"error": "a list of objects with mode and the fields of Fault"}, status=422)
+        try:
+            wanted = _FAULTS.validate_json(await request.read())
+        except ValidationError as fault:
+            wrong = {".".join(map(str, one["loc"])): one["msg"] for one in fault.errors(include_url=False)}
+            return web.json_response({"error": "a list of faults is wanted", "faults": wrong}, status=422)
+        self.faults = wanted
+        return web.json_response({"faults": len(self.faults)})

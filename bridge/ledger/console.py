@@ -86,6 +86,21 @@ def guess(unit: Unit, most: Mapping[str, int], now: int, window: int) -> int:
     return 0
 
 
+def full(unit: Unit, key: str, most: int, now: int, window: int) -> int:
+    """Say for how long so many have failed for a key (milliseconds; 0: they have not), and hold its count until the end of the unit.
+
+    Arguments as in :func:`guess`. Asked before it in the same unit, so that of tries at one moment only so many pass.
+    """
+    unit.run("DELETE FROM console_failure WHERE at <= :before", before=now - window)
+    unit.run(
+        "INSERT INTO console_failure (key, failures, at) VALUES (:key, 0, :now) ON CONFLICT (key) DO NOTHING",
+        key=key,
+        now=now,
+    )
+    found = unit.rows(f"SELECT f.failures, f.at FROM console_failure f WHERE f.key = :key{unit.holding('f')}", key=key)
+    return max((int(row.at) + window - now for row in found if row.failures >= most), default=0)
+
+
 def locked(connection: Connection, most: Mapping[str, int], now: int, window: int) -> int:
     """Say for how long nobody may try (milliseconds; 0: they may), without counting a try; arguments as in :func:`guess`."""
     found = connection.execute(

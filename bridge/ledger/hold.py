@@ -9,6 +9,7 @@ from pathlib import Path
 from sqlalchemy import URL
 
 from bridge.contract.errors import LedgerError, LedgerHeld
+from bridge.ledger import folder
 from bridge.ledger.engine import database_file
 
 
@@ -16,6 +17,9 @@ class Hold:
     """A lock beside the SQLite file; on PostgreSQL there is nothing to hold, any number of machines may run.
 
     The kernel gives it back when the process ends, however it ends.
+
+    Attributes:
+        made: the folder of the ledger, where taking it made that.
     """
 
     def __init__(self, url: URL) -> None:
@@ -24,16 +28,18 @@ class Hold:
         self._file = None if file is None else file.resolve()  # by whatever links it is reached, it is one ledger
         self._path = None if self._file is None else self._file.with_name(self._file.name + ".lock")
         self._descriptor: int | None = None
+        self.made: Path | None = None
 
     def take(self) -> None:
         """Take the lock and note our process id in it.
 
         Raises:
             LedgerHeld: another process has it; the message names the process.
+            OSError: the system refuses the file, or its folder.
         """
         if self._path is None or self._file is None:
             return
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self.made = folder.make(self._file)
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

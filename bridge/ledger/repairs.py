@@ -99,7 +99,7 @@ def waiting_for_a_try(unit: Unit, ids: Sequence[int], now: int) -> list[Any]:
     rows = [{"id": one} for one in sorted(set(ids))]
     return list(
         unit.each(
-            "SELECT d.id, d.target, d.registration_id, d.why FROM {rows} JOIN delivery d ON d.id = r.id"
+            "SELECT d.id, d.target, d.registration_id, d.why, d.remedy FROM {rows} JOIN delivery d ON d.id = r.id"
             f" WHERE d.state = 'open' AND d.due_at > :now ORDER BY d.id{unit.holding('d')}",
             {"id": "int"},
             rows,

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, SQLAlchemyError
 
 from bridge.contract.errors import LedgerError
-from bridge.ledger import rates
+from bridge.ledger import folder, rates
 from bridge.ledger.engine import database_file, ledger_url, reading_engine, writing_engine
 from bridge.ledger.hold import Hold
 from bridge.ledger.lead import Lead
@@ -68,6 +68,11 @@ class Ledger:
         """The file of an SQLite ledger, or None."""
         return database_file(self._url)
 
+    @property
+    def made_folder(self) -> Path | None:
+        """The folder of an SQLite ledger, where :meth:`open` made it."""
+        return self._hold.made
+
     async def open(self, *, upgrade_schema: bool = True) -> None:
         """Take the ledger, bring its schema up to date, start the writer.
 
@@ -78,9 +83,7 @@ class Ledger:
         try:
             await asyncio.to_thread(self._hold.take)
         except OSError as fault:
-            raise LedgerError(
-                f"the ledger can't be opened: {fault.strerror or type(fault).__name__}: {self.file}"
-            ) from None
+            raise LedgerError(folder.unopened(self.file or Path(), fault)) from None
         try:
             await asyncio.to_thread(upgrade, self._writing, apply=upgrade_schema)
         except SQLAlchemyError as fault:

@@ -52,12 +52,13 @@ async def asked(*words: object) -> Said:
 
 async def command(*words: object) -> Said:
     """Run the real command in a process of its own."""
-    process = await _started(*words)
+    process = await started(*words)
     out, err = await asyncio.wait_for(process.communicate(), 30)
     return Said(process.returncode or 0, out.decode(), err.decode())
 
 
-async def _started(*words: object) -> asyncio.subprocess.Process:
+async def started(*words: object) -> asyncio.subprocess.Process:
+    """Start the real command in a process of its own."""
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -77,7 +78,7 @@ class Served:
         self.process: asyncio.subprocess.Process | None = None
 
     async def start(self, *options: str) -> None:
-        self.process = await _started("run", "--config", self.config, *options)
+        self.process = await started("run", "--config", self.config, *options)
         async with aiohttp.ClientSession() as session:
             for _ in range(1_200):
                 try:

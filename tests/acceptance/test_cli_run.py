@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 
-from tests.acceptance.cli_rig import ADA, BOB, Served, asked, command, look
+from tests.acceptance.cli_rig import ADA, BOB, Said, Served, asked, command, look, started
 from tests.acceptance.rig import Client, configuration, emulators, free_port, live, until
 
 
@@ -30,14 +30,22 @@ async def serving(folder):
                 await served.process.wait()
 
 
+def why_not_started(said: Said) -> str:
+    """Return why a daemon did not start, by the one event that says so. It is its last word, and it did not stop what never ran."""
+    told = [json.loads(line) for line in said.err.splitlines()]
+    assert {"bridge.started", "bridge.stopping", "bridge.stopped"}.isdisjoint(line["event"] for line in told)
+    (last,) = [line for line in told if line["level"] not in ("info", "warning")]
+    assert (last, last["event"], last["level"]) == (told[-1], "bridge.not_started", "error")
+    return last["why"]
+
+
 async def test_verbs_work_beside_the_daemon(tmp_path) -> None:
     """A second run is refused; reading verbs answer; changing verbs go through the daemon and take effect there."""
     async with serving(tmp_path) as (served, client, lms):
         assert served.process is not None
         second = await command("run", "--config", served.config)
         assert (second.code, second.out) == (1, "")
-        assert str(served.process.pid) in second.err
-        assert "Traceback" not in second.err
+        assert str(served.process.pid) in why_not_started(second)
 
         paused = await asked("pause", "elevate", "--why", "a look", "--json", "--config", served.config)
         assert (paused.code, paused.json) == (0, {"target": "elevate", "paused": True})
@@ -122,9 +130,9 @@ async def test_a_taken_address_is_said_plainly(tmp_path, section: str) -> None:
             config = configuration(tmp_path, {}, extra=f"[admin]\nport = {port}\n")
         said = await command("run", "--no-uvloop", "--config", config)
     assert (said.code, said.out) == (1, "")
-    assert f"can't listen on 127.0.0.1:{port}: Address already in use; stop what listens there" in said.err
-    assert f"set another port in [{section}]" in said.err
-    assert "Traceback" not in said.err
+    why = why_not_started(said)
+    assert why.startswith(f"can't listen on 127.0.0.1:{port}: Address already in use; stop what listens there")
+    assert f"set another port in [{section}]" in why
     assert said.err.count("127.0.0.1") == 1
 
 
@@ -134,5 +142,26 @@ async def test_an_old_schema_can_be_refused(tmp_path) -> None:
     ledger.touch()
     said = await command("run", "--no-upgrade", "--config", config)
     assert (said.code, said.out) == (1, "")
-    assert "bridge db upgrade" in said.err
+    assert "bridge db upgrade" in why_not_started(said)
     assert look(ledger, "SELECT name FROM sqlite_master") == []
+
+
+async def test_a_bridge_that_is_told_to_stop_while_it_starts_did_not_start(tmp_path) -> None:
+    """It waits for a database that does not answer; told to stop, it says that it did not start, and exits with 0."""
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        config = configuration(tmp_path, {}, ledger=False)
+        address = f"postgresql://bridge@127.0.0.1:{silent.getsockname()[1]}/bridge"
+        config.write_text(
+            config.read_text().replace(f"sqlite:///{tmp_path}/bridge.db", address).replace('"warning"', '"info"')
+        )
+        served = Served(config, free_port())
+        served.process = await started("run", "--config", config)
+        connection, _ = await asyncio.to_thread(silent.accept)
+        connection.close()
+        ended = await served.stop()
+    assert ended.code == 0, ended.err
+    events = [json.loads(line)["event"] for line in ended.err.splitlines()]
+    assert events[-1] == "bridge.not_started"
+    assert "bridge.stopped" not in events

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import time
+from collections import Counter
 
 import pytest
+from structlog.testing import capture_logs
 
-from bridge.edge.console import passwords
+from bridge.edge.console import guesses, passwords
 from tests.acceptance.cli_rig import look
 from tests.acceptance.console_rig import HASH, PASSWORD, USERS, Browser, browser_session, console
 from tests.acceptance.rig import emulators
@@ -181,15 +185,54 @@ async def test_a_forged_address_does_not_help(tmp_path) -> None:
         assert (await browser.logs_in(headers={"X-Forwarded-For": "203.0.113.99"})).status == 429
 
 
-async def test_many_names_from_one_address(tmp_path, monkeypatch) -> None:
-    """Who tries one password on many names is locked out by address; a name that is known fails like one that is not."""
+async def _suspected(browser) -> None:
+    """Let so many names fail at the browser's address that it is suspected; the known ones among them fail like the others."""
+    pages = [await browser.logs_in(f"name{n}", "wrong") for n in range(18)]
+    pages += [await browser.logs_in("ada", "wrong"), await browser.logs_in("vic", "wrong")]
+    assert {page.status for page in pages} == {401}
+    assert {"Name or password is wrong." in page.words for page in pages} == {True}
+
+
+async def test_others_failures_at_an_address_lock_nobody_out_who_knows_their_password(tmp_path, monkeypatch) -> None:
+    """Behind one address is an office. Who knows their password gets in at once; who does not is told the same, whichever names there are."""
     monkeypatch.setattr(passwords, "_nobodys", lambda: HASH)  # as quick as that of the others
+    monkeypatch.setattr(guesses, "_PAUSE", 0.05)
     async with emulators("elevate") as targets, console(tmp_path, targets) as (_, __, browser):
-        pages = [await browser.logs_in(f"name{n}", "wrong") for n in range(18)]
-        pages += [await browser.logs_in("ada", "wrong"), await browser.logs_in("vic", "wrong")]
-        assert {page.status for page in pages} == {401}
-        assert {"Name or password is wrong." in page.words for page in pages} == {True}
-        assert (await browser.logs_in()).status == 429
+        await _suspected(browser)
+        wrong = [await browser.logs_in("ada", f"wrong{n}") for n in range(4)]
+        wrong += [await browser.logs_in("ada"), await browser.logs_in("nobody", "wrong")]
+        assert {page.status for page in wrong} == {429}, "ada's own name has failed five times there: it is locked"
+        assert len({page.words for page in wrong}) == 1
+        assert (await browser.logs_in("vic")).status == 200
+    async with emulators("elevate") as targets, console(tmp_path, targets) as (_, __, browser):
+        assert (await browser.logs_in("nobody", "wrong")).status == 429, "a restart does not forget"
+        assert (await browser.logs_in("vic")).status == 200
+
+
+async def test_a_suspected_address_is_looked_at_one_by_one(tmp_path, monkeypatch) -> None:
+    """Each failure takes its time, whether there is such a name or not, those behind it wait, and more than a few are turned away; what is kept does not grow."""
+    monkeypatch.setattr(passwords, "_nobodys", lambda: HASH)
+    monkeypatch.setattr(guesses, "_PAUSE", 0.3)
+    async with emulators("elevate") as targets, console(tmp_path, targets) as (_, __, browser):
+        await _suspected(browser)
+        kept = look(tmp_path / "bridge.db", "SELECT count(*) FROM console_failure")
+        page = await browser.opens("/console/login")
+
+        async def fails(name: str) -> int:
+            fields = {"csrf": page.csrf, "name": name, "password": "wrong"}
+            return (await browser.sends("/console/login", fields)).status
+
+        names = [*(f"other{n}" for n in range(17)), "ada", "vic", "ada"]
+        began = time.monotonic()
+        with capture_logs() as logs:
+            assert set(await asyncio.gather(*map(fails, names))) == {429}
+        took = time.monotonic() - began
+        said = Counter(line["event"] for line in logs)
+        assert said["console.login_failed"] + said["console.locked_out"] == len(names)
+        assert said["console.locked_out"] > 0
+        assert took >= 0.3 * said["console.login_failed"] >= 0.3 * 5
+        assert look(tmp_path / "bridge.db", "SELECT count(*) FROM console_failure") == kept
+        assert (await browser.logs_in("vic")).status == 200
 
 
 async def test_where_nobody_may_log_in(tmp_path) -> None:

@@ -23,6 +23,7 @@ from tests.browser.town import TARGETS, settle
 _IMAGES: Final = Path(__file__).parents[2] / "docs" / "images"
 _WIDTH: Final = 1240
 _PEOPLE: Final = 60
+_AT_WORK: Final = "SELECT 1 FROM delivery WHERE state IN ('open', 'blocked', 'leased')"
 _SPREAD: Final = """
 UPDATE event SET received_at = received_at - (id % 47) * 1800000 WHERE id > 3;
 UPDATE attempt SET ms = 200 + (id * 7919 % 13) * (id * 7919 % 13) * 60, at = at - 1800000 *
@@ -40,7 +41,7 @@ async def _take() -> None:
                 await settle(folder, targets, client)
                 for number in range(_PEOPLE):
                     await client.register(user=f"member-{number}")
-                await until(lambda: look(folder / "bridge.db", "SELECT 1 FROM delivery WHERE state = 'open'") == [])
+                await until(lambda: look(folder / "bridge.db", _AT_WORK) == [])
             with closing(sqlite3.connect(folder / "bridge.db")) as connection:  # as if it had been sold all day long
                 connection.executescript(_SPREAD)
             async with console(folder, targets) as (_, __, browser):

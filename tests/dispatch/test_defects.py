@@ -78,6 +78,29 @@ async def test_who_fails_to_hear_of_one_outcome_costs_nobody_else_theirs(rig: Ri
     assert "learner1" not in str(logs)
 
 
+async def test_a_call_whose_end_fails_is_told_in_the_same_words(rig: Rig) -> None:
+    """Wherever a defect keeps an outcome from the ledger: one event, with the target and the place, and the lane lives on."""
+    await rig.start()
+    condition = rig.lane("lms").condition
+    felt, fails = condition.felt, iter([True])
+
+    def numb(outcomes: Any) -> None:
+        if next(fails, False):
+            raise KeyError("learner1@example.org")
+        felt(outcomes)
+
+    condition.felt = numb
+    with capture_logs() as logs:
+        await rig.buy(1)
+        await until(lambda: any(line["event"] == "dispatch.settling_failed" for line in logs))
+        await rig.buy(2)
+        await until(lambda: len(rig.enrolled()) == 2)
+    (told,) = [line for line in logs if "settling_failed" in line["event"]]
+    assert (told["target"], told["fault"], told["log_level"]) == ("lms", "KeyError", "error")
+    assert told["where"]
+    assert "learner1@" not in str(told)
+
+
 @pytest.mark.parametrize("strange", [raises, too_few, too_many, nothing, no_outcome, cancels])
 async def test_a_defect_of_a_connector_is_a_dead_letter_and_the_lane_lives_on(rig: Rig, strange: Any, capsys) -> None:
     """With a remedy for the operator, and without the learner's data."""

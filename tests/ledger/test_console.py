@@ -34,6 +34,19 @@ async def test_failures_lock_out_and_are_forgiven(ledger: Ledger) -> None:
     assert await tries(NOW + 6 + WINDOW) == 0, "the window has passed for both"
 
 
+async def test_a_key_is_full_after_so_many(ledger: Ledger) -> None:
+    """Until the window has passed; asking counts nothing."""
+
+    async def full(key: str, now: int) -> int:
+        return await ledger.write(lambda unit: console.full(unit, key, 2, now, WINDOW))
+
+    assert [await full("a", NOW) for _ in range(5)] == [0] * 5
+    for later in (1, 2):
+        await ledger.write(lambda unit, later=later: console.guess(unit, {"a": 9}, NOW + later, WINDOW))
+    assert (await full("a", NOW + 2), await full("b", NOW + 2)) == (WINDOW, 0)
+    assert await full("a", NOW + 3 + WINDOW) == 0
+
+
 async def test_sessions_end(ledger: Ledger) -> None:
     """A session is known by its token until it ends or is ended; the ledger itself holds no token."""
     await ledger.write(lambda unit: console.keep(unit, "token", "ada", "print", NOW, NOW + 1_000))

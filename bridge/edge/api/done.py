@@ -24,12 +24,13 @@ class Done(BaseModel, Generic[One]):
 
 
 class Retried(BaseModel):
-    """A delivery. ``why``: what it waits or waited for."""
+    """A delivery. ``why``: what it waits or waited for; ``remedy``: what to do about it, empty where that is nothing."""
 
     delivery_id: int
     target: str
     registration_id: int | None
     why: str
+    remedy: str
 
 
 class Dismissed(Retried):

@@ -15,6 +15,7 @@ import structlog
 from aiohttp import web
 
 from bridge.edge.console import passwords
+from bridge.edge.console.guesses import LOCKED, Guesses
 from bridge.edge.forwarded import Networks, Peer, peer
 from bridge.edge.openid.terms import Terms
 from bridge.kit.clock import Clock, milliseconds
@@ -29,10 +30,6 @@ FORM_COOKIE: Final = "bridge_console_form"
 PATH: Final = "/console"
 _HOURS: Final = 12
 _LASTS: Final = _HOURS * 3_600_000  # milliseconds
-_WINDOW: Final = 15 * 60_000  # milliseconds
-_MOST_OF_ONE: Final = 5  # failures of one name from one address
-_MOST_OF_ADDRESS: Final = 20  # of whatever names from one address
-_MOST_OF_NAME: Final = 100  # of one name from wherever: many addresses guess together
 _LONGEST_NAME: Final = 200
 
 
@@ -64,9 +61,16 @@ class Visitor:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A login that did not succeed; ``minutes`` for which nobody may try there, 0 when it was just wrong."""
+    """A login that did not succeed.
+
+    Attributes:
+        minutes: for which nobody may try there, 0 when it was just wrong; where it is ``slowed``, for which the name may be
+            locked.
+        slowed: so much has failed at the address that each try takes a while.
+    """
 
     minutes: int = 0
+    slowed: bool = False
 
 
 class Access:
@@ -98,7 +102,9 @@ class Access:
         self._trusted = trusted
         self._clock = clock
         self._https = https
-        self._hashing = asyncio.Semaphore(2)  # each takes 64 MiB and a core for a while, for whoever asks
+        self._guesses = Guesses(ledger, clock)
+        # Each takes 64 MiB and a core for a while, for whoever asks.
+        self._hashing, self._hashing_suspected = asyncio.Semaphore(2), asyncio.Semaphore(1)
 
     @property
     def passwords(self) -> bool:
@@ -133,28 +139,37 @@ class Access:
         Raises:
             LedgerError: it can't be kept.
         """
-        caller, now = peer(request, self._trusted), milliseconds(self._clock.now())
+        caller = peer(request, self._trusted)
         name, user = name[:_LONGEST_NAME], self._users().get(name)
-        most = _counted(name, caller)
-        wait = await self._ledger.aside(lambda unit: console.guess(unit, most, now, _WINDOW))
+        guess = await self._guesses.count(name, caller)
+        if guess.suspected:
+            return await self._log_in_slowly(name, user, password, caller)
         known = name if user is not None else "-"  # what was typed may be a password
-        if wait:
+        if guess.wait:
             log.warning("console.locked_out", user=known, address=caller.address)
-            return Refused(math.ceil(wait / 60_000))
-        usable = len(password) <= passwords.LONGEST
+            return Refused(math.ceil(guess.wait / 60_000))
         async with self._hashing:
-            fits = await passwords.fits(password if usable else "", user.password if user and usable else None)
-        if not fits:
+            fits = await _fits(password, user)
+        if not fits or user is None:
             log.warning("console.login_failed", user=known, address=caller.address)
             return Refused()
-        assert user is not None  # noqa: S101 - nobody's password fits nobody
-        own, *others = most
+        return await self.let_in(name, passwords.fingerprint(user.password), caller, _LASTS, guess.forgiven)
 
-        def forgiven(unit: Unit) -> None:
-            console.forgive(unit, own)
-            console.succeeded(unit, others)
-
-        return await self.let_in(name, passwords.fingerprint(user.password), caller, _LASTS, forgiven)
+    async def _log_in_slowly(self, name: str, user: User | None, password: str, caller: Peer) -> str | Refused:
+        """Judge one from a suspected address. Whatever is wrong takes as long and is told in the same words."""
+        known = name if user is not None else "-"
+        async with self._guesses.turn(caller) as turn:
+            if turn is None:
+                log.warning("console.locked_out", user=known, address=caller.address)
+                return Refused(LOCKED, slowed=True)
+            guess = await self._guesses.count_suspected(name, caller) if user is not None else None
+            async with self._hashing_suspected:
+                fits = await _fits(password, user if guess is not None and not guess.wait else None)
+            if not fits or user is None or guess is None:
+                log.warning("console.login_failed", user=known, address=caller.address, suspected=True)
+                await turn.fails()
+                return Refused(LOCKED, slowed=True)
+        return await self.let_in(name, passwords.fingerprint(user.password), caller, _LASTS, guess.forgiven)
 
     async def let_in(self, name: str, proof: str, caller: Peer, lasts: int, forgiven: Callable[[Unit], None]) -> str:
         """Return the token of a new session of somebody who has proven who they are.
@@ -225,11 +240,6 @@ def _csrf(token: str) -> str:
     return hmac.new(token.encode("utf-8", "replace"), b"form", hashlib.sha256).hexdigest()
 
 
-def _counted(name: str, caller: Peer) -> dict[str, int]:
-    """Return how many may fail by whom it counts for; the one that a login forgives comes first."""
-    network = caller.network
-    return {
-        console.digest("both", name, network): _MOST_OF_ONE,
-        console.digest("address", network): _MOST_OF_ADDRESS,
-        console.digest("name", name): _MOST_OF_NAME,
-    }
+async def _fits(password: str, user: User | None) -> bool:
+    usable = len(password) <= passwords.LONGEST
+    return await passwords.fits(password if usable else "", user.password if user and usable else None)

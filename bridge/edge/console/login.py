@@ -57,6 +57,12 @@ class Login:
         if not is_ours(request, request.cookies.get(FORM_COOKIE, ""), form.get("csrf", "")):
             return self._page(request, back, "The page was too old, or cookies are off. Please try once more.", 403)
         done = await self._access.log_in(request, form.get("name", ""), form.get("password", ""))
+        if isinstance(done, Refused) and done.slowed:
+            fault = (
+                f"Name or password is wrong, or the name is locked for up to {done.minutes} min."
+                " So much has failed at this address that each try takes a moment."
+            )
+            return self._page(request, back, fault, 429, Retry_After="5")
         if isinstance(done, Refused) and done.minutes:
             fault = f"Too many tries failed. Nobody can log in this way for {done.minutes} min."
             return self._page(request, back, fault, 429, Retry_After=str(done.minutes * 60))

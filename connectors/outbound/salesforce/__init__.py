@@ -12,7 +12,8 @@ Two targets of one organisation make one contact of a learner as long as both na
 upserts at one moment the unique field takes one, and the other is repeated and finds it. With a field each, each makes a
 contact of its own where it finds none by e-mail. Two learners who share an address never take one contact as long as
 their targets name the same field and run in one process. Two bridges that look at one moment may: the later one's id stands
-there, and the other learner gets a contact of their own with the next change.
+there, and the other learner gets a contact of their own with the next change. Salesforce has no write that rules it out:
+``If-Match`` is for accounts only, and ``If-Unmodified-Since`` is weak validation, to the second, of one record a call.
 
 Registrations name their contact by its external id, after it was written. One is sent only when its content differs from
 what Salesforce confirmed last (a hash, kept as a ref of the person), so a colleague's own changes stay.

@@ -44,6 +44,7 @@ class Salesforce(Emulator):
     """
 
     credentials: ClassVar[Mapping[str, Any]] = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
+    replaces: ClassVar[frozenset[str]] = frozenset({"username", "audience"})
     featured: ClassVar[Mapping[str, Any]] = {
         "registration": {
             "object": "Course_Registration__c",
