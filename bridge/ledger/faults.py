@@ -13,8 +13,11 @@ log = structlog.get_logger(__name__)
 PLAN_OUTDATED = "0A000"
 """PostgreSQL's state where a prepared statement's columns have changed: a newer bridge has just changed the schema."""
 
+NOT_PREPARED = {"26000", "42P05"}
+"""PostgreSQL's states where a prepared statement is gone, or one of the name is there: somebody else used the session, too."""
+
 # PostgreSQL: serialisation failure, deadlock, and a unique row that another process put there at this moment.
-_RETRIED_ALONE = {"40001", "40P01", "23505", PLAN_OUTDATED}
+_RETRIED_ALONE = {"40001", "40P01", "23505", PLAN_OUTDATED, *NOT_PREPARED}
 # What fails the ledger as a whole, and not one write: by SQLite's primary code and by PostgreSQL's class or state.
 _SQLITE_TROUBLE = {"BUSY", "LOCKED", "FULL", "IOERR", "READONLY", "CANTOPEN", "CORRUPT", "NOTADB", "PERM", "PROTOCOL"}
 _POSTGRES_CLASSES = {"08", "53", "57", "58"}  # connection, resources, operator intervention, system error

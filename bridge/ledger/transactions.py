@@ -15,7 +15,7 @@ from typing import Any
 
 import structlog
 from sqlalchemy import Connection, Engine, RootTransaction, event
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
 from bridge.ledger.engine import BUSY_MS, database_file, dialect_of
@@ -131,9 +131,8 @@ class Transactions:
         return self._commit(self._open([job], BUSY_MS / 1000))
 
     def _open(self, jobs: list[Job], patience: float) -> Begun:
-        transaction = self._transaction(patience)
+        transaction, unit = self._begun(patience)
         try:
-            unit = Unit(transaction.connection, self._dialect, self.answered)
             for group in _grouped(jobs):
                 results = group.work(unit, [job.item for job in group.jobs])
                 for job, result in zip(group.jobs, results, strict=True):
@@ -143,6 +142,21 @@ class Transactions:
             self._roll_back(transaction, fault)
             raise
         return Begun(jobs, transaction, frozenset(unit.woken))
+
+    def _begun(self, patience: float) -> tuple[RootTransaction, Unit]:
+        """Begin; where the connection was lost while nobody used it, on a new one: nothing was done on it that could be lost."""
+        known = self._connection is not None
+        transaction = self._transaction(patience)
+        unit = Unit(transaction.connection, self._dialect, self.answered)
+        try:
+            unit.begin()
+        except DBAPIError as fault:
+            self._roll_back(transaction, fault)
+            if not (known and ends_connection(fault)):
+                raise
+            transaction = self._transaction(patience)
+            unit = Unit(transaction.connection, self._dialect, self.answered)
+        return transaction, unit
 
     def _transaction(self, patience: float) -> RootTransaction:
         """Return a transaction; another program that holds an SQLite ledger is waited for, so many seconds."""
