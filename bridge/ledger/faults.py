@@ -5,7 +5,7 @@ from __future__ import annotations
 import structlog
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
-from bridge.contract.errors import LedgerError
+from bridge.contract.errors import LedgerError, LedgerRefused
 from bridge.kit.masking import mask_text
 
 log = structlog.get_logger(__name__)
@@ -23,6 +23,9 @@ _SQLITE_TROUBLE = {"BUSY", "LOCKED", "FULL", "IOERR", "READONLY", "CANTOPEN", "C
 _POSTGRES_CLASSES = {"08", "53", "57", "58"}  # connection, resources, operator intervention, system error
 _READ_ONLY = "25006"  # a standby
 _POSTGRES_STATES = {_READ_ONLY, "55P03"}  # lock not available in time
+# What no ledger can take: a value of the wrong kind or size, or none where there must be one.
+_SQLITE_REFUSALS = {"TOOBIG", "MISMATCH", "CONSTRAINT"}
+_POSTGRES_REFUSALS = {"22", "23", "54"}  # data, integrity, limits of the program
 # What there is to do about it, by the same codes.
 _REMEDIES = {
     "FULL": "the disk is full: make room",
@@ -82,11 +85,25 @@ def as_ledger_error(fault: BaseException) -> LedgerError:
     error = LedgerError(
         f"the ledger did not take the write: {type(original).__name__}{f' ({code})' if code else ''}{_remedy(code)}"
     )
+    if _of_the_values(fault):
+        error = LedgerRefused(str(error))
     if not isinstance(fault, SQLAlchemyError):
         log.error("ledger.work_failed", fault=type(fault).__name__, exc_info=fault)
     elif not of_the_ledger(fault):
         log.error("ledger.statement_failed", fault=mask_text(str(original).partition("DETAIL")[0]))
     return error
+
+
+def _of_the_values(fault: BaseException) -> bool:
+    """Say whether it is what was to be written that fails, wherever and whenever it is written."""
+    code = _code(fault)
+    if code.startswith("SQLITE_"):
+        return code.split("_")[1] in _SQLITE_REFUSALS
+    if code:
+        return code[:2] in _POSTGRES_REFUSALS
+    if isinstance(fault, DBAPIError):  # SQLite's driver, of a value that it has no kind for
+        return "binding parameter" in str(fault.orig)
+    return isinstance(fault, TypeError | ValueError | OverflowError)
 
 
 def _remedy(code: str) -> str:
