@@ -12,6 +12,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, text
 
 from bridge.contract.errors import LedgerError, LedgerUnfinished
+from bridge.ledger.engine import BUSY_MS
 
 _ADVISORY_LOCK = 7_265_443  # any number, as long as every bridge takes the same one
 _FOR_ALL_NAMES = ("UTF8", "SQL_ASCII")  # the latter takes whatever bytes it gets
@@ -85,6 +86,8 @@ def _take_turn(connection: Connection) -> None:
         # Another bridge may be upgrading right now, for longer than a writer would wait for a lock.
         connection.execute(text("SET LOCAL lock_timeout = 0"))
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+        # But not for a table that a dump or a report holds for hours: everybody else's writes would wait behind us.
+        connection.execute(text(f"SET LOCAL lock_timeout = {BUSY_MS}"))
 
 
 def marked(revision: str) -> str:
