@@ -54,7 +54,11 @@ class Libpq:
             DBAPIError: as SQLAlchemy would have raised it.
         """
         if self._libpq.transaction_status == pq.TransactionStatus.IDLE:
-            self._judged(self._libpq.exec_(b"BEGIN"), "BEGIN")
+            try:
+                result = self._libpq.exec_(b"BEGIN")
+            except Error as fault:  # not even sent
+                raise _lost(fault, "BEGIN") from fault
+            self._judged(result, "BEGIN")
 
     def rows(self, statement: str, values: Mapping[str, Any]) -> Sequence[Any]:
         """Run a statement and return its rows, columns as attributes; none where it has none.
@@ -83,12 +87,15 @@ class Libpq:
         bound, types = self._bound([values[name] for name in names])
         key = command, types
         name = self._prepared.get(key)
-        if name is None:
-            name = self._perhaps_prepared(key)
-        if name is None:
-            result = self._libpq.exec_params(command.encode(), bound, types, None, _BINARY)
-        else:
-            result = self._libpq.exec_prepared(name, bound, None, _BINARY)  # type: ignore[arg-type]  # None is NULL
+        try:
+            if name is None:
+                name = self._perhaps_prepared(key)
+            if name is None:
+                result = self._libpq.exec_params(command.encode(), bound, types, None, _BINARY)
+            else:
+                result = self._libpq.exec_prepared(name, bound, None, _BINARY)  # type: ignore[arg-type]  # None is NULL
+        except Error as fault:  # not even sent
+            raise _lost(fault, statement) from fault
         return self._judged(result, statement)
 
     def _perhaps_prepared(self, key: tuple[str, tuple[int, ...]]) -> bytes | None:
@@ -133,12 +140,18 @@ class Libpq:
         fault: Error = error_from_result(result, self._encoding)
         if fault.sqlstate == PLAN_OUTDATED or fault.sqlstate in NOT_PREPARED:
             self._prepared.clear()  # made anew when the write is tried again
-        lost = self._libpq.status == pq.ConnStatus.BAD
-        if lost and fault.sqlstate is None:
+        # Without a state it is libpq's own: it may take the connection of a server that has died for good until it is used again.
+        lost = fault.sqlstate is None or self._libpq.status == pq.ConnStatus.BAD
+        if fault.sqlstate is None:
             fault = OperationalError(str(fault))
         raise DBAPIError.instance(
             statement, None, fault, Error, hide_parameters=True, connection_invalidated=lost
         ) from fault
+
+
+def _lost(fault: Error, statement: str) -> Exception:
+    """Return what is raised where a connection that was lost takes no statement any more."""
+    return DBAPIError.instance(statement, None, fault, Error, hide_parameters=True, connection_invalidated=True)
 
 
 @lru_cache(maxsize=1_024)

@@ -15,7 +15,7 @@ from typing import Any
 
 import structlog
 from sqlalchemy import Connection, Engine, RootTransaction, event
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
 from bridge.ledger.engine import BUSY_MS, database_file, dialect_of
@@ -150,7 +150,7 @@ class Transactions:
         unit = Unit(transaction.connection, self._dialect, self.answered)
         try:
             unit.begin()
-        except DBAPIError as fault:
+        except BaseException as fault:
             self._roll_back(transaction, fault)
             if not (known and ends_connection(fault)):
                 raise

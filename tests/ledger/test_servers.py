@@ -8,7 +8,9 @@ from contextlib import closing
 import psycopg
 import pytest
 from sqlalchemy import make_url
+from structlog.testing import capture_logs
 
+from benchmarks.postgresql import Server
 from bridge.contract.command import Learner
 from bridge.contract.errors import LedgerError
 from bridge.ledger.store import Ledger
@@ -121,6 +123,46 @@ async def test_two_bridges_prepare_under_names_of_their_own(shared_url: str) -> 
         await ledger.close()
     assert names[0]
     assert names[0].isdisjoint(names[1])
+
+
+def _killed(server: Server) -> None:
+    server.stop("immediate")
+    server.start()
+
+
+@pytest.mark.parametrize("writes", [1, 20], ids=["one", "a group"])
+async def test_a_server_that_died_and_is_there_again_has_refused_nobody(writes: int) -> None:
+    """No goodbye came over the connection: what is written next finds that out, before anything was done on it."""
+    server = Server()
+    ledger = Ledger(server.url())
+    await ledger.open()
+    world = World(ledger)
+    for crash in range(2):
+        orders = range(crash * writes, (crash + 1) * writes)
+        together = await world.together(*[buy("INTRO", order=f"o-{order}") for order in orders])
+        assert {reception.kind for reception in together} == {"accepted"}
+        await asyncio.to_thread(_killed, server)
+    assert (await world.accept(buy("INTRO", order="last"))).kind == "accepted"
+    await ledger.close()
+    server.end()
+
+
+async def test_a_server_that_is_gone_is_the_trouble_of_all_and_of_no_statement() -> None:
+    """Nobody looks for a defect of the bridge: one line in the log says for how many, and no trace of calls."""
+    server = Server()
+    ledger = Ledger(server.url())
+    await ledger.open()
+    world = World(ledger)
+    assert await kinds(world, range(1)) == {"accepted"}
+    await asyncio.to_thread(server.stop, "immediate")
+    with capture_logs() as logs:
+        together = await world.together(*[buy("INTRO", order=f"o-{order}") for order in range(1, 20)])
+    assert {reception.kind for reception in together} == {"unavailable"}
+    assert {line["event"] for line in logs} == {"intake.unavailable"}
+    await asyncio.to_thread(server.start)
+    assert await kinds(world, range(1, 2)) == {"accepted"}
+    await ledger.close()
+    server.end()
 
 
 async def test_the_first_purchase_after_a_quiet_night_is_taken(shared_url: str) -> None:

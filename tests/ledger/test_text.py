@@ -118,7 +118,7 @@ async def test_an_id_that_none_can_be_is_not_found(world: World, number: int):
     assert (await world.accept(cancel(registration_id=number))).kind == "not_found"
 
 
-LONG = "".join(random.Random(7).choices("abcdefghijklmnopqrstuvwxyz0123456789", k=500))  # noqa: S311 - nothing that packs well
+LONG = "".join(random.Random(7).choices("abcdefghijklmnopqrstuvwxyz0123456789", k=500))
 
 
 async def test_the_longest_ids_of_a_purchase_are_kept_and_longer_ones_are_not_understood(world: World):
