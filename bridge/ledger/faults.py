@@ -24,8 +24,9 @@ _POSTGRES_CLASSES = {"08", "53", "57", "58"}  # connection, resources, operator 
 _READ_ONLY = "25006"  # a standby
 _POSTGRES_STATES = {_READ_ONLY, "55P03"}  # lock not available in time
 # What no ledger can take: a value of the wrong kind or size, or none where there must be one.
-_SQLITE_REFUSALS = {"TOOBIG", "MISMATCH", "CONSTRAINT"}
-_POSTGRES_REFUSALS = {"22", "23", "54"}  # data, integrity, limits of the program
+_SQLITE_REFUSALS = {"SQLITE_TOOBIG", "SQLITE_MISMATCH", "SQLITE_CONSTRAINT_NOTNULL"}
+_POSTGRES_REFUSALS = {"22", "54"}  # data, limits of the program
+_NULL = "23502"
 # What there is to do about it, by the same codes.
 _REMEDIES = {
     "FULL": "the disk is full: make room",
@@ -97,10 +98,8 @@ def as_ledger_error(fault: BaseException) -> LedgerError:
 def _of_the_values(fault: BaseException) -> bool:
     """Say whether it is what was to be written that fails, wherever and whenever it is written."""
     code = _code(fault)
-    if code.startswith("SQLITE_"):
-        return code.split("_")[1] in _SQLITE_REFUSALS
     if code:
-        return code[:2] in _POSTGRES_REFUSALS
+        return code in _SQLITE_REFUSALS or code[:2] in _POSTGRES_REFUSALS or code == _NULL
     if isinstance(fault, DBAPIError):  # SQLite's driver, of a value that it has no kind for
         return "binding parameter" in str(fault.orig)
     return isinstance(fault, TypeError | ValueError | OverflowError)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from contextlib import closing
 
 import psycopg
@@ -16,7 +17,7 @@ from bridge.contract.errors import LedgerError
 from bridge.ledger.store import Ledger
 from bridge.ledger.unit import Unit
 from tests.ledger.cluster import Cluster
-from tests.ledger.rig import World, buy
+from tests.ledger.rig import World, buy, line
 
 FAR = Learner(remote_user_id="u9", email="far@example.org", first_name="Łukasz 🎓", last_name="Ωμέγα")
 _NAME = "SELECT first_name FROM learner WHERE remote_user_id = 'u9'"
@@ -175,4 +176,18 @@ async def test_the_first_purchase_after_a_quiet_night_is_taken(shared_url: str) 
         writer = await ledger.write(lambda unit: unit.rows("SELECT pg_backend_pid() AS pid")[0].pid)
         await asyncio.to_thread(ask, shared_url, f"SELECT pg_terminate_backend({writer}, 5000)")
         assert await kinds(world, range(night, night + 1)) == {"accepted"}
+    await ledger.close()
+
+
+async def test_a_purchase_that_an_index_does_not_hold_is_kept_as_not_understood(shared_url: str) -> None:
+    """Told to come again its sender would come for ever, and nobody would see that somebody has paid."""
+    signs = [chr(sign) for sign in range(0x4E00, 0x9FFF)]
+    key, reference = ("".join(random.Random(seed).choices(signs, k=500)) for seed in (1, 2))
+    ledger = Ledger(shared_url)
+    await ledger.open()
+    world = World(ledger)
+    first, other = await world.together(buy(line("INTRO", reference), order=key), buy("INTRO", who=FAR, order="o-1"))
+    assert (first.kind, other.kind) == ("invalid", "accepted")
+    assert {row.state for row in await world.rows("SELECT state FROM event")} == {"refused", "accepted"}
+    assert world.intake.refused == ""
     await ledger.close()
