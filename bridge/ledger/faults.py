@@ -22,7 +22,8 @@ _RETRIED_ALONE = {"40001", "40P01", "23505", PLAN_OUTDATED, *NOT_PREPARED}
 _SQLITE_TROUBLE = {"BUSY", "LOCKED", "FULL", "IOERR", "READONLY", "CANTOPEN", "CORRUPT", "NOTADB", "PERM", "PROTOCOL"}
 _POSTGRES_CLASSES = {"08", "53", "57", "58"}  # connection, resources, operator intervention, system error
 _READ_ONLY = "25006"  # a standby
-_POSTGRES_STATES = {_READ_ONLY, "55P03"}  # lock not available in time
+_LOCK_HELD = "55P03"  # not available in time
+_POSTGRES_STATES = {_READ_ONLY, _LOCK_HELD}
 # What no ledger can take: a value of the wrong kind or size, or none where there must be one.
 _SQLITE_REFUSALS = {"SQLITE_TOOBIG", "SQLITE_MISMATCH", "SQLITE_CONSTRAINT_NOTNULL"}
 _POSTGRES_REFUSALS = {"22", "54"}  # data, limits of the program
@@ -56,6 +57,11 @@ def retriable(fault: BaseException) -> bool:
 def busy(fault: BaseException) -> bool:
     """Say whether another program holds an SQLite ledger at this moment."""
     return isinstance(fault, DBAPIError) and _code(fault).startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
+
+
+def held_up(fault: BaseException) -> bool:
+    """Say whether another writer on PostgreSQL holds a row that was needed: who needs others does not wait for it."""
+    return isinstance(fault, DBAPIError) and _code(fault) == _LOCK_HELD
 
 
 def ends_connection(fault: BaseException) -> bool:

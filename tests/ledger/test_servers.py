@@ -191,3 +191,20 @@ async def test_a_purchase_that_an_index_does_not_hold_is_kept_as_not_understood(
     assert {row.state for row in await world.rows("SELECT state FROM event")} == {"refused", "accepted"}
     assert world.intake.refused == ""
     await ledger.close()
+
+
+async def test_a_person_who_is_held_elsewhere_holds_up_nobody_else(shared_url: str) -> None:
+    """Whoever shares the transaction with an event of theirs is taken all the same; they are, once they are free."""
+    ledger = Ledger(shared_url)
+    await ledger.open()
+    world = World(ledger)
+    assert await kinds(world, range(1)) == {"accepted"}
+    people = [Learner(remote_user_id=f"u{n}", email=f"u{n}@example.org") for n in (1, 2, 9, 3, 4)]
+    bought = [buy("INTRO", who=who, order=f"p-{who.remote_user_id}") for who in people]
+    with closing(psycopg.connect(shared_url)) as other:
+        other.execute("SELECT 1 FROM learner WHERE remote_user_id = 'u9' FOR UPDATE")
+        found = [reception.kind for reception in await world.together(*bought)]
+        assert found == ["accepted", "accepted", "unavailable", "accepted", "accepted"]
+        other.rollback()
+    assert (await world.accept(bought[2])).kind == "accepted"
+    await ledger.close()
