@@ -47,7 +47,7 @@ class Libpq:
         self._mark = secrets.token_hex(4)
         self._names = count()
 
-    def begin(self) -> None:
+    def ensure_begun(self) -> None:
         """Begin a transaction, unless one is open.
 
         Raises:
@@ -82,7 +82,7 @@ class Libpq:
         return self._result(statement, values).command_tuples or 0
 
     def _result(self, statement: str, values: Mapping[str, Any]) -> Any:
-        self.begin()
+        self.ensure_begun()
         command, names = _numbered(statement)
         bound, types = self._bound([values[name] for name in names])
         key = command, types

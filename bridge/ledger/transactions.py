@@ -157,7 +157,7 @@ class Transactions:
         transaction = self._transaction(patience)
         unit = Unit(transaction.connection, self._dialect, self.answered)
         try:
-            unit.begin()
+            unit.ensure_begun()
         except BaseException as fault:
             self._roll_back(transaction, fault)
             if not (known and ends_connection(fault)):

@@ -60,14 +60,14 @@ class Unit:
         self.traced: Mapping[int, str] = _UNTRACED
         """By event id the trace that what it causes belongs to; empty where nothing is traced."""
 
-    def begin(self) -> None:
+    def ensure_begun(self) -> None:
         """Tell a database in another process now, and not with the first statement, that a transaction begins.
 
         Raises:
             DBAPIError: it can't be told; nothing was done.
         """
         if self._libpq is not None:
-            self._libpq.begin()
+            self._libpq.ensure_begun()
 
     def wake(self, targets: Iterable[str]) -> None:
         """Wake the lanes of these targets once the transaction is committed."""
