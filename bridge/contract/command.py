@@ -67,6 +67,7 @@ Moment = Annotated[datetime, AfterValidator(_moment)]
 
 Name = Annotated[str, Field(max_length=500)]
 Key = Annotated[str, Field(min_length=1, max_length=500)]
+"""What something is found by: longer than any that is in use, and shorter than what an index takes."""
 
 
 class Frozen(BaseModel):
@@ -107,7 +108,7 @@ class Item(Frozen):
     quantity: int = Field(default=1, ge=1, le=2**31 - 1)  # what every database's integer holds
     amount_paid: Decimal | None = None
     currency: str | None = None
-    line: str = ""
+    line: Name = ""
     returned: int | None = Field(default=None, ge=1, le=2**31 - 1)
 
 
@@ -119,14 +120,14 @@ class Order(Frozen):
             event names an earlier one.
     """
 
-    number: str | None = None
+    number: Name | None = None
     status: str | None = None
     total: Decimal | None = None
     currency: str | None = None
     coupon: str | None = None
     payment_method: str | None = None
-    transaction_id: str | None = None
-    subscription_id: str | None = None
+    transaction_id: Name | None = None
+    subscription_id: Name | None = None
     refs: tuple[Key, ...] = ()
 
 

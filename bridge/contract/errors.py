@@ -75,6 +75,10 @@ class LedgerError(BridgeError):
     """The ledger can't take the write now: 503 with ``Retry-After``, the sender repeats."""
 
 
+class LedgerRefused(LedgerError):
+    """The ledger is well and can't take this one write, however often it is tried: a value in it is none that it can hold."""
+
+
 class LedgerHeld(LedgerError):
     """Another process runs on this ledger."""
 

@@ -17,7 +17,7 @@ from bridge.contract.errors import AnswerLost, TransportFault, Unreachable
 from bridge.contract.outbound import NeedsOperator, OutboundConnector, Outcome, Receipt, Refused, TryLater, Work
 from bridge.contract.settings import Rate
 from bridge.kit.http import Exchange, Limiter, Windows, exchanges
-from bridge.kit.masking import Hidden, spellings, veil, veil_value
+from bridge.kit.masking import Hidden, spellings, veil, veil_value, whole
 
 log = structlog.get_logger(__name__)
 
@@ -91,7 +91,7 @@ async def deliver(
     """Deliver a batch within ``seconds`` and return one outcome per piece; exchanges are noted in ``story``.
 
     Raises:
-        asyncio.CancelledError: the attempt itself was cancelled. Nothing else escapes.
+        asyncio.CancelledError: the attempt itself was cancelled. Nothing else of a connector's escapes.
     """
     token = exchanges.set(story)
     try:
@@ -110,7 +110,9 @@ async def deliver(
         if (task := asyncio.current_task()) is None or task.cancelling():
             raise
         return _failed(fault, batch)  # nobody cancelled us: it slipped out of the connector
-    except Exception as fault:  # noqa: BLE001 - whatever a connector does, its lane lives on
+    except (KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as fault:  # noqa: BLE001 - whatever a connector does, its lane lives on; a library of its may panic
         return _failed(fault, batch)
     finally:
         exchanges.reset(token)
@@ -172,7 +174,7 @@ def _once_veiled(text: Any, hidden: Hidden, seen: dict[str, str]) -> Any:
     if not isinstance(text, str):
         return text  # a connector's defect, which settling reports
     if text not in seen:
-        seen[text] = veil(text, hidden)
+        seen[text] = veil(whole(text), hidden)
     return seen[text]
 
 

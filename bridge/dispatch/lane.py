@@ -372,7 +372,10 @@ class Lane:
         if (task := asyncio.current_task()) is not None:
             del self._tasks[task]
         self._in_flight -= 1
-        self.condition.felt(outcomes)
+        try:
+            self.condition.felt(outcomes)
+        except Exception as fault:  # noqa: BLE001 - a connector's defect; the delivery is settled all the same
+            self._settler.failed(fault)
         self._go_on()
         attempts.ended(outcomes)
         self._settler.settle(lambda: self._judged(call, outcomes, attempts, at, seconds))
@@ -381,7 +384,25 @@ class Lane:
         self, call: _Call, outcomes: Sequence[Outcome], attempts: Attempts, at: int, seconds: float
     ) -> list[Settlement]:
         """Return what is to be written of a call that began ``at`` milliseconds and took so many seconds, and tell who observes."""
-        ms, settlements, touched = int(seconds * 1000), [], took_something(call.story)
+        try:
+            settlements = self._settlements(call, outcomes, attempts, at, int(seconds * 1000))
+        except Exception as fault:  # noqa: BLE001 - unsettled, they would block their people until the next start
+            return [
+                self._settler.defect(item.claimed, fault, "the outcome can't be judged", at=at) for item in call.batch
+            ]
+        for item, outcome, settled in zip(call.batch, outcomes, settlements, strict=True):
+            try:
+                self._observe(self.target.name, item.work.operation.value, settled.outcome, seconds)
+                if (access := first_access(item.claimed, item.work, outcome, at=settled.at + settled.ms)) is not None:
+                    self._arrived(access[0], self.target.name, access[1])
+            except Exception as fault:  # noqa: BLE001 - who fails to hear of an outcome is not to cost anybody theirs
+                self._settler.failed(fault)
+        return settlements
+
+    def _settlements(
+        self, call: _Call, outcomes: Sequence[Outcome], attempts: Attempts, at: int, ms: int
+    ) -> list[Settlement]:
+        settlements, touched = [], took_something(call.story)
         veil_story(call.story, [item.work for item in call.batch], self._secrets)
         others = [Exchange("BATCH", f"delivery {call.batch[0].work.delivery_id}")]
         for place, (item, outcome) in enumerate(zip(call.batch, outcomes, strict=True)):
@@ -389,9 +410,6 @@ class Lane:
             with attempts.one(place):
                 settled = self._settler.judged(item.claimed, item.work, outcome, told, at=at, ms=ms, touched=touched)
             settlements.append(settled)
-            self._observe(self.target.name, item.work.operation.value, settled.outcome, seconds)
-            if (access := first_access(item.claimed, item.work, outcome, at=at + ms)) is not None:
-                self._arrived(access[0], self.target.name, access[1])
         return settlements
 
     @property
@@ -403,7 +421,9 @@ class Lane:
         try:
             async with asyncio.timeout(self._policy.deadline):
                 (outcome,) = veiled([await self.connector.check()], (), self._secrets)
-        except Exception as fault:  # noqa: BLE001 - any fault says the same: not well yet
+        except (asyncio.CancelledError, KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as fault:  # noqa: BLE001 - any fault says the same: not well yet
             outcome = TryLater(type(fault).__name__, cause="outage")
         self.condition.probed(outcome)
         self.wake()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -11,12 +12,16 @@ from bridge.dispatch.nothing import Nothing
 from bridge.dispatch.retry import Next
 from bridge.dispatch.work import fingerprint
 from bridge.kit.http import Exchange
-from bridge.kit.masking import mask_text
+from bridge.kit.masking import mask_text, whole
 from bridge.ledger.claimed import Claimed
 from bridge.ledger.claims import Settlement
 
 _NAMES = {Receipt: "receipt", TryLater: "later", NeedsOperator: "operator", Refused: "refused", Pending: "pending"}
 _LONGEST_WHY = 500
+_LOOK = (
+    "The outcome holds what the ledger can't: the log says of what kind. Look at the target how things are, have the connector"
+    " mended, then requeue the delivery."
+)
 
 
 def settlement(
@@ -110,6 +115,23 @@ def buried(claimed: Claimed, why: str, remedy: str, *, at: int) -> Settlement:
     )
 
 
+def salvaged(settlement: Settlement) -> Settlement:
+    """Return what is kept of a settlement that the ledger refuses: that it was tried, and what is held. Somebody has to look."""
+    return replace(
+        settlement,
+        result="dead",
+        due_at=settlement.at + settlement.ms,
+        age=0,
+        steps="[]",
+        outcome="operator",
+        why="what came of it can't be kept",
+        remedy=_LOOK,
+        held_as="",
+        exchanges="[]",
+        refs=(),
+    )
+
+
 def _untried(claimed: Claimed, *, at: int, **what: Any) -> Settlement:
     delivery = claimed.delivery
     common: dict[str, Any] = {
@@ -163,7 +185,9 @@ def _held(claimed: Claimed, work: Work, outcome: Outcome, *, unknown: bool) -> t
 
 
 def _refs(delivery: Any, work: Work, outcome: Outcome) -> list[tuple[str, str, str]]:
-    found = [(kind, delivery.person, remote) for kind, remote in outcome.refs.person.items()]
+    found: list[tuple[str, str, Any]] = [
+        (kind, delivery.person, remote) for kind, remote in outcome.refs.person.items()
+    ]
     if delivery.right_id is not None:
         found += [(kind, delivery.key, remote) for kind, remote in outcome.refs.right.items()]
     if isinstance(outcome, Pending):
@@ -172,4 +196,4 @@ def _refs(delivery: Any, work: Work, outcome: Outcome) -> list[tuple[str, str, s
         work.refs.right.get("pending") or work.refs.person.get("pending")
     ):
         found.append(("pending", delivery.key, ""))  # it has ended; the next delivery must not ask for it
-    return found
+    return [(kind, key, whole(remote) if isinstance(remote, str) else remote) for kind, key, remote in found]

@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 import structlog
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
-from bridge.contract.errors import LedgerError
+from bridge.contract.errors import LedgerError, LedgerRefused
 from bridge.contract.outbound import Operation, Outcome, Receipt, Repeat, Work
 from bridge.dispatch.attempt import where
 from bridge.dispatch.retry import RetryPolicy, decide
-from bridge.dispatch.settle import buried, settlement
+from bridge.dispatch.settle import buried, salvaged, settlement
 from bridge.kit.http import Exchange
 from bridge.ledger import claims
 from bridge.ledger.claimed import Claimed
@@ -167,7 +167,7 @@ class Settler:
             self.unsettled -= len(calls)
 
     def failed(self, fault: BaseException) -> None:
-        """Tell of a defect of the bridge that kept an outcome from the ledger: its delivery is done again when its lease is over."""
+        """Tell of a defect of the bridge in dealing with an outcome, which is kept all the same wherever it can be."""
         log.error("dispatch.settling_failed", target=self._target, fault=type(fault).__name__, where=where(fault))
 
     def _ended(self, flush: asyncio.Task[None]) -> None:
@@ -180,7 +180,7 @@ class Settler:
         try:
             counted = await self._ledger.submit(_settle_together, items)
         except LedgerError:
-            # The ledger is away, or one of them can't be written: each by itself, until it is.
+            # The ledger is away, or one of them can't be written: each by itself, until it is, or as much of it as can be.
             counted = await asyncio.gather(*(self._persist(item) for item in items))
         for item, in_time in zip(items, counted, strict=True):
             if not in_time:
@@ -196,8 +196,17 @@ class Settler:
             reraise=True,
         ):
             with attempt:
-                counted = await self._ledger.submit(claims.settle, item)
+                try:
+                    counted = await self._ledger.submit(claims.settle, item)
+                except LedgerRefused as fault:
+                    item = self._salvaged(item, fault)
+                    raise
         return counted
+
+    def _salvaged(self, item: Settlement, fault: LedgerRefused) -> Settlement:
+        # Tried for ever as it is, it would keep its person out until the next start.
+        log.error("dispatch.not_kept", target=self._target, delivery_id=item.delivery_id, fault=str(fault))
+        return salvaged(item)
 
     def _later(self, state: RetryCallState) -> None:
         log.warning("dispatch.not_settled_yet", target=self._target, tries=state.attempt_number)

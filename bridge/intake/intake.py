@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from bridge.contract.catalogue import Catalogue, SourceEntry
 from bridge.contract.command import EnrollmentCommand
-from bridge.contract.errors import LedgerError, PayloadInvalid
+from bridge.contract.errors import LedgerError, LedgerRefused, PayloadInvalid
 from bridge.contract.inbound import Enriches, InboundAdapter, InboundEvent, Lookup, Meaning, Reception, Unreadable
 from bridge.intake.accept import accept_found, accept_group, reception
 from bridge.intake.blank import stored_body, stored_headers, stored_query, stored_text
@@ -92,6 +92,11 @@ class Intake:
         member.event.event_key = _event_key(plans, lookups)
         try:
             result = await self._kept(member)
+        except LedgerRefused as fault:  # told to come again, the sender would come for ever
+            log.error("intake.not_kept", source=source.name, fault=str(fault))  # noqa: TRY400 - told where it happened
+            return await self._keep_unusable(
+                source, adapter, event, PayloadInvalid({"body": "holds what the ledger can't keep"})
+            )
         except LedgerError as fault:
             log.warning("intake.unavailable", source=source.name, fault=str(fault))
             return Reception("unavailable")

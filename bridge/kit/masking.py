@@ -113,6 +113,11 @@ def mask(value: Any, name: str = "", depth: int = 0) -> Any:
     return value
 
 
+def whole(text: str) -> str:
+    """Return text that can be written down: what was no UTF-8 in an answer's header arrives as half a surrogate pair."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
 def _masked_key(key: Any) -> str:
     text = str(key)
     return text if text.isidentifier() else mask_text(text)

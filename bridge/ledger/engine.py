@@ -19,12 +19,19 @@ _SERVER_OPTIONS = (
     " -c idle_in_transaction_session_timeout=10000"
 )
 CLIENT_OPTIONS: dict[str, Any] = {
+    "client_encoding": "utf8",  # whatever the role or the database says: names are of all the world
     "connect_timeout": 5,
     "keepalives_idle": 5,
     "keepalives_interval": 2,
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,
 }
+# What a role or a database may have been given, and our writing must not be under: its statements count on seeing what others
+# have committed while they waited for them; and some, as those of an upgrade of the schema, take long.
+_WRITER_OPTIONS = (
+    f"-c synchronous_commit=on -c lock_timeout={BUSY_MS} -c statement_timeout=0"
+    " -c default_transaction_isolation=read\\ committed"
+)
 _EXPECTED = "expected sqlite:///path/to/file.db or postgresql://user@host/database"
 CHANNEL = "bridge_lane"
 
@@ -116,7 +123,7 @@ def database_file(url: URL) -> Path | None:
 def writing_engine(url: URL) -> Engine:
     """Return an engine for the writer: durable commits, write lock taken at BEGIN."""
     if database_file(url) is None:
-        options = f"-c synchronous_commit=on -c lock_timeout={BUSY_MS} {_SERVER_OPTIONS}"
+        options = f"{_WRITER_OPTIONS} {_SERVER_OPTIONS}"
         return create_engine(url, poolclass=NullPool, connect_args={**CLIENT_OPTIONS, "options": options})
     engine = create_engine(
         url,

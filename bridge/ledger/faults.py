@@ -5,7 +5,7 @@ from __future__ import annotations
 import structlog
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
-from bridge.contract.errors import LedgerError
+from bridge.contract.errors import LedgerError, LedgerRefused
 from bridge.kit.masking import mask_text
 
 log = structlog.get_logger(__name__)
@@ -13,13 +13,21 @@ log = structlog.get_logger(__name__)
 PLAN_OUTDATED = "0A000"
 """PostgreSQL's state where a prepared statement's columns have changed: a newer bridge has just changed the schema."""
 
+NOT_PREPARED = {"26000", "42P05"}
+"""PostgreSQL's states where a prepared statement is gone, or one of the name is there: somebody else used the session, too."""
+
 # PostgreSQL: serialisation failure, deadlock, and a unique row that another process put there at this moment.
-_RETRIED_ALONE = {"40001", "40P01", "23505", PLAN_OUTDATED}
+_RETRIED_ALONE = {"40001", "40P01", "23505", PLAN_OUTDATED, *NOT_PREPARED}
 # What fails the ledger as a whole, and not one write: by SQLite's primary code and by PostgreSQL's class or state.
 _SQLITE_TROUBLE = {"BUSY", "LOCKED", "FULL", "IOERR", "READONLY", "CANTOPEN", "CORRUPT", "NOTADB", "PERM", "PROTOCOL"}
 _POSTGRES_CLASSES = {"08", "53", "57", "58"}  # connection, resources, operator intervention, system error
 _READ_ONLY = "25006"  # a standby
-_POSTGRES_STATES = {_READ_ONLY, "55P03"}  # lock not available in time
+_LOCK_HELD = "55P03"  # not available in time
+_POSTGRES_STATES = {_READ_ONLY, _LOCK_HELD}
+# What no ledger can take: a value of the wrong kind or size, or none where there must be one.
+_SQLITE_REFUSALS = {"SQLITE_TOOBIG", "SQLITE_MISMATCH", "SQLITE_CONSTRAINT_NOTNULL"}
+_POSTGRES_REFUSALS = {"22", "54"}  # data, limits of the program
+_NULL = "23502"
 # What there is to do about it, by the same codes.
 _REMEDIES = {
     "FULL": "the disk is full: make room",
@@ -51,6 +59,11 @@ def busy(fault: BaseException) -> bool:
     return isinstance(fault, DBAPIError) and _code(fault).startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
 
 
+def held_up(fault: BaseException) -> bool:
+    """Say whether another writer on PostgreSQL holds a row that was needed: who needs others does not wait for it."""
+    return isinstance(fault, DBAPIError) and _code(fault) == _LOCK_HELD
+
+
 def ends_connection(fault: BaseException) -> bool:
     """Say whether the next write needs a new connection."""
     # A server that has become a standby stays one: the next connection is made to the one that has taken its place.
@@ -79,11 +92,23 @@ def as_ledger_error(fault: BaseException) -> LedgerError:
     error = LedgerError(
         f"the ledger did not take the write: {type(original).__name__}{f' ({code})' if code else ''}{_remedy(code)}"
     )
+    if _of_the_values(fault):
+        error = LedgerRefused(str(error))
     if not isinstance(fault, SQLAlchemyError):
         log.error("ledger.work_failed", fault=type(fault).__name__, exc_info=fault)
     elif not of_the_ledger(fault):
         log.error("ledger.statement_failed", fault=mask_text(str(original).partition("DETAIL")[0]))
     return error
+
+
+def _of_the_values(fault: BaseException) -> bool:
+    """Say whether it is what was to be written that fails, wherever and whenever it is written."""
+    code = _code(fault)
+    if code:
+        return code in _SQLITE_REFUSALS or code[:2] in _POSTGRES_REFUSALS or code == _NULL
+    if isinstance(fault, DBAPIError):  # SQLite's driver, of a value that it has no kind for
+        return "binding parameter" in str(fault.orig)
+    return isinstance(fault, TypeError | ValueError | OverflowError)
 
 
 def _remedy(code: str) -> str:

@@ -11,6 +11,7 @@ from bridge.ledger.unit import Unit
 LANE = "lane"
 """The role of an owner of leases. A bridge has one for each of its lanes, and one for itself."""
 
+_AHEAD_MS = 5_000
 _COLUMNS = {"owner": "text", "role": "text"}
 _BEAT = """
 UPDATE heartbeat SET beat_at = {now} FROM {rows} WHERE heartbeat.owner = r.owner RETURNING heartbeat.owner
@@ -54,6 +55,10 @@ def _bury(unit: Unit, before: int, now: int) -> int:
     # Held, so that one who comes back at this moment waits, and then learns that he was taken for dead. Who is just coming
     # back is passed over, with his leases: he would not learn it, and we would wait for each other.
     passing = "FOR UPDATE SKIP LOCKED" if unit.dialect.many_writers else ""
+    # The database's clock was set back, or that of the standby which took over is behind: who has died would live until it
+    # has caught up.
+    ahead = f"SELECT h.owner FROM heartbeat h WHERE h.beat_at > :ahead {passing}"
+    unit.run(f"UPDATE heartbeat SET beat_at = :now WHERE owner IN ({ahead})", ahead=now + _AHEAD_MS, now=now)
     dead = f"SELECT h.owner FROM heartbeat h WHERE h.beat_at < :before {passing}"
     if not unit.run(f"UPDATE heartbeat SET beat_at = {claims.DEAD} WHERE owner IN ({dead})", before=before):
         return 0

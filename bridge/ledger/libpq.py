@@ -7,6 +7,7 @@ of its statements anew (ADR 0033). What is used here of psycopg is its wrapper o
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from itertools import count
@@ -17,7 +18,7 @@ from psycopg.adapt import Transformer
 from psycopg.errors import error_from_result
 from sqlalchemy.exc import DBAPIError
 
-from bridge.ledger.faults import PLAN_OUTDATED
+from bridge.ledger.faults import NOT_PREPARED, PLAN_OUTDATED
 from bridge.ledger.rowset import row_of, without_nul
 
 _NAMED = re.compile(r"(?<![:\w]):(\w+)")
@@ -41,7 +42,23 @@ class Libpq:
         self._values = Transformer.from_context(connection)
         self._runs: dict[tuple[str, tuple[int, ...]], int] = {}
         self._prepared: dict[tuple[str, tuple[int, ...]], bytes] = {}
+        # A pooler that ought to be in session mode, and is not, hands one session to several: of each other's statements
+        # they shall miss the name, and not run one in place of another.
+        self._mark = secrets.token_hex(4)
         self._names = count()
+
+    def ensure_begun(self) -> None:
+        """Begin a transaction, unless one is open.
+
+        Raises:
+            DBAPIError: as SQLAlchemy would have raised it.
+        """
+        if self._libpq.transaction_status == pq.TransactionStatus.IDLE:
+            try:
+                result = self._libpq.exec_(b"BEGIN")
+            except Error as fault:  # not even sent
+                raise _lost(fault, "BEGIN") from fault
+            self._judged(result, "BEGIN")
 
     def rows(self, statement: str, values: Mapping[str, Any]) -> Sequence[Any]:
         """Run a statement and return its rows, columns as attributes; none where it has none.
@@ -65,25 +82,27 @@ class Libpq:
         return self._result(statement, values).command_tuples or 0
 
     def _result(self, statement: str, values: Mapping[str, Any]) -> Any:
-        if self._libpq.transaction_status == pq.TransactionStatus.IDLE:
-            self._judged(self._libpq.exec_(b"BEGIN"), "BEGIN")
+        self.ensure_begun()
         command, names = _numbered(statement)
         bound, types = self._bound([values[name] for name in names])
         key = command, types
         name = self._prepared.get(key)
-        if name is None:
-            name = self._perhaps_prepared(key)
-        if name is None:
-            result = self._libpq.exec_params(command.encode(), bound, types, None, _BINARY)
-        else:
-            result = self._libpq.exec_prepared(name, bound, None, _BINARY)  # type: ignore[arg-type]  # None is NULL
+        try:
+            if name is None:
+                name = self._perhaps_prepared(key)
+            if name is None:
+                result = self._libpq.exec_params(command.encode(), bound, types, None, _BINARY)
+            else:
+                result = self._libpq.exec_prepared(name, bound, None, _BINARY)  # type: ignore[arg-type]  # None is NULL
+        except Error as fault:  # not even sent
+            raise _lost(fault, statement) from fault
         return self._judged(result, statement)
 
     def _perhaps_prepared(self, key: tuple[str, tuple[int, ...]]) -> bytes | None:
         runs = self._runs[key] = self._runs.get(key, 0) + 1
         if runs < _WORTH_PREPARING or len(self._prepared) >= _MOST_PREPARED:
             return None
-        name = f"bridge_{next(self._names)}".encode()
+        name = f"bridge_{self._mark}_{next(self._names)}".encode()
         command, types = key
         self._judged(self._libpq.prepare(name, command.encode(), types), command)
         self._prepared[key] = name
@@ -119,14 +138,20 @@ class Libpq:
         if result.status in _GOOD:
             return result
         fault: Error = error_from_result(result, self._encoding)
-        if fault.sqlstate == PLAN_OUTDATED:
+        if fault.sqlstate == PLAN_OUTDATED or fault.sqlstate in NOT_PREPARED:
             self._prepared.clear()  # made anew when the write is tried again
-        lost = self._libpq.status == pq.ConnStatus.BAD
-        if lost and fault.sqlstate is None:
+        # Without a state it is libpq's own: it may take the connection of a server that has died for good until it is used again.
+        lost = fault.sqlstate is None or self._libpq.status == pq.ConnStatus.BAD
+        if fault.sqlstate is None:
             fault = OperationalError(str(fault))
         raise DBAPIError.instance(
             statement, None, fault, Error, hide_parameters=True, connection_invalidated=lost
         ) from fault
+
+
+def _lost(fault: Error, statement: str) -> Exception:
+    """Return what is raised where a connection that was lost takes no statement any more."""
+    return DBAPIError.instance(statement, None, fault, Error, hide_parameters=True, connection_invalidated=True)
 
 
 @lru_cache(maxsize=1_024)

@@ -12,8 +12,10 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, text
 
 from bridge.contract.errors import LedgerError, LedgerUnfinished
+from bridge.ledger.engine import BUSY_MS
 
 _ADVISORY_LOCK = 7_265_443  # any number, as long as every bridge takes the same one
+_FOR_ALL_NAMES = ("UTF8", "SQL_ASCII")  # the latter takes whatever bytes it gets
 _MARK = "copying-"
 UNFINISHED = "the ledger is a copy that was not finished; go on with: bridge db copy SOURCE DESTINATION --resume"
 
@@ -42,7 +44,8 @@ def upgrade(engine: Engine, *, apply: bool = True) -> tuple[str | None, str]:
 
     Raises:
         LedgerUnfinished: the ledger is a copy that was cut off.
-        LedgerError: the ledger is newer than this program, or older and ``apply`` is False.
+        LedgerError: the ledger is newer than this program, or older and ``apply`` is False; or it is to be made in a database
+            that can't hold every name.
     """
     head = newest()
     with engine.begin() as connection:
@@ -61,8 +64,21 @@ def upgrade(engine: Engine, *, apply: bool = True) -> tuple[str | None, str]:
             raise LedgerError(
                 f"the ledger's schema is {before or 'empty'}, this program needs {head}; run: bridge db upgrade"
             )
+        if before is None:
+            _check_encoding(connection)
         command.upgrade(alembic_config(connection), "head")
         return before, head
+
+
+def _check_encoding(connection: Connection) -> None:
+    """Refuse to make a ledger where a purchase by somebody of a foreign name could never be kept."""
+    if connection.dialect.name == "postgresql":
+        encoding = str(connection.execute(text("SHOW server_encoding")).scalar_one())
+        if encoding not in _FOR_ALL_NAMES:
+            raise LedgerError(
+                f"the database's encoding is {encoding}, which not every name can be written in: make a database with"
+                " ENCODING 'UTF8' TEMPLATE template0"
+            )
 
 
 def _take_turn(connection: Connection) -> None:
@@ -70,6 +86,8 @@ def _take_turn(connection: Connection) -> None:
         # Another bridge may be upgrading right now, for longer than a writer would wait for a lock.
         connection.execute(text("SET LOCAL lock_timeout = 0"))
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+        # But not for a table that a dump or a report holds for hours: everybody else's writes would wait behind us.
+        connection.execute(text(f"SET LOCAL lock_timeout = {BUSY_MS}"))
 
 
 def marked(revision: str) -> str:
@@ -89,6 +107,7 @@ def mark(connection: Connection) -> None:
     """
     _take_turn(connection)
     if current(connection) is None:
+        _check_encoding(connection)
         command.upgrade(alembic_config(connection), "head")
     _set_revision(connection, marked(newest()))
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from bridge.ledger.unit import Unit
 
 _AHEAD_MS = 1_000  # a block is not lent earlier than so long before it may be used
+_SET_BACK_MS = 60_000  # a block that ends so much later than one of ours is of a clock that was set back since
 _GRAINS = 200  # to which a window's uses are summed up: half a percent of it is lost, and no window has more rows
 
 
@@ -104,11 +105,30 @@ def _take_in(unit: Unit, ask: Ask, now: int) -> None:
             ended.append((now - one.age_ms, one.ended))
     unit.run("DELETE FROM rate_block WHERE key = :key AND tokens <= 0", key=ask.key)
     gone = unit.rows(
-        "DELETE FROM rate_block WHERE key = :key AND until < :now RETURNING tokens, until", key=ask.key, now=now
+        "DELETE FROM rate_block WHERE key = :key AND (until < :now OR until > :latest) RETURNING tokens, until",
+        key=ask.key,
+        now=now,
+        latest=now + _AHEAD_MS + ask.begin + ask.longest + _SET_BACK_MS,
     )
-    ended += [(row.until, row.tokens) for row in gone]
-    unit.run("DELETE FROM rate_use WHERE key = :key AND free_at <= :now", key=ask.key, now=now)
+    ended += [(min(row.until, now), row.tokens) for row in gone]
+    # What is said to leave a window later than a request that ends now would: the clock was set back. It ended now, then.
+    left = unit.rows(
+        "DELETE FROM rate_use WHERE key = :key AND (free_at <= :now OR free_at - :now > window_ms + window_ms / 100 + 2)"
+        " RETURNING window_ms, free_at, tokens",
+        key=ask.key,
+        now=now,
+    )
     uses = [
+        {
+            "key": ask.key,
+            "window_ms": row.window_ms,
+            "free_at": _grained(now + row.window_ms, row.window_ms),
+            "tokens": row.tokens,
+        }
+        for row in left
+        if row.free_at > now
+    ]
+    uses += [
         {"key": ask.key, "window_ms": window, "free_at": _grained(at + window, window), "tokens": tokens}
         for at, tokens in ended
         for _, window in ask.windows

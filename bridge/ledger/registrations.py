@@ -102,6 +102,7 @@ SELECT g.* FROM {rows} JOIN registration g ON g.business_scope = r.business_scop
  AND g.line = r.line
 """
 _TRIES = 3
+_LARGEST_ID = 2**63 - 1
 _KEYLESS = {"source": "text", "learner_id": "int", "remote_product_id": "text", "line": "text"}
 _KEYED = {"business_scope": "text", "business_key": "text", "line": "text"}
 _SET_INTENT = """
@@ -263,6 +264,8 @@ def _held(unit: Unit, found: Sequence[Any]) -> list[Any]:
 
 def by_id(unit: Unit, registration_id: int, source: str) -> list[Any]:
     """Return the source's registration of this id, or nothing: another source's is as good as absent."""
+    if not 0 < registration_id <= _LARGEST_ID:
+        return []
     statement = "SELECT * FROM registration WHERE id = :id AND source = :source"
     return _held(unit, unit.rows(statement, id=registration_id, source=source))
 

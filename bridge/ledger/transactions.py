@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
 from bridge.ledger.engine import BUSY_MS, database_file, dialect_of
-from bridge.ledger.faults import Away, as_ledger_error, busy, ends_connection, of_the_ledger, retriable
+from bridge.ledger.faults import Away, as_ledger_error, busy, ends_connection, held_up, of_the_ledger, retriable
 from bridge.ledger.unit import Unit
 
 log = structlog.get_logger(__name__)
@@ -27,6 +27,8 @@ log = structlog.get_logger(__name__)
 Work = Callable[[Unit, list[Any]], Sequence[Any]]
 
 _TRIES_ALONE = 4
+_HURRIED_MS = 100  # for a row that others hold, once a whole group has waited for one in vain
+_MOST_HELD = 20  # of a group; the others are told then, before they have waited for long
 _PAUSE = 0.01  # seconds between two looks whether another program still holds an SQLite ledger
 _NOBODY: frozenset[str] = frozenset()
 
@@ -101,39 +103,44 @@ class Transactions:
         try:
             return attempt()
         except Exception as fault:  # noqa: BLE001 - whatever it is, it must not stop the writer or fail the neighbours
-            if of_the_ledger(fault):
+            hurried = held_up(fault)
+            if of_the_ledger(fault) and not (hurried and len(jobs) > 1):
                 return _all_failed(jobs, fault)
             if len(jobs) > 1:
                 log.warning("ledger.group_failed", jobs=len(jobs), fault=type(fault).__name__)
             elif not retriable(fault):
                 return _all_failed(jobs, fault)
-        return self._one_by_one(jobs)
+        return self._one_by_one(jobs, hurried=hurried)
 
-    def _one_by_one(self, jobs: list[Job]) -> frozenset[str]:
+    def _one_by_one(self, jobs: list[Job], *, hurried: bool) -> frozenset[str]:
         woken: set[str] = set()
+        held = 0
         for n, job in enumerate(jobs):
             try:
-                woken |= self._alone(job)
+                woken |= self._alone(job, hurried=hurried)
             except Exception as fault:  # noqa: BLE001 - as above
-                # Where the ledger itself fails, nobody waits for it once per job.
-                _all_failed(jobs[n:] if of_the_ledger(fault) else [job], fault)
-                if of_the_ledger(fault):
+                # Where the ledger itself fails, nobody waits for it once per job; nor where much of it is held by others.
+                held += held_up(fault)
+                over = of_the_ledger(fault) and not (hurried and held_up(fault) and held < _MOST_HELD)
+                _all_failed(jobs[n:] if over else [job], fault)
+                if over:
                     break
         return frozenset(woken)
 
-    def _alone(self, job: Job) -> frozenset[str]:
+    def _alone(self, job: Job, *, hurried: bool) -> frozenset[str]:
         for _ in range(_TRIES_ALONE - 1):
             try:
-                return self._commit(self._open([job], BUSY_MS / 1000))
+                return self._commit(self._open([job], BUSY_MS / 1000, hurried=hurried))
             except Exception as fault:
                 if not retriable(fault):
                     raise
-        return self._commit(self._open([job], BUSY_MS / 1000))
+        return self._commit(self._open([job], BUSY_MS / 1000, hurried=hurried))
 
-    def _open(self, jobs: list[Job], patience: float) -> Begun:
-        transaction = self._transaction(patience)
+    def _open(self, jobs: list[Job], patience: float, *, hurried: bool = False) -> Begun:
+        transaction, unit = self._begun(patience)
         try:
-            unit = Unit(transaction.connection, self._dialect, self.answered)
+            if hurried:
+                unit.run(f"SET LOCAL lock_timeout = {_HURRIED_MS}")
             for group in _grouped(jobs):
                 results = group.work(unit, [job.item for job in group.jobs])
                 for job, result in zip(group.jobs, results, strict=True):
@@ -143,6 +150,21 @@ class Transactions:
             self._roll_back(transaction, fault)
             raise
         return Begun(jobs, transaction, frozenset(unit.woken))
+
+    def _begun(self, patience: float) -> tuple[RootTransaction, Unit]:
+        """Begin; where the connection was lost while nobody used it, on a new one: nothing was done on it that could be lost."""
+        known = self._connection is not None
+        transaction = self._transaction(patience)
+        unit = Unit(transaction.connection, self._dialect, self.answered)
+        try:
+            unit.ensure_begun()
+        except BaseException as fault:
+            self._roll_back(transaction, fault)
+            if not (known and ends_connection(fault)):
+                raise
+            transaction = self._transaction(patience)
+            unit = Unit(transaction.connection, self._dialect, self.answered)
+        return transaction, unit
 
     def _transaction(self, patience: float) -> RootTransaction:
         """Return a transaction; another program that holds an SQLite ledger is waited for, so many seconds."""

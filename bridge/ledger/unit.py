@@ -60,6 +60,15 @@ class Unit:
         self.traced: Mapping[int, str] = _UNTRACED
         """By event id the trace that what it causes belongs to; empty where nothing is traced."""
 
+    def ensure_begun(self) -> None:
+        """Tell a database in another process now, and not with the first statement, that a transaction begins.
+
+        Raises:
+            DBAPIError: it can't be told; nothing was done.
+        """
+        if self._libpq is not None:
+            self._libpq.ensure_begun()
+
     def wake(self, targets: Iterable[str]) -> None:
         """Wake the lanes of these targets once the transaction is committed."""
         self.woken.update(targets)

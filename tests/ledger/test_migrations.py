@@ -8,13 +8,15 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
+from contextlib import closing
 
+import psycopg
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine, create_engine, inspect, text
-from sqlalchemy.exc import SAWarning
+from sqlalchemy.exc import OperationalError, SAWarning
 
 from bridge.contract.errors import LedgerError
 from bridge.ledger.engine import ledger_url, writing_engine
@@ -221,3 +223,18 @@ def test_a_ledger_from_before_money_was_dated_lets_a_refund_count_over_a_hold(en
     with engine.connect() as connection:
         rows = connection.execute(text("SELECT id, money_at FROM registration")).all()
     assert {row.id: row.money_at for row in rows} == {1: None, 2: 0, 3: None, 4: None, 5: 0, 6: 0}
+
+
+async def test_an_upgrade_keeps_nobody_waiting_behind_a_dump(postgres: Cluster):
+    """A dump that has read a table holds off what changes it, and that would hold off everybody else's writes for hours."""
+    url = postgres.create("dumped")
+    engine = writing_engine(ledger_url(url))
+    with engine.begin() as connection:
+        command.upgrade(alembic_config(connection), "0015")  # the next one changes an index of deliveries
+    with closing(psycopg.connect(url)) as dump:
+        for table in metadata.tables:
+            dump.execute(f'SELECT 1 FROM "{table}" LIMIT 1')
+        with pytest.raises(OperationalError, match="lock timeout"):
+            await asyncio.wait_for(asyncio.to_thread(upgrade, engine), 20)
+    assert upgrade(engine) == ("0015", newest())
+    engine.dispose()

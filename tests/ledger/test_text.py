@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import random
 
 import orjson
 import pytest
+from pydantic import ValidationError
 
-from bridge.contract.command import Learner
+from bridge.contract.command import Learner, Order
 from bridge.kit.masking import BLANK
 from bridge.ledger.events import body_bytes
 from tests.ledger.rig import AMS, World, buy, cancel, line, request, update
@@ -108,3 +110,24 @@ async def test_text_that_looks_like_statements_stays_text(world: World):
     rows = await world.rows("SELECT remote_user_id, first_name, last_name FROM learner")
     assert rows == [(nasty, nasty, nasty)]
     assert await world.one("SELECT remote_product_id FROM quarantine") == nasty
+
+
+@pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 0, 10**40])
+async def test_an_id_that_none_can_be_is_not_found(world: World, number: int):
+    """No database holds it; whoever asks to cancel it is told so, and not to come again."""
+    assert (await world.accept(cancel(registration_id=number))).kind == "not_found"
+
+
+LONG = "".join(random.Random(7).choices("abcdefghijklmnopqrstuvwxyz0123456789", k=500))
+
+
+async def test_the_longest_ids_of_a_purchase_are_kept_and_longer_ones_are_not_understood(world: World):
+    """An index of PostgreSQL's takes no more than a third of a page: refused there, a sender would come again for ever."""
+    ids = {"number": LONG, "transaction_id": LONG, "subscription_id": LONG}
+    bought = buy(line("INTRO", LONG), order=LONG, event_key=LONG).model_copy(update={"order": Order(**ids)})
+    assert (await world.accept(bought)).kind == "accepted"
+    for given in ids:
+        with pytest.raises(ValidationError):
+            Order(**{given: LONG + "x"})
+    with pytest.raises(ValidationError):
+        line("INTRO", LONG + "x")

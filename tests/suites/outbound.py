@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import json
 import re
@@ -299,6 +300,20 @@ class OutboundSuite:
         assert story, "the attempt's exchanges are recorded"
         for word in [*self.secrets(rig), str(ADA.email), str(ADA.email).lower(), "Lovelace"]:
             assert word not in kept
+
+    async def test_a_request_under_way_stands_in_the_record(self, rig: Rig) -> None:
+        """A lane that ends lets what has begun end, and gives back the rest: it tells them apart by the record."""
+        rig.emulator.now_fails("delay", seconds=20, times=1)
+        story: list[Exchange] = []
+        token = exchanges.set(story)
+        task = asyncio.create_task(rig.do(self.first))
+        exchanges.reset(token)
+        while not rig.emulator.journal:
+            await asyncio.wait([task], timeout=0.01)
+            assert not task.done()
+        assert story
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
     async def test_a_batch_gets_one_outcome_for_each_of_its_members(self, rig: Rig) -> None:
         """In the order of the batch."""

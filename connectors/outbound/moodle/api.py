@@ -143,15 +143,14 @@ class Api:
         # The kit masks a form by the names of its fields, which know no brackets: so the record is written here, from
         # the values before they were flattened. The token is no part of it.
         form = {"wstoken": self._token, "wsfunction": function, "moodlewsrestformat": "json", **dict(_flat("", params))}
-        outer = exchanges.get()
-        own: list[Exchange] = []
+        own = _Own(exchanges.get())
         token = exchanges.set(own)
         try:
             return await self._http.send("POST", _SERVER, form=form)
         finally:
             exchanges.reset(token)
-            if outer is not None:
-                outer.extend(_recorded(exchange, function, params) for exchange in own)
+            for exchange in own:
+                _record(exchange, function, params)
 
 
 def garbled(what: str) -> Ended:
@@ -159,11 +158,23 @@ def garbled(what: str) -> Ended:
     return Ended(TryLater(f"{what}: HTTP 200 without the expected fields", applied="unknown", cause="outage"))
 
 
-def _recorded(exchange: Exchange, function: Function, params: Mapping[str, Any]) -> Exchange:
+class _Own(list[Exchange]):
+    """The exchanges of one call, which stand in the attempt's from their beginning: what is under way has begun."""
+
+    def __init__(self, attempt: list[Exchange] | None) -> None:
+        super().__init__()
+        self._attempt = attempt
+
+    def append(self, exchange: Exchange) -> None:
+        super().append(exchange)
+        if self._attempt is not None:
+            self._attempt.append(exchange)
+
+
+def _record(exchange: Exchange, function: Function, params: Mapping[str, Any]) -> None:
     exchange.sent = {"wsfunction": function, **mask(params)}
     if function == "core_webservice_get_site_info" and isinstance(exchange.answer, dict | str):
         exchange.answer = "left out: it may hold keys of the site"
-    return exchange
 
 
 def _flat(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
