@@ -135,7 +135,8 @@ FROM {rows} WHERE quarantine.id = r.id
 _END_BESIDE = """
 UPDATE quarantine SET state = 'superseded', note = :note, updated_at = :now FROM {rows}
 WHERE quarantine.source = r.source AND quarantine.business_key = r.key AND quarantine.line = r.line AND quarantine.kind = 'early'
- AND quarantine.state = 'waiting' RETURNING quarantine.id
+ AND quarantine.state = 'waiting' RETURNING quarantine.id, quarantine.event_id, quarantine.source, quarantine.business_key,
+ quarantine.line, quarantine.command
 """
 _WAIT_AGAIN = f"""
 UPDATE quarantine SET state = 'waiting', registration_id = NULL, note = NULL, updated_at = :now FROM {{rows}}
@@ -168,11 +169,11 @@ def take_back(unit: Unit, ended: Mapping[int, int | None], at: int, note: str, n
     unit.each(_TAKE_BACK, columns, rows, at=at, note=note, now=now)
 
 
-def end_beside(unit: Unit, ended: Iterable[Any], note: str, now: int) -> list[int]:
-    """End what waits beside lines that are gone, to be applied to them; return its ids."""
+def end_beside(unit: Unit, ended: Iterable[Any], note: str, now: int) -> list[Any]:
+    """End what waits beside lines that are gone, to be applied to them; return it."""
     rows = [{"source": row.source, "key": row.business_key, "line": row.line} for row in ended if row.business_key]
     columns = dict.fromkeys(("source", "key", "line"), "text")
-    return [row.id for row in unit.each(_END_BESIDE, columns, rows, note=note, now=now)]
+    return list(unit.each(_END_BESIDE, columns, rows, note=note, now=now))
 
 
 def wait_again(unit: Unit, registration_ids: Iterable[int], now: int) -> None:

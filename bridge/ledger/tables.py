@@ -494,3 +494,4 @@ from bridge.ledger import notice_tables as _notices  # noqa: E402, F401
 from bridge.ledger import removal_tables as _removals  # noqa: E402, F401
 from bridge.ledger import scheduled_tables as _scheduled  # noqa: E402, F401
 from bridge.ledger import seat_tables as _seats  # noqa: E402, F401
+from bridge.ledger import word_tables as _words  # noqa: E402, F401
