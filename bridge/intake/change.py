@@ -71,7 +71,7 @@ def apply(unit: Unit, entry: Entry) -> bool:
         made = [*made, *(row for row in kept if not Intent(row.intent).alive)]
         taken = "ended" if wide else "refunded" if command.action is Action.REFUND else "cancelled"
         events.record_effects(unit, [(entry.event_id, row.id, taken) for row in made])
-        money.keep_first(unit, [(row.id, _word(entry)) for row in made])
+        money.keep_first(unit, [(row.id, _word(unit, entry)) for row in made])
     _set(unit, entry, _without_units(unit, entry, found), intent)
     _answer(unit, entry, made, repeat=False)
     return not unnamed and (known or bool(found or made or gone or beside))
@@ -190,12 +190,12 @@ def _without_units(unit: Unit, entry: Entry, found: Sequence[Any]) -> list[Any]:
     return whole
 
 
-def _word(entry: Entry) -> Word:
-    return money.word_of(entry.plan.command, entry.event_id, entry.member.source.name)
+def _word(unit: Unit, entry: Entry) -> Word:
+    return money.word_of(unit, entry.plan.command, entry.event_id, entry.member.source.name)
 
 
 def _set(unit: Unit, entry: Entry, found: Sequence[Any], intent: Intent) -> None:
-    weighed = money.weigh(unit, found, _word(entry))
+    weighed = money.weigh(unit, found, _word(unit, entry))
     # Nothing but a hold is left of what had taken these back.
     held = [row for row in found if intent is Intent.LIVE and _is_held_again(row, weighed)]
     _change(unit, entry, [row for row in found if row not in held], intent, weighed)
@@ -272,7 +272,7 @@ def _change(unit: Unit, entry: Entry, found: Sequence[Any], intent: Intent, weig
 def take_effect(unit: Unit, entry: Entry, rows: Sequence[Any], intent: Intent, at: int) -> None:
     """Let an intent that was scheduled stand from now on; ``at`` is when it was said at the sender, in milliseconds."""
     for row in rows:  # it was put off, and no hold or end of one that was told meanwhile says anything of it
-        weighed = money.weigh(unit, [row], replace(_word(entry), at=max(at, row.occurred_at)))
+        weighed = money.weigh(unit, [row], replace(_word(unit, entry), at=max(at, row.occurred_at)))
         money.keep(unit, weighed, [row.id])
     _carry(unit, entry, rows, seats.carried(unit, entry, rows, intent), intent, at)
 

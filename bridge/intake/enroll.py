@@ -121,7 +121,7 @@ def _opened(unit: Unit, wave: Sequence[Entry], known: Sequence[Known], now: int)
     standing = [line for line in lines if not line.registration.created]
     elsewhere = decided.plans(unit, [(line.registration.id, line.entry, line.plan) for line in standing])
     paid = [line for line in standing if line.entry.plan.command.paid]
-    judged = money.weigh_bought(unit, [(line.registration, _word(line)) for line in paid])
+    judged = money.weigh_bought(unit, [(line.registration, _word(unit, line)) for line in paid])
     for line in standing:
         opened = line.registration
         line.plan = elsewhere.get(opened.id, line.plan)
@@ -201,8 +201,8 @@ def _overtaken(unit: Unit, line: Line) -> bool:
     return late and (not opened.intent.alive or events.shaped_since(unit, opened.id, line.entry.event_id))
 
 
-def _word(line: Line) -> Word:
-    return money.word_of(line.entry.plan.command, line.entry.event_id, line.entry.member.source.name)
+def _word(unit: Unit, line: Line) -> Word:
+    return money.word_of(unit, line.entry.plan.command, line.entry.event_id, line.entry.member.source.name)
 
 
 def _wins(line: Line, judged: Intent | None) -> bool:

@@ -64,17 +64,20 @@ def is_wide(command: EnrollmentCommand) -> bool:
     return command.registration_id is None and command.order.subscription_id is not None and not is_narrow(command)
 
 
-def word_of(command: EnrollmentCommand, event_id: int, source: str) -> Word:
-    """Return what a command says of a purchase, or of its whole subscription."""
+def word_of(unit: Unit, command: EnrollmentCommand, event_id: int, source: str) -> Word:
+    """Return what a command says of a purchase, or of its whole subscription.
+
+    ``source`` is that of the purchase where a command of another has waited for it.
+    """
     kind = _UNDOING[command.undoes] if command.action is Action.RESUME else _KINDS[command.action]
     at, refund = milliseconds(command.occurred_at), command.refund
     if refund is None:
         return Word(event_id, _WIDE.get(kind, kind) if is_wide(command) else kind, at, source)
-    # A refund that names its lines is one refund, told of when it was made; that all of the money is back may be several.
-    made_at = (
-        milliseconds(refund.made_at) if refund.made_at else at if kind is Kind.REFUNDED and command.items else None
-    )
-    return Word(event_id, kind, at, source, refund.ref, made_at)
+    # A refund of named lines is one refund, told of when it was made; that all of the money is back may be several.
+    named = kind is Kind.REFUNDED and bool(command.items) and not refund.full
+    made_at = milliseconds(refund.made_at) if refund.made_at else at if named else None
+    said_by = source if refund.ref is None else events.source_of(unit, event_id)
+    return Word(event_id, kind, at, said_by, refund.ref, made_at)
 
 
 def weigh(unit: Unit, rows: Iterable[Any], word: Word) -> Weighed:

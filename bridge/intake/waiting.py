@@ -56,18 +56,20 @@ def take_back(unit: Unit, entry: Entry, found: Sequence[Any]) -> list[Any]:
     beside = quarantine.end_beside(unit, ended, note, now)
     purchases.unpark(unit, [row.id for row in beside])
     kept = {(row.source, row.business_key, row.line): made[row.id].id for row in ended if row.id in made}
-    money.keep_first(unit, _said_beside(beside, kept))
+    money.keep_first(unit, _said_beside(unit, beside, kept))
     return list({row.id: row for row in made.values()}.values())
 
 
-def _said_beside(beside: Sequence[Any], kept: Mapping[tuple[str, str, str], int]) -> Iterator[tuple[int, Word]]:
+def _said_beside(
+    unit: Unit, beside: Sequence[Any], kept: Mapping[tuple[str, str, str], int]
+) -> Iterator[tuple[int, Word]]:
     """Yield what has waited beside lines that are taken back: a dispute is none the less, should the refund fail."""
     for row in beside:
         registration_id = kept.get((row.source, row.business_key, row.line))
         command = EnrollmentCommand.model_validate_json(row.command)
         units = any(item.returned is not None for item in command.items)
         if registration_id is not None and not units and not later.puts_off(command):
-            yield registration_id, money.word_of(command, row.event_id, row.source)
+            yield registration_id, money.word_of(unit, command, row.event_id, row.source)
 
 
 def split(entry: Entry, found: Sequence[Any]) -> tuple[list[Any], list[Any]]:

@@ -44,7 +44,7 @@ WORDS: dict[str, dict[str, Any]] = {
     "refund": {"action": "refund"},
     "refund A": {"action": "refund", "ref": "A"},
     "refund B": {"action": "refund", "ref": "B"},
-    "refund of a line": {"action": "refund", "products": 1},
+    "refund of a line": {"action": "refund", "full": False},
     "failed": {"action": "resume", "undoes": "refunds"},
     "failed A": {"action": "resume", "undoes": "refunds", "ref": "A"},
     "failed at once": {"action": "resume", "undoes": "refunds", "earlier": 0},
@@ -181,7 +181,7 @@ class Machine(RuleBasedStateMachine):
             about = WORDS[word] | ({"who": who, "products": products} if word == "enroll" else {})
             if word == "refund of a line":
                 named = [product for product in products if product != "NEW" or place.source != "pay"]
-                about |= {"products": tuple(named[: about["products"]])}
+                about |= {"products": tuple(named[:1])}
             self.run(self.hears(Told(place.source, order=place.order, **about), back))
 
     @precondition(lambda self: self.model.places)

@@ -61,7 +61,7 @@ class Told:
         """When the refund was made that is told of: one of a line then, and of one that failed where it is said."""
         if self.earlier is not None:
             return self.at - self.earlier
-        return self.at if self.action == "refund" and self.products else None
+        return self.at if self.action == "refund" and self.products and not self.full else None
 
 
 @dataclass(slots=True)
