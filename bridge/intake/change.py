@@ -13,6 +13,7 @@ from bridge.contract.command import Action, EnrollmentCommand, Item, Options
 from bridge.contract.inbound import AcceptedLine
 from bridge.intake import early, later, learning, money, notices, seats, waiting
 from bridge.intake import people as persons
+from bridge.intake.effects import EFFECTS, effect_of, taken_by
 from bridge.intake.money import Weighed
 from bridge.intake.result import Entry
 from bridge.kit.clock import milliseconds
@@ -33,7 +34,6 @@ _INTENTS = {
     Action.RESUME: Intent.LIVE,
 }
 _TAKEN = frozenset({"cancelled", "refunded", "ended"})
-_EFFECTS = {Intent.CANCELLED: "cancelled", Intent.SUSPENDED: "suspended", Intent.LIVE: "resumed"}
 
 
 def apply(unit: Unit, entry: Entry) -> bool:
@@ -71,7 +71,8 @@ def apply(unit: Unit, entry: Entry) -> bool:
         made = [*made, *(row for row in kept if not Intent(row.intent).alive)]
         taken = "ended" if wide else "refunded" if command.action is Action.REFUND else "cancelled"
         events.record_effects(unit, [(entry.event_id, row.id, taken) for row in made])
-        money.keep_first(unit, [(row.id, _word(unit, entry)) for row in made])
+        word = _word(unit, entry)
+        money.keep_first(unit, [(row.id, word) for row in made])
     _set(unit, entry, _without_units(unit, entry, found), intent)
     _answer(unit, entry, made, repeat=False)
     return not unnamed and (known or bool(found or made or gone or beside))
@@ -195,7 +196,7 @@ def _word(unit: Unit, entry: Entry) -> Word:
 
 
 def _set(unit: Unit, entry: Entry, found: Sequence[Any], intent: Intent) -> None:
-    weighed = money.weigh(unit, found, _word(unit, entry))
+    command, weighed = entry.plan.command, money.weigh(unit, found, _word(unit, entry))
     # Nothing but a hold is left of what had taken these back.
     held = [row for row in found if intent is Intent.LIVE and _is_held_again(row, weighed)]
     _change(unit, entry, [row for row in found if row not in held], intent, weighed)
@@ -204,6 +205,8 @@ def _set(unit: Unit, entry: Entry, found: Sequence[Any], intent: Intent) -> None
         _hold_again(unit, entry, held)
         _answer(unit, entry, held, repeat=False)
         waiting.wait_again(unit, entry, held)
+    if intent is Intent.LIVE and (money.is_wide(command) or command.continues):
+        later.lift(unit, [(row.id, milliseconds(command.occurred_at)) for row in found])
 
 
 def _is_held_again(row: Any, weighed: Weighed) -> bool:
@@ -228,18 +231,18 @@ def _change(unit: Unit, entry: Entry, found: Sequence[Any], intent: Intent, weig
     now, at = entry.member.now, milliseconds(entry.plan.command.occurred_at)
     command = entry.plan.command
     wide = money.is_wide(command)
-    effects = [(row, _effect(unit, entry, row, intent, weighed)) for row in found]
+    effects = [(row, effect_of(unit, entry, row, intent, weighed)) for row in found]
     over = {row.id for row in found if intent is Intent.SUSPENDED and _may_be_held(unit, entry, row)}
     effects = [(row, "suspended" if row.id in over else effect) for row, effect in effects]
     effects = later.put_off(unit, entry, effects, wide=wide)
     held = [row for row, effect in effects if row.id in over and effect == "suspended"]
     over = {row.id for row in held}
     effects = [(row, "older" if row.id in over else effect) for row, effect in effects]
-    changes = [row for row, effect in effects if effect in _EFFECTS.values()]
+    changes = [row for row, effect in effects if effect in EFFECTS.values()]
     follow = _following(unit, entry, found, changes, held, intent)
     changes += follow
-    effects += [(row, _EFFECTS[intent]) for row in follow]
-    effects = [(row, _taken_by(unit, row, command, effect, wide=wide)) for row, effect in effects]
+    effects += [(row, EFFECTS[intent]) for row in follow]
+    effects = [(row, taken_by(unit, row, command, effect, wide=wide)) for row, effect in effects]
     # What was cancelled before, and is refunded now: nothing changes at an LMS, and a CRM wants to know.
     ids = {row.id for row in changes}
     explained = [row for row, effect in effects if effect in _TAKEN and row.id not in ids]
@@ -264,8 +267,6 @@ def _change(unit: Unit, entry: Entry, found: Sequence[Any], intent: Intent, weig
     events.record_effects(unit, [(entry.event_id, row.id, effect) for row, effect in effects])
     if intent is Intent.LIVE:
         waiting.wait_again(unit, entry, changes)
-    if intent is Intent.LIVE and (wide or command.continues):
-        later.lift(unit, [(row.id, at) for row in found])
     _answer(unit, entry, found, repeat=not changes)
 
 
@@ -285,9 +286,9 @@ def hold_seats(unit: Unit, entry: Entry, line: Any, at: int) -> None:
 
 def _carry(unit: Unit, entry: Entry, rows: Sequence[Any], follow: Sequence[Any], intent: Intent, at: int) -> None:
     meant = {row.id for row in rows}
-    events.record_effects(unit, [(entry.event_id, row.id, _EFFECTS[intent]) for row in follow])
+    events.record_effects(unit, [(entry.event_id, row.id, EFFECTS[intent]) for row in follow])
     rows = [*rows, *follow]
-    money.note(unit, entry.plan.command, [(row, _EFFECTS[intent]) for row in rows])
+    money.note(unit, entry.plan.command, [(row, EFFECTS[intent]) for row in rows])
     moments = {row.id: at if row.business_key is None else max(at, row.occurred_at) for row in rows}
     registrations.set_intents(
         unit, [(row.id, intent, moments[row.id], str(row.options)) for row in rows], entry.member.now
@@ -320,64 +321,6 @@ def _may_be_held(unit: Unit, entry: Entry, row: Any) -> bool:
         return False
     # What takes effect later is told in the story of the line: of one without seats there is nothing to tell.
     return command.effective_at is None or seats.are_of(unit, row)
-
-
-def _effect(unit: Unit, entry: Entry, row: Any, intent: Intent, weighed: Weighed) -> str:
-    """Say what a command does to a registration: of a dated one by all that was said of it."""
-    kept, command = Intent(row.intent), entry.plan.command
-    if (becomes := weighed.becomes.get(row.id)) is None:
-        return _effect_by_arrival(unit, entry, row, intent)
-    if becomes is not kept:
-        return _EFFECTS[intent]
-    overruled = command.action is Action.REFUND and row.id in weighed.overruled
-    return "repeated" if kept is intent and not overruled else "older"
-
-
-def _effect_by_arrival(unit: Unit, entry: Entry, row: Any, intent: Intent) -> str:
-    kept, command = Intent(row.intent), entry.plan.command
-    if _stays(unit, row, command):
-        return "older"
-    if kept is intent:
-        return "repeated"
-    # Without a business key the order of the calls decides, and this one is not the last of them any more.
-    if entry.member.late and row.business_key is None and events.shaped_since(unit, row.id, entry.event_id):
-        return "older"
-    if not kept.alive and intent is Intent.SUSPENDED:
-        return "older"  # nothing is left to suspend
-    at, dated = milliseconds(command.occurred_at), row.business_key is not None
-    if not registrations.wins(kept, row.occurred_at, intent, at, dated=dated):
-        return "older"
-    if not kept.alive and intent is Intent.LIVE and registrations.replaced(unit, row):
-        return "older"  # bought again since; that purchase stands for the place now
-    return _EFFECTS[intent]
-
-
-def _stays(unit: Unit, row: Any, command: EnrollmentCommand) -> bool:
-    """Say whether a resumption leaves a registration as it is, because what took it back is not what is undone."""
-    kept = Intent(row.intent)
-    if command.action is not Action.RESUME or kept is Intent.LIVE or command.undoes == "all":
-        return False
-    if kept is Intent.SUSPENDED:
-        return command.undoes == "refunds"
-    taken = events.taken_back(unit, row.id)
-    if money.is_wide(
-        command
-    ):  # a subscription that goes on undoes what it did itself, and brings no refunded period back
-        return taken != "ended" and not (kept is Intent.EXPIRED and seats.are_held(unit, row))
-    # Many a dispute is closed in the seller's favour because the money was returned meanwhile.
-    return (taken == "refunded") is (command.undoes == "holds")
-
-
-def _taken_by(unit: Unit, row: Any, command: EnrollmentCommand, effect: str, *, wide: bool) -> str:
-    """Say of what was taken back by what: the end of its subscription, a refund, or a cancellation."""
-    if _INTENTS[command.action] is not Intent.CANCELLED or effect not in ("cancelled", "repeated"):
-        return effect
-    by = "ended" if wide else "refunded" if command.action is Action.REFUND else "cancelled"
-    if effect == "cancelled":
-        return by
-    before = events.taken_back(unit, row.id)
-    firmer = (by == "refunded" and before != by) or (by == "cancelled" and before == "ended")
-    return by if firmer else effect
 
 
 def _options(row: Any, command: EnrollmentCommand, *, office: bool) -> str:

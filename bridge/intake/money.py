@@ -89,13 +89,20 @@ def weigh(unit: Unit, rows: Iterable[Any], word: Word) -> Weighed:
         if not _explain(row, before):
             found.unexplained |= {row.id} if before else set()
             before = found.said[row.id] = _told_by(unit, row)
-        # Replayed, an event says the same again.
-        after = [*(one for one in before if (one.event_id, one.kind) != (word.event_id, word.kind)), word]
-        found.said[row.id] = [*found.said.get(row.id, ()), word]
+        after, new = _beside(before, word)
+        found.said[row.id] = [*found.said.get(row.id, ()), new]
         if Intent(row.intent) is not Intent.EXPIRED:
             found.becomes[row.id] = judge(after)
             found.overruled |= set() if stands(word, after) else {row.id}
     return found
+
+
+def _beside(before: Sequence[Word], word: Word) -> tuple[list[Word], Word]:
+    """Return all words, and the new one among them: a replayed event says the same again, and no older date counts then."""
+    others = [one for one in before if (one.event_id, one.kind) != (word.event_id, word.kind)]
+    same = [one for one in before if one not in others and one.at > word.at]
+    new = same[0] if same else word
+    return [*others, new], new
 
 
 def weigh_bought(unit: Unit, bought: Iterable[tuple[Opened, Word]]) -> dict[int, Intent]:
@@ -105,7 +112,7 @@ def weigh_bought(unit: Unit, bought: Iterable[tuple[Opened, Word]]) -> dict[int,
     """
     told = {opened.id: word for opened, word in bought if opened.keyed and opened.money_at is not None}
     becomes: dict[int, Intent] = {}
-    for row in registrations.by_ids(unit, told) if told else ():
+    for row in words.told_of(unit, told):
         weighed = weigh(unit, [row], told[row.id])
         keep(unit, weighed, [row.id])
         becomes |= weighed.becomes

@@ -145,6 +145,10 @@ WHERE quarantine.registration_id = r.id AND quarantine.kind = 'unmapped' AND qua
   AND q.business_key = quarantine.business_key AND q.line = quarantine.line AND (q.state = 'waiting' OR q.id > quarantine.id)
   AND q.kind = 'unmapped')
 """
+_NOT_TAKEN_BACK = f"""
+UPDATE quarantine SET note = :note, updated_at = :now FROM {{rows}} WHERE quarantine.registration_id = r.id
+ AND quarantine.kind = 'unmapped' AND quarantine.state = 'superseded' AND quarantine.note LIKE '%{TAKEN_BACK}'
+"""
 
 
 def of_purchases(unit: Unit, sources: Iterable[str], keys: Collection[str]) -> list[Any]:
@@ -177,6 +181,11 @@ def end_beside(unit: Unit, ended: Iterable[Any], note: str, now: int) -> list[An
 
 
 def wait_again(unit: Unit, registration_ids: Iterable[int], now: int) -> None:
-    """Let the lines wait again that were taken back while they waited, and of which these registrations keep that."""
-    unit.each(_WAIT_AGAIN, {"id": "int"}, [{"id": i} for i in registration_ids], now=now)
+    """Let the lines wait again that were taken back while they waited, and of which these registrations keep that.
+
+    Where the purchase was told of again meanwhile, the line that waits since then is the one.
+    """
+    rows = [{"id": i} for i in registration_ids]
+    unit.each(_WAIT_AGAIN, {"id": "int"}, rows, now=now)
+    unit.each(_NOT_TAKEN_BACK, {"id": "int"}, rows, note="waits again, as it was told of later", now=now)
     unit.wake([WAKE])

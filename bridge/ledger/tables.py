@@ -152,7 +152,7 @@ registration = Table(
     Column("event_id", Id, ForeignKey("event.id"), nullable=False),
     _time("created_at"),
     _time("updated_at"),
-    # Of the newest word about its money, where that is not occurred_at: a hold, or the end of one, was told since.
+    # Of the newest word about its money, once more was said of it than that it is bought: then its words are kept, too.
     Column("money_at", BigInteger, nullable=True),
     sqlite_autoincrement=True,
 )

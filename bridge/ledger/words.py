@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from bridge.ledger.insertion import Insertion
 from bridge.ledger.unit import Unit
@@ -75,6 +76,12 @@ def of(unit: Unit, registration_ids: Iterable[int]) -> dict[int, list[Word]]:
         word = Word(row.event_id, Kind(row.kind), row.at, row.source, row.ref, row.made_at)
         found.setdefault(row.registration_id, []).append(word)
     return found
+
+
+def told_of(unit: Unit, registration_ids: Iterable[int]) -> Sequence[Any]:
+    """Return these registrations, which the transaction holds already, as they are."""
+    statement = "SELECT g.* FROM {rows} JOIN registration g ON g.id = r.id ORDER BY g.id"
+    return unit.each(statement, {"id": "int"}, [{"id": i} for i in sorted(set(registration_ids))])
 
 
 def keep(unit: Unit, said: Mapping[int, Sequence[Word]]) -> None:

@@ -32,6 +32,11 @@ def failed(minute: float, order: str = "o-1", made: float | None = None, **more:
     return cancel(action=Action.RESUME, undoes="refunds", refund=of, business_key=order, minute=minute)
 
 
+def restored(minute: float, **more: Any) -> EnrollmentCommand:
+    """Whatever took the order back does so no longer, but for what it says nothing of."""
+    return cancel(action=Action.RESUME, undoes="all", refund=Refund(**more), business_key="o-1", minute=minute)
+
+
 def two_lines(order: str = "o-1", minute: float = 0) -> EnrollmentCommand:
     return buy("INTRO", "ETHICS", order=order, minute=minute)
 
@@ -63,6 +68,10 @@ NEITHER = {"INTRO": "cancelled", "ETHICS": "cancelled"}
         ([part("INTRO", 1, ref="a"), whole(2, ref="b"), failed(3, ref="b")], ETHICS_ALONE),
         ([part("INTRO", 1, ref="a"), part("ETHICS", 2, ref="b"), failed(3, ref="c")], NEITHER),
         ([part("INTRO", 1, ref="a"), failed(3, ref="b"), part("ETHICS", 2, ref="c")], NEITHER),
+        # A reversal that is cancelled is no word about a refund beside it.
+        ([whole(1, ref="reversal"), whole(2, ref="b"), restored(3, ref="reversal")], NEITHER),
+        ([whole(1, ref="reversal"), part("INTRO", 2, ref="b"), restored(3, ref="reversal")], ETHICS_ALONE),
+        ([whole(1, ref="reversal"), restored(3, ref="reversal")], BOTH),
         # Nobody can say which: the learner is in.
         ([part("INTRO", 1), whole(5 * HOUR), failed(9 * HOUR)], BOTH),
         ([part("INTRO", 1), part("ETHICS", 2), failed(9 * HOUR, made=2)], BOTH),
