@@ -43,18 +43,18 @@ def stands(word: Word, words: Iterable[Word]) -> bool:
 def is_of(failure: Word, refund: Word) -> bool:
     """Say whether what a failure says may be said of this refund.
 
-    By their ids where one source gives both. Else by when the failed refund was made: what was told clearly before that is
-    another one; and so is what was made clearly after it. What can't be told apart is taken for the one that failed.
+    By their ids where one source gives both. Else by when they were made, where that is known of both: of a refund of named
+    lines it is. That all of the money is back is not so any more whichever refund has failed. What can't be told apart is taken
+    for the one that failed.
     """
     # Senders date to the second, and nothing fails that was not tried: of one moment the failure is the newer word.
     if refund.at > failure.at:
         return False
     if failure.ref is not None and refund.ref is not None and failure.source == refund.source:
         return failure.ref == refund.ref
-    if failure.made_at is None:
+    if failure.made_at is None or refund.made_at is None:
         return True
-    made_after = refund.made_at is not None and refund.made_at > failure.made_at + NEAR
-    return refund.at >= failure.made_at - NEAR and not made_after
+    return abs(refund.made_at - failure.made_at) <= NEAR
 
 
 def _undoes(other: Word, word: Word) -> bool:

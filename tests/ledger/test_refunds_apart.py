@@ -56,13 +56,15 @@ NEITHER = {"INTRO": "cancelled", "ETHICS": "cancelled"}
 @pytest.mark.parametrize(
     ("told", "ends"),
     [
-        # By when the failed one was made: what was told long before it is another, and so is a part made long after it.
+        # By when the failed one was made: a part that was given back long before or after that is another.
         ([part("INTRO", 1), whole(5 * HOUR), failed(9 * HOUR, made=5 * HOUR)], ETHICS_ALONE),
         ([part("INTRO", 1), part("ETHICS", 5 * HOUR), failed(9 * HOUR, made=5 * HOUR)], ETHICS_ALONE),
         ([part("ETHICS", 1), part("INTRO", 5 * HOUR), failed(9 * HOUR, made=1)], ETHICS_ALONE),
         ([part("INTRO", 1), whole(5 * HOUR), failed(9 * HOUR, made=5 * HOUR), failed(10 * HOUR, made=1)], BOTH),
-        # All of the money is not back any more, whichever part of it has failed.
+        # All of the money is not back any more, whichever part of it has failed, and whoever said before that it is.
         ([part("INTRO", 1), whole(5 * HOUR), failed(9 * HOUR, made=1)], BOTH),
+        ([whole(1), failed(9 * HOUR, made=5 * HOUR)], BOTH),
+        ([whole(1), whole(5 * HOUR), failed(9 * HOUR, made=5 * HOUR)], BOTH),
         # By their ids, however near they are.
         ([part("INTRO", 1, ref="a"), part("ETHICS", 2, ref="b"), failed(3, ref="b")], ETHICS_ALONE),
         ([part("INTRO", 1, ref="a"), whole(2, ref="b"), failed(3, ref="b")], ETHICS_ALONE),

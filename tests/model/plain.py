@@ -134,9 +134,9 @@ def _may_be_of(failure: Told, refund: Told) -> bool:
         return False
     if failure.source == refund.source and failure.ref and refund.ref:
         return failure.ref == refund.ref
-    if failure.made is None:
+    if failure.made is None or refund.made is None:
         return True
-    return failure.made - HOUR <= refund.at and (refund.made is None or refund.made <= failure.made + HOUR)
+    return failure.made - HOUR <= refund.made <= failure.made + HOUR
 
 
 class Model:

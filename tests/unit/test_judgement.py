@@ -70,10 +70,12 @@ def test_what_was_said_decides_and_not_the_order_in_which_it_was_heard(words: st
         ({}, {"ref": "B"}, True),
         ({"ref": "A", "made_at": 9 * NEAR}, {"ref": "A"}, True),
         ({"made_at": 3 * NEAR}, {}, True),
-        ({"made_at": 6 * NEAR}, {}, True),
-        ({"made_at": 6 * NEAR + 1}, {}, False),  # it was told before the failed one was made
+        ({"made_at": 9 * NEAR}, {}, True),  # all of the money was said to be back, and is not
+        ({}, {"made_at": 4 * NEAR}, True),
         ({"made_at": 3 * NEAR}, {"made_at": 4 * NEAR}, True),
-        ({"made_at": 3 * NEAR}, {"made_at": 4 * NEAR + 1}, False),  # it was made after it
+        ({"made_at": 4 * NEAR}, {"made_at": 3 * NEAR}, True),
+        ({"made_at": 3 * NEAR}, {"made_at": 4 * NEAR + 1}, False),  # made after it
+        ({"made_at": 4 * NEAR + 1}, {"made_at": 3 * NEAR}, False),  # made before it
         ({"at": 5 * NEAR}, {}, True),
         ({"at": 5 * NEAR - 1}, {}, False),
         ({"at": 5 * NEAR - 1, "ref": "A"}, {"ref": "A"}, False),
