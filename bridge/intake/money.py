@@ -27,7 +27,7 @@ _KINDS = {
     Action.REFUND: Kind.REFUNDED,
 }
 _UNDOING = {"holds": Kind.FREED, "refunds": Kind.FAILED, "all": Kind.RESTORED}
-_WIDE = {Kind.CANCELLED: Kind.ENDED, Kind.FREED: Kind.GOES_ON}
+_WIDE = {Kind.CANCELLED: Kind.ENDED, Kind.REFUNDED: Kind.ENDED, Kind.FREED: Kind.GOES_ON}
 _TAKEN = {"refunded": Kind.REFUNDED, "ended": Kind.ENDED}
 
 
@@ -70,9 +70,10 @@ def word_of(unit: Unit, command: EnrollmentCommand, event_id: int, source: str) 
     ``source`` is that of the purchase where a command of another has waited for it.
     """
     kind = _UNDOING[command.undoes] if command.action is Action.RESUME else _KINDS[command.action]
+    kind = _WIDE.get(kind, kind) if is_wide(command) else kind
     at, refund = milliseconds(command.occurred_at), command.refund
     if refund is None:
-        return Word(event_id, _WIDE.get(kind, kind) if is_wide(command) else kind, at, source)
+        return Word(event_id, kind, at, source)
     # A refund of named lines is one refund, told of when it was made; that all of the money is back may be several.
     named = kind is Kind.REFUNDED and bool(command.items) and not refund.full
     made_at = milliseconds(refund.made_at) if refund.made_at else at if named else None
