@@ -148,6 +148,7 @@ class Model:
         self.places: list[Place] = []
         self.quarantine: dict[tuple[str, Key, str, str | None], Told] = {}
         self.parked: list[Told] = []
+        self.beside: list[Told] = []  # those of them that wait with a line, and not for their purchase
         self.heard: set[tuple[str, str]] = set()
         self.gone: dict[tuple[str, str, str], int] = {}
         self.known_at: dict[str, dict[Key, set[str]]] = {}
@@ -363,7 +364,8 @@ class Model:
         for waits in ended:
             self._take_back_waiting(told, self.quarantine.pop(waits))
         if beside:
-            self.parked.append(replace(told, products=("NEW",)))
+            self.beside.append(replace(told, products=("NEW",)))
+            self.parked.append(self.beside[-1])
         return beside or bool(ended)
 
     def _take_back_waiting(self, told: Told, line: Told) -> None:
@@ -378,8 +380,8 @@ class Model:
             place.said.append(told)
             self.places.append(place)
         place.waits = line
-        beside = [one for one in self.parked if one.order == line.order and one.products == ("NEW",)]
-        beside = [one for one in beside if one.source == line.source]
+        beside = [one for one in self.parked if any(one is other for other in self.beside)]
+        beside = [one for one in beside if (one.order, one.source) == (line.order, line.source)]
         place.said += beside
         self.parked = [one for one in self.parked if one not in beside]
 
@@ -388,7 +390,7 @@ class Model:
             return
         for early in sorted(self.parked, key=lambda one: one.at):
             same = early.order == told.order and SCOPE[early.source] == SCOPE[told.source]
-            if same and early.at >= told.at and self._change(early):
+            if same and early in self.parked and early.at >= told.at and self._change(early):
                 self.parked.remove(early)
 
     def _set(self, place: Place, told: Told) -> None:
