@@ -164,11 +164,26 @@ class Options(Frozen):
     cancellation: Cancellation | None = None
 
 
+def _is_none(value: object) -> bool:
+    return value is None
+
+
 class Refund(Frozen):
-    """What kind of refund: a pending one waits, a partial one touches its own lines."""
+    """What kind of refund: a pending one waits, a partial one touches its own lines.
+
+    Beside a resume that undoes refunds: which of them has failed, as far as the sender says so.
+
+    Attributes:
+        ref: the sender's own id of the refund. None where what is said is not of one refund alone, as that all of the money is
+            back after several.
+        made_at: when it was made, if that is not when it is told of.
+    """
 
     full: bool = True
     pending: bool = False
+    # Not told where they say nothing: a bridge of the version before them reads what waits in quarantine, too.
+    ref: Key | None = Field(default=None, exclude_if=_is_none)
+    made_at: Moment | None = Field(default=None, exclude_if=_is_none)
 
 
 class ProgressKind(StrEnum):
@@ -199,6 +214,7 @@ class EnrollmentCommand(Frozen):
         buyer: who paid, where that is another person than the learner.
         undoes: of a resume, what it may take back: ``holds`` (a suspension, a cancellation, a lost dispute), ``refunds`` (one
             that failed, and nothing else), or ``all``.
+        refund: of a refund, what kind it is; of a resume that undoes refunds, which one has failed where that is known.
         paid: False for a purchase that is told of before it is paid: it is kept, suspended, and gives nothing until a
             resume or a paid one comes. What is known of it already stays as it is.
         effective_at: of a suspend or a cancel, when it takes effect; None is at once. A suspend that is to come is lifted by

@@ -96,6 +96,7 @@ def _apply(unit: Unit, fresh: Sequence[_Accepted]) -> None:
                 seen |= people
     _write_wave(unit, wave)
     # Once all of it is there: one event may tell of a purchase in several commands, and what waited means all of them.
+    change.hold_bought(unit, bought)
     parked.apply(unit, bought)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -13,6 +13,8 @@ from bridge.contract.command import Action, EnrollmentCommand, Item, Options
 from bridge.contract.inbound import AcceptedLine
 from bridge.intake import early, later, learning, money, notices, seats, waiting
 from bridge.intake import people as persons
+from bridge.intake.effects import EFFECTS, effect_of, taken_by
+from bridge.intake.money import Weighed
 from bridge.intake.result import Entry
 from bridge.kit.clock import milliseconds
 from bridge.ledger import events, learners, merges, outbox, purchases, registrations, rights
@@ -23,6 +25,7 @@ from bridge.ledger.outbox import right_delivery
 from bridge.ledger.rights import Touched
 from bridge.ledger.states import Intent
 from bridge.ledger.unit import Unit
+from bridge.ledger.words import Word
 
 _INTENTS = {
     Action.CANCEL: Intent.CANCELLED,
@@ -31,7 +34,6 @@ _INTENTS = {
     Action.RESUME: Intent.LIVE,
 }
 _TAKEN = frozenset({"cancelled", "refunded", "ended"})
-_EFFECTS = {Intent.CANCELLED: "cancelled", Intent.SUSPENDED: "suspended", Intent.LIVE: "resumed"}
 
 
 def apply(unit: Unit, entry: Entry) -> bool:
@@ -55,7 +57,7 @@ def apply(unit: Unit, entry: Entry) -> bool:
         return True
     intent = _INTENTS[command.action]
     made: list[Any] = []
-    wide = _is_wide(command)
+    wide = money.is_wide(command)
     gone, beside = waiting.split(entry, waiting.lines(unit, entry, concerned.keys))
     waiting.put_beside(unit, entry, beside, wide=wide)
     unnamed = waiting.unnamed(entry, concerned.absent, beside) if known else []
@@ -63,23 +65,17 @@ def apply(unit: Unit, entry: Entry) -> bool:
         # How many units of a line stay is told by the purchase alone: what came back of it waits for that.
         made, there = early.keep(unit, entry, [x for x in missing if x.returned is None and x not in unnamed])
         found = [*found, *there]
-        made = [*made, *waiting.take_back(unit, entry, gone)]
+        ids = {row.id for row in (*found, *made)}
+        kept = [row for row in waiting.take_back(unit, entry, gone) if row.id not in ids]
+        found += [row for row in kept if Intent(row.intent).alive]
+        made = [*made, *(row for row in kept if not Intent(row.intent).alive)]
         taken = "ended" if wide else "refunded" if command.action is Action.REFUND else "cancelled"
         events.record_effects(unit, [(entry.event_id, row.id, taken) for row in made])
+        word = _word(unit, entry)
+        money.keep_first(unit, [(row.id, word) for row in made])
     _set(unit, entry, _without_units(unit, entry, found), intent)
     _answer(unit, entry, made, repeat=False)
     return not unnamed and (known or bool(found or made or gone or beside))
-
-
-def is_narrow(command: EnrollmentCommand) -> bool:
-    """Say whether a command names one purchase, and not a whole subscription."""
-    order = command.order
-    return bool(command.business_key or order.number or order.transaction_id or order.refs)
-
-
-def _is_wide(command: EnrollmentCommand) -> bool:
-    """Say whether a command is about a whole subscription."""
-    return command.registration_id is None and command.order.subscription_id is not None and not is_narrow(command)
 
 
 def _only_noted(command: EnrollmentCommand) -> bool:
@@ -152,7 +148,7 @@ def _by_order(unit: Unit, entry: Entry) -> list[Any]:
     if not found and refs:
         found = purchases.by_refs(unit, source.business_scope, [ref for ref in refs if ref])
     # One payment of a subscription that we don't know is not all of its payments.
-    if not found and order.subscription_id and not is_narrow(entry.plan.command):
+    if not found and order.subscription_id and not money.is_narrow(entry.plan.command):
         found = registrations.by_order(unit, source.name, "subscription_id", order.subscription_id)
     return found
 
@@ -195,24 +191,58 @@ def _without_units(unit: Unit, entry: Entry, found: Sequence[Any]) -> list[Any]:
     return whole
 
 
+def _word(unit: Unit, entry: Entry) -> Word:
+    return money.word_of(unit, entry.plan.command, entry.event_id, entry.member.source.name)
+
+
 def _set(unit: Unit, entry: Entry, found: Sequence[Any], intent: Intent) -> None:
+    command, weighed = entry.plan.command, money.weigh(unit, found, _word(unit, entry))
+    # Nothing but a hold is left of what had taken these back.
+    held = [row for row in found if intent is Intent.LIVE and _is_held_again(row, weighed)]
+    _change(unit, entry, [row for row in found if row not in held], intent, weighed)
+    if held:
+        money.keep(unit, weighed, [row.id for row in held])
+        _hold_again(unit, entry, held)
+        _answer(unit, entry, held, repeat=False)
+        waiting.wait_again(unit, entry, held)
+    if intent is Intent.LIVE and (money.is_wide(command) or command.continues):
+        later.lift(unit, [(row.id, milliseconds(command.occurred_at)) for row in found])
+
+
+def _is_held_again(row: Any, weighed: Weighed) -> bool:
+    return Intent(row.intent) is Intent.CANCELLED and weighed.becomes.get(row.id) is Intent.SUSPENDED
+
+
+def hold_bought(unit: Unit, entries: Iterable[Entry]) -> None:
+    """Suspend what is there again by these purchases, and is under a hold that is newer than they are."""
+    for entry in entries:
+        if entry.result.held:
+            _hold_again(unit, entry, registrations.by_ids(unit, entry.result.held))
+            entry.result.held.clear()
+
+
+def _hold_again(unit: Unit, entry: Entry, rows: Sequence[Any]) -> None:
+    events.record_effects(unit, [(entry.event_id, row.id, "suspended") for row in rows])
+    at = milliseconds(entry.plan.command.occurred_at)
+    _carry(unit, entry, rows, seats.carried(unit, entry, rows, Intent.SUSPENDED), Intent.SUSPENDED, at)
+
+
+def _change(unit: Unit, entry: Entry, found: Sequence[Any], intent: Intent, weighed: Weighed) -> None:
     now, at = entry.member.now, milliseconds(entry.plan.command.occurred_at)
     command = entry.plan.command
-    wide = _is_wide(command)
-    effects = [
-        (row, "older" if _stays(unit, row, command, wide=wide) else _effect(unit, entry, row, intent)) for row in found
-    ]
+    wide = money.is_wide(command)
+    effects = [(row, effect_of(unit, entry, row, intent, weighed)) for row in found]
     over = {row.id for row in found if intent is Intent.SUSPENDED and _may_be_held(unit, entry, row)}
     effects = [(row, "suspended" if row.id in over else effect) for row, effect in effects]
     effects = later.put_off(unit, entry, effects, wide=wide)
     held = [row for row, effect in effects if row.id in over and effect == "suspended"]
     over = {row.id for row in held}
     effects = [(row, "older" if row.id in over else effect) for row, effect in effects]
-    changes = [row for row, effect in effects if effect in _EFFECTS.values()]
+    changes = [row for row, effect in effects if effect in EFFECTS.values()]
     follow = _following(unit, entry, found, changes, held, intent)
     changes += follow
-    effects += [(row, _EFFECTS[intent]) for row in follow]
-    effects = [(row, _taken_by(unit, row, command, effect, wide=wide)) for row, effect in effects]
+    effects += [(row, EFFECTS[intent]) for row in follow]
+    effects = [(row, taken_by(unit, row, command, effect, wide=wide)) for row, effect in effects]
     # What was cancelled before, and is refunded now: nothing changes at an LMS, and a CRM wants to know.
     ids = {row.id for row in changes}
     explained = [row for row, effect in effects if effect in _TAKEN and row.id not in ids]
@@ -222,13 +252,13 @@ def _set(unit: Unit, entry: Entry, found: Sequence[Any], intent: Intent) -> None
     options = {row.id: _options(row, command, office=row.id not in silent) for row in changes}
     # A refund that counts although a hold is newer does not make the registration older than that.
     moments = {row.id: at if row.business_key is None else max(at, row.occurred_at) for row in changes}
+    # What takes effect later is said when it does.
+    money.keep(unit, weighed, {row.id for row in (changes if later.puts_off(command) else found)})
     money.note(unit, command, effects)
     registrations.set_intents(unit, [(row.id, intent, moments[row.id], options[row.id]) for row in changes], now)
     ends_hold = intent is Intent.LIVE and command.undoes == "holds"
     confirmed = [row.id for row, effect in effects if effect == "repeated" and row.business_key is not None]
-    # Should a refund fail that this leaves as it is, no hold that is older comes back with the purchase.
-    stays = [row.id for row, effect in effects if ends_hold and effect == "older" and row.business_key is not None]
-    registrations.advance(unit, [(i, at) for i in (*confirmed, *stays)])
+    registrations.advance(unit, [(i, at) for i in confirmed])
     if intent is Intent.SUSPENDED or ends_hold:
         effects = [(row, "confirmed" if row.id in confirmed else effect) for row, effect in effects]
     _move_rights(unit, entry, changes, intent, meant)
@@ -237,13 +267,14 @@ def _set(unit: Unit, entry: Entry, found: Sequence[Any], intent: Intent) -> None
     events.record_effects(unit, [(entry.event_id, row.id, effect) for row, effect in effects])
     if intent is Intent.LIVE:
         waiting.wait_again(unit, entry, changes)
-    if intent is Intent.LIVE and (wide or command.continues):
-        later.lift(unit, [(row.id, at) for row in found])
     _answer(unit, entry, found, repeat=not changes)
 
 
 def take_effect(unit: Unit, entry: Entry, rows: Sequence[Any], intent: Intent, at: int) -> None:
     """Let an intent that was scheduled stand from now on; ``at`` is when it was said at the sender, in milliseconds."""
+    for row in rows:  # it was put off, and no hold or end of one that was told meanwhile says anything of it
+        weighed = money.weigh(unit, [row], replace(_word(unit, entry), at=max(at, row.occurred_at)))
+        money.keep(unit, weighed, [row.id])
     _carry(unit, entry, rows, seats.carried(unit, entry, rows, intent), intent, at)
 
 
@@ -255,9 +286,9 @@ def hold_seats(unit: Unit, entry: Entry, line: Any, at: int) -> None:
 
 def _carry(unit: Unit, entry: Entry, rows: Sequence[Any], follow: Sequence[Any], intent: Intent, at: int) -> None:
     meant = {row.id for row in rows}
-    events.record_effects(unit, [(entry.event_id, row.id, _EFFECTS[intent]) for row in follow])
+    events.record_effects(unit, [(entry.event_id, row.id, EFFECTS[intent]) for row in follow])
     rows = [*rows, *follow]
-    money.note(unit, entry.plan.command, [(row, _EFFECTS[intent]) for row in rows])
+    money.note(unit, entry.plan.command, [(row, EFFECTS[intent]) for row in rows])
     moments = {row.id: at if row.business_key is None else max(at, row.occurred_at) for row in rows}
     registrations.set_intents(
         unit, [(row.id, intent, moments[row.id], str(row.options)) for row in rows], entry.member.now
@@ -290,51 +321,6 @@ def _may_be_held(unit: Unit, entry: Entry, row: Any) -> bool:
         return False
     # What takes effect later is told in the story of the line: of one without seats there is nothing to tell.
     return command.effective_at is None or seats.are_of(unit, row)
-
-
-def _stays(unit: Unit, row: Any, command: EnrollmentCommand, *, wide: bool) -> bool:
-    """Say whether a resumption leaves a registration as it is, because what took it back is not what is undone."""
-    kept = Intent(row.intent)
-    if command.action is not Action.RESUME or kept is Intent.LIVE or command.undoes == "all":
-        return False
-    if kept is Intent.SUSPENDED:
-        return command.undoes == "refunds"
-    taken = events.taken_back(unit, row.id)
-    if wide:  # a subscription that goes on undoes what it did itself, and brings no refunded period back
-        return taken != "ended" and not (kept is Intent.EXPIRED and seats.are_held(unit, row))
-    # Many a dispute is closed in the seller's favour because the money was returned meanwhile.
-    return (taken == "refunded") is (command.undoes == "holds")
-
-
-def _effect(unit: Unit, entry: Entry, row: Any, intent: Intent) -> str:
-    kept, at = Intent(row.intent), milliseconds(entry.plan.command.occurred_at)
-    if money.is_answered(row, entry.plan.command):
-        return "older"
-    if kept is intent:
-        return "repeated"
-    # Without a business key the order of the calls decides, and this one is not the last of them any more.
-    if entry.member.late and row.business_key is None and events.shaped_since(unit, row.id, entry.event_id):
-        return "older"
-    if not kept.alive and intent is Intent.SUSPENDED:
-        return "older"  # nothing is left to suspend
-    wins = registrations.wins(kept, row.occurred_at, intent, at, dated=row.business_key is not None)
-    if not wins and not money.counts(unit, row, entry.plan.command):
-        return "older"
-    if not kept.alive and intent is Intent.LIVE and registrations.replaced(unit, row):
-        return "older"  # bought again since; that purchase stands for the place now
-    return _EFFECTS[intent]
-
-
-def _taken_by(unit: Unit, row: Any, command: EnrollmentCommand, effect: str, *, wide: bool) -> str:
-    """Say of what was taken back by what: the end of its subscription, a refund, or a cancellation."""
-    if _INTENTS[command.action] is not Intent.CANCELLED or effect not in ("cancelled", "repeated"):
-        return effect
-    by = "ended" if wide else "refunded" if command.action is Action.REFUND else "cancelled"
-    if effect == "cancelled":
-        return by
-    before = events.taken_back(unit, row.id)
-    firmer = (by == "refunded" and before != by) or (by == "cancelled" and before == "ended")
-    return by if firmer else effect
 
 
 def _options(row: Any, command: EnrollmentCommand, *, office: bool) -> str:

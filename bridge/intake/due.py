@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bridge.contract.catalogue import Catalogue, SourceEntry
-from bridge.contract.command import Action, EnrollmentCommand
+from bridge.contract.command import Action, EnrollmentCommand, Order
 from bridge.intake import change, money, seats
 from bridge.intake.plan import CommandPlan
 from bridge.intake.result import Entry, Result, of_kept
@@ -53,5 +53,6 @@ def _take_effect(unit: Unit, catalogue: Catalogue, one: Any, row: Any, now: int)
 def _entry(catalogue: Catalogue, one: Any, row: Any, now: int) -> Entry:
     # A source that is not configured any more has no say, but what it said of the past stands.
     source = catalogue.sources.get(row.source) or SourceEntry(row.source, "", row.source, row.source)
-    said = EnrollmentCommand(action=Action(one.action), occurred_at=moment(one.occurred_at))
+    order = Order(subscription_id=row.subscription_id) if one.effect == "ended" else Order()
+    said = EnrollmentCommand(action=Action(one.action), occurred_at=moment(one.occurred_at), order=order)
     return Entry(of_kept(source, (), catalogue, now), one.event_id, CommandPlan(said, (), (), ()), Result())

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from bridge.contract.command import EnrollmentCommand, Item
-from bridge.intake import enroll, money
+from bridge.intake import enroll
 from bridge.intake import people as persons
 from bridge.intake.plan import CommandPlan, line_of
 from bridge.intake.result import Entry
@@ -47,8 +47,8 @@ def keep(unit: Unit, entry: Entry, items: Sequence[Item]) -> tuple[list[Any], li
 def keep_waiting(unit: Unit, entry: Entry, waiting: Sequence[Any]) -> dict[int, Any]:
     """Insert such registrations for purchases that wait in quarantine and are taken back there: rows of it, with business keys.
 
-    An older event of the purchase may come when the product is mapped: it finds what was made here. Returns what was made, by
-    the waiting row's id.
+    An older event of the purchase may come when the product is mapped: it finds what was made here. Returns, by the waiting
+    row's id, what keeps that it was taken back: made now, or when it was taken back before.
     """
     now = entry.member.now
     found: dict[int, int] = {}
@@ -62,7 +62,7 @@ def keep_waiting(unit: Unit, entry: Entry, waiting: Sequence[Any]) -> dict[int, 
         made = enroll.registration_row(bought, said.items[0], row.line, known)
         taken = replace(made, occurred_at=milliseconds(entry.plan.command.occurred_at))
         (opened,) = _insert(unit, entry, [taken], known)
-        if opened.created:
+        if opened.created or opened.bare:
             found[row.id] = opened.id
     rows = {row.id: row for row in registrations.by_ids(unit, found.values())}
     return {waiting_id: rows[registration_id] for waiting_id, registration_id in found.items()}
@@ -72,7 +72,6 @@ def _insert(unit: Unit, entry: Entry, rows: Sequence[RegistrationRow], known: Kn
     now = entry.member.now
     opened = registrations.insert(unit, [replace(row, intent=Intent.CANCELLED.value) for row in rows], now)
     made = {found.id for found in opened if found.created}
-    money.note_unpaid(unit, entry.plan.command, made)
     merges.came_by(unit, [(known, registration_id) for registration_id in made])
     registrations.derive_states(unit, made, now)
     return opened

@@ -24,6 +24,7 @@ from bridge.ledger.reroutes import REROUTED
 from bridge.ledger.rights import Given, GrantRow
 from bridge.ledger.states import Intent, State
 from bridge.ledger.unit import Unit
+from bridge.ledger.words import Word
 
 _GIVING = frozenset({"created", "changed", "reopened", "revived", "moved", REROUTED})
 _RENEWING = frozenset({"reopened", "revived", "moved", REROUTED})
@@ -119,12 +120,16 @@ def _opened(unit: Unit, wave: Sequence[Entry], known: Sequence[Known], now: int)
     lines = [Line(*what, opened or next(inserted)) for what, opened in zip(said, ended, strict=True)]
     standing = [line for line in lines if not line.registration.created]
     elsewhere = decided.plans(unit, [(line.registration.id, line.entry, line.plan) for line in standing])
+    paid = [line for line in standing if line.entry.plan.command.paid]
+    judged = money.weigh_bought(unit, [(line.registration, _word(unit, line)) for line in paid])
     for line in standing:
         opened = line.registration
         line.plan = elsewhere.get(opened.id, line.plan)
         moved = opened.learner_id != line.known.id and _takes_over(unit, line)
-        wins = opened.intent is not Intent.LIVE and _wins(unit, line)
+        wins = opened.intent is not Intent.LIVE and _wins(line, judged.get(opened.id))
         line.effect = _effect(line, moved=moved, wins=wins and not _overtaken(unit, line))
+        if line.effect == "revived" and judged.get(opened.id) is Intent.SUSPENDED:
+            line.entry.result.held.append(opened.id)
     merges.passed_on(unit, [line.registration.id for line in lines if line.effect == "moved"])
     merges.came_by(unit, [(line.known, line.registration.id) for line in lines if line.effect in ("created", "moved")])
     return lines
@@ -196,11 +201,16 @@ def _overtaken(unit: Unit, line: Line) -> bool:
     return late and (not opened.intent.alive or events.shaped_since(unit, opened.id, line.entry.event_id))
 
 
-def _wins(unit: Unit, line: Line) -> bool:
-    """Say whether a purchase counts over what its registration has come to."""
+def _word(unit: Unit, line: Line) -> Word:
+    return money.word_of(unit, line.entry.plan.command, line.entry.event_id, line.entry.member.source.name)
+
+
+def _wins(line: Line, judged: Intent | None) -> bool:
+    """Say whether a purchase counts over what its registration has come to; ``judged`` is what it is with all that was said."""
     opened, at = line.registration, line.row.occurred_at
-    wins = registrations.wins(opened.intent, opened.occurred_at, Intent.LIVE, at, dated=opened.keyed)
-    return wins or money.paid_since(unit, opened, at)
+    if judged is None:
+        return registrations.wins(opened.intent, opened.occurred_at, Intent.LIVE, at, dated=opened.keyed)
+    return judged is Intent.LIVE or (judged is Intent.SUSPENDED and opened.intent is Intent.CANCELLED)
 
 
 def _effect(line: Line, *, moved: bool, wins: bool) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from bridge.contract.catalogue import Catalogue, SourceEntry
 from bridge.contract.command import Action, EnrollmentCommand
-from bridge.intake import change
+from bridge.intake import change, money
 from bridge.intake import people as persons
 from bridge.intake.plan import CommandPlan, line_of, plan
 from bridge.intake.result import Entry, Result, of_kept
@@ -124,5 +124,5 @@ def _keys(command: EnrollmentCommand) -> Iterator[str]:
         yield f"order:{order.number}"
     for ref in {order.transaction_id, *order.refs} - {None, ""}:
         yield f"ref:{ref}"
-    if order.subscription_id and (command.action is Action.ENROLL or not change.is_narrow(command)):
+    if order.subscription_id and (command.action is Action.ENROLL or not money.is_narrow(command)):
         yield f"subscription:{order.subscription_id}"

@@ -7,7 +7,7 @@ from typing import Any
 
 from bridge.contract.catalogue import Catalogue, SourceEntry
 from bridge.contract.command import EnrollmentCommand
-from bridge.intake import enroll, parked, seats
+from bridge.intake import change, enroll, parked, seats
 from bridge.intake import people as persons
 from bridge.intake.plan import plan
 from bridge.intake.result import Entry, Result, of_kept
@@ -62,6 +62,7 @@ def release(
     seats.keep(unit, enroll.apply(unit, wave))
     registration_id = result.lines[0].registration_id
     quarantine.end(unit, row.id, "released", registration_id, None, now)
+    change.hold_bought(unit, wave)
     parked.apply(unit, wave)  # now that the line waits no more: what is applied to it must not wait beside it again
     return _with(found, became="released", registration_id=registration_id)
 
@@ -105,8 +106,9 @@ def _newer(unit: Unit, row: Any, source: SourceEntry, command: EnrollmentCommand
     if row.business_key:  # a purchase of its own: only what happened to it counts, not what else the learner bought
         found = registrations.by_business_key(unit, source.business_scope, row.business_key)
         newer = [one for one in found if one.line == row.line and one.occurred_at > row.occurred_at]
-        # Taken back while it waited, and alive again: it is this line that it waits for.
-        return next((one.id for one in newer if one.mapping_version_id is not None or one.intent != Intent.LIVE), None)
+        # Taken back while it waited, and alive again, if suspended: it is this line that it waits for.
+        stand = (one for one in newer if one.mapping_version_id is not None or not Intent(one.intent).alive)
+        return next((one.id for one in stand), None)
     if command.learner is None:
         return None
     known = learners.find(unit, persons.learner_row(command, command.learner, source))

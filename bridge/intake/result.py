@@ -69,6 +69,7 @@ class Result:
     Attributes:
         parked: commands that wait for a purchase nobody has told us of yet.
         learner_id: the last person it concerned.
+        held: registrations that are there again by a purchase, and under a hold that is newer than it.
     """
 
     event_id: int | None = None
@@ -79,6 +80,7 @@ class Result:
     not_found: bool = False
     repeat: bool = False
     learner_id: int | None = None
+    held: list[int] = field(default_factory=list)
 
 
 @dataclass(slots=True)

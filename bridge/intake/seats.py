@@ -195,6 +195,7 @@ def carried(unit: Unit, entry: Entry, lines: Sequence[Any], intent: Intent) -> l
     """Let the seats of order lines follow a change of what the sender wants; return the claimed registrations that follow.
 
     Open ones of a line that is taken back are revoked, and come back with it; while a line is suspended nobody can claim.
+    ``lines`` are as they were until now.
     """
     if intent is Intent.LIVE:
         periods.paid(unit, entry, lines)
@@ -203,13 +204,19 @@ def carried(unit: Unit, entry: Entry, lines: Sequence[Any], intent: Intent) -> l
         return []
     if intent is Intent.CANCELLED:
         seats.set_state(unit, [seat.id for seat in there if seat.state == "open"], "revoked", "order", now)
+    again = {line.id for line in lines if intent is Intent.LIVE or Intent(line.intent) is Intent.CANCELLED}
+    if intent is not Intent.CANCELLED:
+        revoked = [seat for seat in there if seat.state == "revoked" and seat.registration_id in again]
+        seats.set_state(unit, [seat.id for seat in revoked if seat.why in ("order", "held")], "open", "", now)
     if intent is Intent.LIVE:
-        back = [seat.id for seat in there if seat.state == "revoked" and seat.why in ("order", "held")]
-        seats.set_state(unit, back, "open", "", now)
         for line in lines:
             hand_out(unit, entry.member, entry.event_id, line)
-    claimed = [seat.claimed_registration_id for seat in there if seat.state == "claimed"]
-    return [row for row in registrations.by_ids(unit, claimed) if _follows(Intent(row.intent), intent)]
+    claimed = {seat.claimed_registration_id: seat.registration_id in again for seat in there if seat.state == "claimed"}
+    return [
+        row
+        for row in registrations.by_ids(unit, claimed)
+        if _follows(Intent(row.intent), intent, again=claimed[row.id])
+    ]
 
 
 def suspended_late(unit: Unit, entry: Entry, lines: Sequence[Any]) -> list[Any]:
@@ -235,10 +242,12 @@ def are_held(unit: Unit, line: Any) -> bool:
     return any(seat.why == "held" for seat in there) or any(row.intent == Intent.SUSPENDED for row in claimed)
 
 
-def _follows(kept: Intent, intent: Intent) -> bool:
+def _follows(kept: Intent, intent: Intent, *, again: bool) -> bool:
     if intent is Intent.LIVE:  # what its own time ended stays ended
         return kept in (Intent.SUSPENDED, Intent.CANCELLED)
-    return kept is Intent.LIVE if intent is Intent.SUSPENDED else kept is not Intent.CANCELLED
+    if intent is Intent.CANCELLED:
+        return kept is not Intent.CANCELLED
+    return kept is Intent.LIVE or (again and kept is Intent.CANCELLED)
 
 
 def returned(unit: Unit, entry: Entry, line: Any, units: int) -> None:

@@ -6,17 +6,18 @@ suspends it, lets it live again or ends it later waits beside it, line by line, 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from bridge.contract.command import Action, EnrollmentCommand, Item
-from bridge.intake import early, later
+from bridge.intake import early, later, money
 from bridge.intake import people as persons
 from bridge.intake.result import Entry
 from bridge.kit.clock import milliseconds
 from bridge.ledger import purchases, quarantine
 from bridge.ledger.quarantine import QuarantineRow
 from bridge.ledger.unit import Unit
+from bridge.ledger.words import Word
 
 NOTE = "waits with a line of its order that is not mapped, and is applied by itself when that is released"
 _TAKING = (Action.CANCEL, Action.REFUND)
@@ -43,7 +44,7 @@ def _means(item: Item, row: Any) -> bool:
 
 
 def take_back(unit: Unit, entry: Entry, found: Sequence[Any]) -> list[Any]:
-    """End the wait of lines whose purchase is taken back; return the registrations that were made to keep that.
+    """End the wait of lines whose purchase is taken back; return the registrations that keep that.
 
     Without a business key the next call of the sender is a purchase of its own, and there is nothing to keep.
     """
@@ -52,8 +53,23 @@ def take_back(unit: Unit, entry: Entry, found: Sequence[Any]) -> list[Any]:
     made = early.keep_waiting(unit, entry, [row for row in ended if row.business_key])
     note = f"event {entry.event_id} {quarantine.TAKEN_BACK}"
     quarantine.take_back(unit, {row.id: made[row.id].id if row.id in made else None for row in ended}, at, note, now)
-    purchases.unpark(unit, quarantine.end_beside(unit, ended, note, now))
+    beside = quarantine.end_beside(unit, ended, note, now)
+    purchases.unpark(unit, [row.id for row in beside])
+    kept = {(row.source, row.business_key, row.line): made[row.id].id for row in ended if row.id in made}
+    money.keep_first(unit, _said_beside(unit, beside, kept))
     return list({row.id: row for row in made.values()}.values())
+
+
+def _said_beside(
+    unit: Unit, beside: Sequence[Any], kept: Mapping[tuple[str, str, str], int]
+) -> Iterator[tuple[int, Word]]:
+    """Yield what has waited beside lines that are taken back: a dispute is none the less, should the refund fail."""
+    for row in beside:
+        registration_id = kept.get((row.source, row.business_key, row.line))
+        command = EnrollmentCommand.model_validate_json(row.command)
+        units = any(item.returned is not None for item in command.items)
+        if registration_id is not None and not units and not later.puts_off(command):
+            yield registration_id, money.word_of(unit, command, row.event_id, row.source)
 
 
 def split(entry: Entry, found: Sequence[Any]) -> tuple[list[Any], list[Any]]:

@@ -97,6 +97,11 @@ def original(unit: Unit, source: str, event_key: str) -> int:
     return int(unit.rows(_ORIGINAL, source=source, event_key=event_key)[0].id)
 
 
+def source_of(unit: Unit, event_id: int) -> str:
+    """Return whose event it is."""
+    return str(unit.rows("SELECT source FROM event WHERE id = :id", id=event_id)[0].source)
+
+
 def record_effects(unit: Unit, effects: Sequence[tuple[int, int, str]]) -> None:
     """Note what events did: (event id, registration id, effect). The last effect of a pair counts."""
     latest = {(event_id, registration_id): effect for event_id, registration_id, effect in effects}

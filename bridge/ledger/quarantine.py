@@ -135,7 +135,8 @@ FROM {rows} WHERE quarantine.id = r.id
 _END_BESIDE = """
 UPDATE quarantine SET state = 'superseded', note = :note, updated_at = :now FROM {rows}
 WHERE quarantine.source = r.source AND quarantine.business_key = r.key AND quarantine.line = r.line AND quarantine.kind = 'early'
- AND quarantine.state = 'waiting' RETURNING quarantine.id
+ AND quarantine.state = 'waiting' RETURNING quarantine.id, quarantine.event_id, quarantine.source, quarantine.business_key,
+ quarantine.line, quarantine.command
 """
 _WAIT_AGAIN = f"""
 UPDATE quarantine SET state = 'waiting', registration_id = NULL, note = NULL, updated_at = :now FROM {{rows}}
@@ -143,6 +144,10 @@ WHERE quarantine.registration_id = r.id AND quarantine.kind = 'unmapped' AND qua
  AND quarantine.note LIKE '%{TAKEN_BACK}' AND NOT EXISTS (SELECT 1 FROM quarantine q WHERE q.source = quarantine.source
   AND q.business_key = quarantine.business_key AND q.line = quarantine.line AND (q.state = 'waiting' OR q.id > quarantine.id)
   AND q.kind = 'unmapped')
+"""
+_NOT_TAKEN_BACK = f"""
+UPDATE quarantine SET note = :note, updated_at = :now FROM {{rows}} WHERE quarantine.registration_id = r.id
+ AND quarantine.kind = 'unmapped' AND quarantine.state = 'superseded' AND quarantine.note LIKE '%{TAKEN_BACK}'
 """
 
 
@@ -168,14 +173,19 @@ def take_back(unit: Unit, ended: Mapping[int, int | None], at: int, note: str, n
     unit.each(_TAKE_BACK, columns, rows, at=at, note=note, now=now)
 
 
-def end_beside(unit: Unit, ended: Iterable[Any], note: str, now: int) -> list[int]:
-    """End what waits beside lines that are gone, to be applied to them; return its ids."""
+def end_beside(unit: Unit, ended: Iterable[Any], note: str, now: int) -> list[Any]:
+    """End what waits beside lines that are gone, to be applied to them; return it."""
     rows = [{"source": row.source, "key": row.business_key, "line": row.line} for row in ended if row.business_key]
     columns = dict.fromkeys(("source", "key", "line"), "text")
-    return [row.id for row in unit.each(_END_BESIDE, columns, rows, note=note, now=now)]
+    return list(unit.each(_END_BESIDE, columns, rows, note=note, now=now))
 
 
 def wait_again(unit: Unit, registration_ids: Iterable[int], now: int) -> None:
-    """Let the lines wait again that were taken back while they waited, and of which these registrations keep that."""
-    unit.each(_WAIT_AGAIN, {"id": "int"}, [{"id": i} for i in registration_ids], now=now)
+    """Let the lines wait again that were taken back while they waited, and of which these registrations keep that.
+
+    Where the purchase was told of again meanwhile, the line that waits since then is the one.
+    """
+    rows = [{"id": i} for i in registration_ids]
+    unit.each(_WAIT_AGAIN, {"id": "int"}, rows, now=now)
+    unit.each(_NOT_TAKEN_BACK, {"id": "int"}, rows, note="waits again, as it was told of later", now=now)
     unit.wake([WAKE])

@@ -51,7 +51,7 @@ class Opened:
         keyed: it has a business key, so that time decides between events.
         quantity: how many units it was known to be of.
         bare: its purchase has not arrived yet, only a cancellation of it; it has no mapping and no grants.
-        money_at: of the newest word about its money, where that is not ``occurred_at``.
+        money_at: of the newest word about its money, where more was said of it than that it is bought.
     """
 
     id: int

@@ -28,14 +28,13 @@ class Intent(StrEnum):
 
 
 def outlasts_hold(kept: Intent, at: int, money_at: int) -> bool:
-    """Say whether a refund, or a change that was put off, counts over a state that is newer than it.
+    """Say whether a change that was put off counts over a state that is newer than it.
 
-    It does where what is newer is only a hold (a suspension, a dispute) or the end of one: the money is gone all the same,
-    and had the refund come in time, the end of the hold would have given nothing back.
+    It does where what is newer is only a hold (a suspension, a dispute) or the end of one, which says nothing of it.
 
     Args:
         kept: what stands.
-        at: when the refund, or the change, was told; in milliseconds, as is ``money_at``.
+        at: when the change was told; in milliseconds, as is ``money_at``.
         money_at: when it was said last that the purchase is paid, or that a refund of it failed.
     """
     return kept.alive and at >= money_at
@@ -93,7 +92,7 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     State.CANCELLING: frozenset(
         {State.CANCELLED, State.EXPIRED, State.SUSPENDED, State.PENDING, State.ACTIVE, State.FAILED}
     ),
-    State.CANCELLED: frozenset({State.PENDING, State.ACTIVE, State.CANCELLING, State.FAILED}),
+    State.CANCELLED: frozenset({State.PENDING, State.ACTIVE, State.SUSPENDED, State.CANCELLING, State.FAILED}),
     State.EXPIRED: frozenset({State.PENDING, State.ACTIVE, State.CANCELLING, State.CANCELLED, State.FAILED}),
     State.FAILED: frozenset(
         {State.PENDING, State.ACTIVE, State.SUSPENDED, State.CANCELLING, State.CANCELLED, State.EXPIRED}

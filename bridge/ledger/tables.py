@@ -152,7 +152,7 @@ registration = Table(
     Column("event_id", Id, ForeignKey("event.id"), nullable=False),
     _time("created_at"),
     _time("updated_at"),
-    # Of the newest word about its money, where that is not occurred_at: a hold, or the end of one, was told since.
+    # Of the newest word about its money, once more was said of it than that it is bought: then its words are kept, too.
     Column("money_at", BigInteger, nullable=True),
     sqlite_autoincrement=True,
 )
@@ -494,3 +494,4 @@ from bridge.ledger import notice_tables as _notices  # noqa: E402, F401
 from bridge.ledger import removal_tables as _removals  # noqa: E402, F401
 from bridge.ledger import scheduled_tables as _scheduled  # noqa: E402, F401
 from bridge.ledger import seat_tables as _seats  # noqa: E402, F401
+from bridge.ledger import word_tables as _words  # noqa: E402, F401

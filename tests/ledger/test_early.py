@@ -243,7 +243,7 @@ async def test_a_subscription_that_begins_again_brings_back_what_its_end_took(wo
     ("taken", "undoes", "becomes"),
     [
         (refund, "holds", "cancelled"),  # a dispute that was closed because the money was returned
-        (refund, "refunds", "pending"),
+        (refund, "refunds", "suspended"),  # the dispute goes on
         (refund, "all", "pending"),
         (cancel, "holds", "pending"),
         (cancel, "refunds", "cancelled"),

@@ -181,3 +181,40 @@ async def test_a_purchase_that_was_never_mapped_says_so(world: World):
     now_mapped(world)
     await world.accept(buy("NEW", order="o-1", minute=6))
     assert (await marked())["NEW"] is False
+
+
+@pytest.mark.parametrize("between", ["nothing", "a copy of the order", "a second time"])
+async def test_a_line_that_was_taken_back_and_is_wanted_again_waits_again(world: World, between: str):
+    """Suspended or not, and however often: released it is what the order is by then, and comes with it."""
+    await half(world)
+    await world.accept(cancel(business_key="o-1", minute=1))
+    assert await waiting(world) == []
+    if between == "a copy of the order":
+        await half(world)
+    if between == "a second time":
+        await world.accept(cancel(action=Action.RESUME, business_key="o-1", minute=2))
+        await world.accept(cancel(business_key="o-1", minute=3))
+    await world.accept(cancel(action=Action.RESUME, business_key="o-1", minute=4))
+    assert (await waiting(world))[0] == "unmapped"
+    await world.accept(cancel(action=Action.SUSPEND, business_key="o-1", minute=5))
+    assert (await waiting(world))[0] == "unmapped"
+    assert (await released(world))[0] == "released"
+    assert await intents(world) == {"INTRO": "suspended", "NEW": "suspended"}
+    await world.accept(cancel(action=Action.RESUME, business_key="o-1", minute=6))
+    assert await intents(world) == {"INTRO": "live", "NEW": "live"}
+    assert (await world.wanted())["id:shop:ada"] == 1
+    assert len(await world.rows('SELECT id FROM "right" WHERE wanted = 1')) == 2
+
+
+@pytest.mark.parametrize("times", [1, 2])
+async def test_a_refund_that_names_a_waiting_line_and_its_buyer_is_undone_when_it_fails(world: World, times: int):
+    """What keeps that the line was taken back knows the line, by whichever road it came to be."""
+    await half(world)
+    for n in range(times):
+        told = refund("NEW", full=False, learner=ADA, business_key="o-1", minute=2 * n + 1)
+        await world.accept(told)
+        assert await waiting(world) == []
+        await world.accept(cancel("NEW", action=Action.RESUME, undoes="refunds", business_key="o-1", minute=2 * n + 2))
+        assert await waiting(world) == ["unmapped"]
+    assert await released(world) == ["released"]
+    assert await intents(world) == {"INTRO": "live", "NEW": "live"}

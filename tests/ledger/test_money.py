@@ -127,6 +127,46 @@ async def test_a_dispute_that_is_lost_counts_whatever_became_of_a_refund(world: 
     )
 
 
+async def test_a_dispute_goes_on_when_a_refund_fails(world: World):
+    """Opened before the refund or while it stood: nobody is in until it is won, or until the order is paid anew."""
+    await ends(
+        world,
+        {
+            "buy0 refund2 hold3 failed4": "suspended",
+            "buy0 refund2 hold3 hold4 failed5": "suspended",
+            "buy0 hold1 refund2 failed4": "suspended",
+            "buy0 refund2 failed4 hold3": "suspended",
+            "buy0 refund2 failed3 hold3": "suspended",
+            "buy0 failed4 hold3": "suspended",
+            "buy0 refund2 hold3 failed4 refund2": "suspended",
+            "buy0 refund2 hold3 failed4 refund5": "cancelled",
+            "buy0 refund2 hold3 failed4 end5": "live",
+            "buy0 refund2 hold3 end4 failed5": "live",
+            "buy0 refund2 hold3 end5 failed4": "live",
+            "buy0 refund2 end5 hold3 failed4": "live",
+            "buy0 refund2 hold3 failed4 lost5": "cancelled",
+            "buy0 refund2 hold3 lost4 failed5": "cancelled",
+            "buy0 refund2 hold3 lost4 failed5 end6": "live",
+            "buy0 refund2 hold3 failed4 buy5": "live",
+            "buy0 refund2 hold5 buy4": "suspended",
+            "buy0 refund2 hold5 buy4 end6": "live",
+            "buy0 refund2 hold3 buy4": "live",
+        },
+    )
+
+
+async def test_what_was_cancelled_stays_so_when_a_refund_of_it_fails(world: World):
+    """The refund took nothing that was not taken already."""
+    await ends(
+        world,
+        {
+            "buy0 lost2 refund3 failed4": "cancelled",
+            "buy0 refund3 failed4 lost2": "cancelled",
+            "buy0 lost2 refund3 failed4 end5": "live",
+        },
+    )
+
+
 async def test_a_refund_and_its_failure_of_one_moment_are_told_apart_by_what_comes_of_what(world: World):
     """Senders date to the second, and nothing fails that was not tried: the customer has paid."""
     await ends(
@@ -146,6 +186,10 @@ async def test_a_refund_and_its_failure_of_one_moment_are_told_apart_by_what_com
         ("hold2 refund3 failed4 end6", "live"),
         ("hold2 failed3 refund4 end6", "cancelled"),
         ("refund2 failed4 hold5 end6", "live"),
+        ("refund2 hold3 failed4", "suspended"),
+        ("hold1 refund2 failed4", "suspended"),
+        ("refund2 hold3 failed4 end6", "live"),
+        ("refund2 hold3 lost4 failed5", "cancelled"),
     ],
 )
 async def test_the_order_of_arrival_makes_no_difference(world: World, words: str, end: str):

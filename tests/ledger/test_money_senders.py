@@ -75,6 +75,10 @@ async def ends(
         ("bought0 part1 failed3 disputed4 won6 part1", "live"),
         ("bought0 refunded1 failed3 disputed4 lost5 refunded1", "cancelled"),
         ("bought0 refunded3 failed3 refunded3", "live"),
+        ("bought0 refunded1 disputed2 failed3", "suspended"),
+        ("bought0 refunded1 failed3 disputed2", "suspended"),
+        ("bought0 refunded1 disputed2 failed3 won4", "live"),
+        ("bought0 refunded1 disputed2 failed3 lost4", "cancelled"),
     ],
 )
 async def test_stripe_s_events_end_where_the_money_is(world: World, words: str, end: str):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 DAY = 24 * 60
+HOUR = 60
 ORDER_OF_INTENTS = ("live", "suspended", "expired", "cancelled")
 COURSES = {
     "ONE": ("one",),
@@ -23,7 +24,6 @@ NAMESPACE = {"ams": "members", "store": "shop", "shop": "shop", "pay": "shop"}
 
 Action = Literal["enroll", "cancel", "refund", "suspend", "resume", "update"]
 Key = tuple[str, str, str]
-Moment = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,10 @@ class Who:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """One event. Times in minutes; ``place`` is the registration that a caller names by our id."""
+    """One event. Times in minutes; ``place`` is the registration that a caller names by our id.
+
+    Of a refund and of the failure of one: ``ref`` is which, and ``earlier`` how long before that it was made.
+    """
 
     source: str
     action: Action
@@ -49,7 +52,16 @@ class Told:
     full: bool = True
     pending: bool = False
     undoes: str = "holds"
+    ref: str | None = None
+    earlier: int | None = None
     place: Place | None = field(default=None, compare=False)
+
+    @property
+    def made(self) -> int | None:
+        """When the refund was made that is told of: one of a line then, and of one that failed where it is said."""
+        if self.earlier is not None:
+            return self.at - self.earlier
+        return self.at if self.action == "refund" and self.products and not self.full else None
 
 
 @dataclass(slots=True)
@@ -66,8 +78,8 @@ class Learner:
 class Place:
     """One order line. ``ends``: of each course, when it ends; ``open``: the courses that are granted now.
 
-    ``paid`` and ``taken``: when it was said to be paid, or that a refund of it failed, and when it was taken back; of one
-    minute a failure is the later.
+    ``said``: all that was said of it, where it has an order. ``waits``: what was bought, of one that was taken back before its
+    product was mapped.
     """
 
     source: str
@@ -82,8 +94,8 @@ class Place:
     ends: dict[str, int | None] = field(default_factory=dict)
     open: set[str] = field(default_factory=set)
     number: int | None = None
-    paid: set[Moment] = field(default_factory=set)
-    taken: set[Moment] = field(default_factory=set)
+    said: list[Told] = field(default_factory=list)
+    waits: Told | None = None
 
     @property
     def alive(self) -> bool:
@@ -93,13 +105,38 @@ class Place:
     def weight(self) -> tuple[int, int]:
         return self.at, ORDER_OF_INTENTS.index(self.intent)
 
-    def gives_back(self, moment: Moment) -> bool:
-        """Say whether a word of this moment that the money is there undoes the refund that has taken this line back."""
-        return self.intent == "cancelled" and self.taken_by == "refunded" and all(moment > one for one in self.taken)
+    def judged(self) -> str:
+        """Return what it is by all that was said of it, in the order in which it happened."""
+        taken = [told for told in self.said if told.action in ("cancel", "refund")]
+        if any(not self.is_undone(told) for told in taken):
+            return "cancelled"
+        return (
+            "suspended" if any(not self.is_undone(told) for told in self.said if told.action == "suspend") else "live"
+        )
 
-    def lives(self) -> None:
-        """Be there again: what was cancelled before says nothing more of what is refunded from now on."""
-        self.intent, self.taken = "live", set()
+    def is_undone(self, told: Told) -> bool:
+        """Say whether something that was said takes this back again."""
+        return any(_undoes(other, told) for other in self.said)
+
+
+def _undoes(other: Told, told: Told) -> bool:
+    if other.action == "enroll":
+        return other.at > told.at
+    if other.action != "resume":
+        return False
+    if told.action == "refund":
+        return other.undoes != "holds" and _may_be_of(other, told)
+    return other.undoes != "refunds" and other.at > told.at
+
+
+def _may_be_of(failure: Told, refund: Told) -> bool:
+    if refund.at > failure.at:
+        return False
+    if failure.source == refund.source and failure.ref and refund.ref:
+        return failure.ref == refund.ref
+    if failure.made is None or refund.made is None:
+        return True
+    return failure.made - HOUR <= refund.made <= failure.made + HOUR
 
 
 class Model:
@@ -111,6 +148,7 @@ class Model:
         self.places: list[Place] = []
         self.quarantine: dict[tuple[str, Key, str, str | None], Told] = {}
         self.parked: list[Told] = []
+        self.beside: list[Told] = []  # those of them that wait with a line, and not for their purchase
         self.heard: set[tuple[str, str]] = set()
         self.gone: dict[tuple[str, str, str], int] = {}
         self.known_at: dict[str, dict[Key, set[str]]] = {}
@@ -148,7 +186,10 @@ class Model:
             newer = [
                 place
                 for place in self.places
-                if place.product == "NEW" and place.at > told.at and self._is_of(place, told, key)
+                if place.product == "NEW"
+                and place.at > told.at
+                and self._is_of(place, told, key)
+                and not (place.bare and place.alive)
             ]
             if not newer:
                 self._buy(replace(told, products=("NEW",)), failed, late=True)
@@ -212,13 +253,13 @@ class Model:
         ends = {course: told.at + LASTS[course] if course in LASTS else None for course in COURSES[product]}
         place = self._find(told, key, product)
         if place is None:
-            place = Place(told.source, product, key, told.order, "live", told.at, followed=True, paid={(told.at, 0)})
+            place = Place(told.source, product, key, told.order, "live", told.at, followed=True, said=[told])
             self.places.append(place)
             self._give(place, ends)
             return
         keyed = told.order is not None
         newer = told.at > place.at
-        place.paid.add((told.at, 0))
+        place.said.append(told)
         moved = (
             place.learner != key
             and place.source == told.source
@@ -226,15 +267,19 @@ class Model:
             and self.learners[place.learner].email != self.learners[key].email
         )
         if place.intent != "live" or place.bare:
-            back = place.intent == "live" or not keyed or (told.at, 0) > place.weight or place.gives_back((told.at, 0))
+            dated = keyed and place.intent != "expired"
+            judged = place.judged() if dated else "live"
+            back = (not keyed or (told.at, 0) > place.weight) if not dated else judged != "cancelled"
+            back = back and (place.intent, judged) != ("suspended", "suspended")
             if not back and not place.bare:
                 return
             place.bare, place.at = False, max(place.at, told.at)
             place.ends |= ends
             if back:
-                place.lives()
                 place.followed = True
                 place.learner = key if moved else place.learner
+                place.intent = judged
+            if back and judged == "live":
                 self._give(place, ends)
             return
         runs_out = any(end is not None for end in ends.values())
@@ -271,7 +316,6 @@ class Model:
         if told.pending or (told.action == "refund" and not told.full and not told.products):
             return True
         made = False
-        known |= self._reach_waiting(told)
         if told.action in ("cancel", "refund"):
             unnamed = SCOPE[told.source] == "shop" and "NEW" in missing and not self.mapped
             if missing and told.order is not None and told.who is not None and not unnamed:
@@ -279,9 +323,10 @@ class Model:
                 taken = "refunded" if told.action == "refund" else "cancelled"
                 for product in missing:
                     place = Place(told.source, product, key, told.order, "cancelled", told.at, taken, bare=True)
-                    place.taken.add((told.at, 0))
+                    place.said.append(told)
                     self.places.append(place)
                 made = True
+        known |= self._reach_waiting(told)
         for place in found:
             self._set(place, told)
         return known or made or bool(found)
@@ -317,50 +362,65 @@ class Model:
             if order is not None and line.at <= told.at:
                 self.gone[source, order, product] = told.at
         for waits in ended:
-            del self.quarantine[waits]
+            self._take_back_waiting(told, self.quarantine.pop(waits))
         if beside:
-            self.parked.append(replace(told, products=("NEW",)))
+            self.beside.append(replace(told, products=("NEW",)))
+            self.parked.append(self.beside[-1])
         return beside or bool(ended)
+
+    def _take_back_waiting(self, told: Told, line: Told) -> None:
+        """Keep that a line is taken back before its product is mapped: should that be undone, it waits again."""
+        if line.order is None:
+            return
+        key = self._learn(line, late=True)
+        place = self._find(replace(line, products=("NEW",)), key, "NEW")
+        if place is None:
+            taken = "refunded" if told.action == "refund" else "cancelled"
+            place = Place(line.source, "NEW", key, line.order, "cancelled", told.at, taken, bare=True)
+            place.said.append(told)
+            self.places.append(place)
+        place.waits = line
+        beside = [one for one in self.parked if any(one is other for other in self.beside)]
+        beside = [one for one in beside if (one.order, one.source) == (line.order, line.source)]
+        place.said += beside
+        self.parked = [one for one in self.parked if one not in beside]
 
     def _apply_parked(self, told: Told) -> None:
         if told.order is None:
             return
         for early in sorted(self.parked, key=lambda one: one.at):
             same = early.order == told.order and SCOPE[early.source] == SCOPE[told.source]
-            if same and early.at >= told.at and self._change(early):
+            if same and early in self.parked and early.at >= told.at and self._change(early):
                 self.parked.remove(early)
 
     def _set(self, place: Place, told: Told) -> None:
         intent = {"resume": "live", "suspend": "suspended"}.get(told.action, "cancelled")
         taken = {"refund": "refunded", "cancel": "cancelled"}.get(told.action, "")
-        keyed, moment = place.order is not None, (told.at, 0)
-        if told.action == "resume" and told.undoes != "holds":
-            moment = (told.at, 1)  # nothing fails that was not tried
-            place.paid.add(moment)
-        if self._stays(place, told):
-            if keyed and told.undoes == "holds":  # an older hold is over all the same
-                place.at = max(place.at, told.at)
+        keyed, kept = place.order is not None, place.intent
+        place.said.append(told)
+        if keyed and kept != "expired":
+            becomes = place.judged()
+            if becomes == kept and (kept != intent or (taken == "refunded" and place.is_undone(told))):
+                return
+        else:
+            becomes = intent
+            if self._stays(place, told):
+                return
+            if kept != intent and not place.alive and (intent == "suspended" or self._replaced(place)):
+                return
+            if keyed and (told.at, ORDER_OF_INTENTS.index(intent)) <= place.weight:
+                return
+        place.at = max(place.at, told.at) if keyed else told.at if becomes != kept else place.at
+        place.taken_by = (taken or place.taken_by) if becomes != kept or taken == "refunded" else place.taken_by
+        if becomes == kept:
             return
-        # A newer word says that the money is there, or there again.
-        if taken == "refunded" and keyed and any(one > moment for one in place.paid):
-            return
-        if place.intent == intent:
-            place.at = max(place.at, told.at) if keyed else place.at
-            place.taken_by = "refunded" if taken == "refunded" else place.taken_by
-            place.taken |= {moment} if taken else set()
-            return
-        if not place.alive and (intent == "suspended" or self._replaced(place)):
-            return
-        # The money is gone, or there, all the same: a hold and the end of one say nothing of it.
-        outlasts = place.alive if taken == "refunded" else told.action == "resume" and place.gives_back(moment)
-        if keyed and (told.at, ORDER_OF_INTENTS.index(intent)) <= place.weight and not outlasts:
-            return
-        place.at = told.at if not keyed else max(place.at, told.at)
-        if intent == "live":
-            place.lives()
-        place.intent, place.taken_by = intent, taken or place.taken_by
-        place.taken |= {moment} if taken else set()
-        place.open = set(place.ends) if intent == "live" and not place.bare else set()
+        place.intent = becomes
+        place.open = set(place.ends) if becomes == "live" and not place.bare else set()
+        if place.alive and place.bare and place.waits is not None:
+            waits = (place.source, key_of(place.waits), "NEW", place.order)
+            self.quarantine.setdefault(waits, place.waits)
+            self.gone.pop((place.source, place.order or "", "NEW"), None)
+            place.waits = None
 
     def _stays(self, place: Place, told: Told) -> bool:
         """Say whether what took a line back is not what a resumption undoes."""

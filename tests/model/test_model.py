@@ -13,6 +13,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from tests.ledger.cluster import Cluster
 from tests.model.machine import Machine
+from tests.model.plain import Who
 
 DEEP = int(os.environ.get("BRIDGE_MODEL_EXAMPLES", "0"))  # noqa: TID251 - only a test is told by it, and no bridge
 """Examples of a deep search, each time others; 0 is the same few every time."""
@@ -47,6 +48,31 @@ def test_a_ledger_on_sqlite_ends_where_the_model_ends(tmp_path: Path, sqlite_tem
         return f"sqlite:///{file}"
 
     _check(make_url, 12)
+
+
+def test_a_line_that_waits_again_goes_on_waiting(tmp_path: Path, sqlite_template: Path):
+    """Found by chance: an order with a line that is not mapped, cancelled, resumed and suspended again."""
+    file = tmp_path / "bridge.db"
+    shutil.copy(sqlite_template, file)
+    state = type("Machine", (Machine,), {"make_url": staticmethod(lambda: f"sqlite:///{file}")})()
+    try:
+        state.open()
+        state.shop_sells(back=0, order="o-3", source="store", who=Who(email="a@example.org", number="2", name="Bob"))
+        for action in ("cancel", "resume", "suspend"):
+            state.shop_takes(
+                source="store",
+                order="o-3",
+                line=None,
+                who=None,
+                back=0,
+                action=action,
+                full=True,
+                pending=False,
+                undoes="holds",
+            )
+        assert list(state.model.quarantine)
+    finally:
+        state.teardown()
 
 
 def test_a_ledger_on_postgresql_ends_where_the_model_ends(postgres: Cluster):

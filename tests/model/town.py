@@ -92,8 +92,15 @@ def command_of(told: Told) -> EnrollmentCommand:
         learner=told.who and Person(remote_user_id=told.who.number, email=told.who.email, first_name=told.who.name),
         items=tuple(Item(remote_product_id=product_of(told.source, product)) for product in told.products),
         registration_id=told.place.number if told.place is not None else None,
-        refund=Refund(full=told.full, pending=told.pending) if told.action == "refund" else None,
+        refund=_refund(told),
     )
+
+
+def _refund(told: Told) -> Refund | None:
+    made_at = None if told.earlier is None else NOON + timedelta(minutes=told.at - told.earlier)
+    if told.action == "refund":
+        return Refund(full=told.full, pending=told.pending, ref=told.ref, made_at=made_at)
+    return Refund(ref=told.ref, made_at=made_at) if told.ref or made_at else None
 
 
 class Reader(Adapter):

@@ -17,7 +17,7 @@ MOVES = {
     Intent.LIVE: set(Intent),
     Intent.SUSPENDED: {Intent.SUSPENDED, Intent.LIVE, Intent.EXPIRED, Intent.CANCELLED},
     Intent.EXPIRED: {Intent.EXPIRED, Intent.LIVE, Intent.CANCELLED},
-    Intent.CANCELLED: {Intent.CANCELLED, Intent.LIVE},
+    Intent.CANCELLED: {Intent.CANCELLED, Intent.LIVE, Intent.SUSPENDED},
 }
 OVER = {Intent.SUSPENDED: State.SUSPENDED, Intent.EXPIRED: State.EXPIRED, Intent.CANCELLED: State.CANCELLED}
 
@@ -76,6 +76,6 @@ def test_only_live_and_suspended_registrations_hold_their_place():
 
 
 @pytest.mark.parametrize(("kept", "at"), list(product(Intent, (9, 10, 11))))
-def test_a_refund_outlasts_what_is_newer_unless_a_newer_word_says_that_it_is_paid(kept: Intent, at: int):
+def test_what_was_put_off_outlasts_what_is_newer_unless_a_newer_word_says_that_it_is_paid(kept: Intent, at: int):
     """What is newer is a hold, then, or the end of one; what is over has nothing left to outlast."""
     assert outlasts_hold(kept, at, 10) is (kept.alive and at >= 10)

@@ -29,10 +29,11 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 _DATE = re.compile(r"(\d\d):(\d\d):(\d\d) ([A-Z][a-z]{2}) (\d{1,2}), (\d{4}) P([SD])T", re.ASCII)
 _MOST_LINES, _MOST = 100, 1_000_000
 
-_AFTERWARDS: Mapping[str, tuple[Action, Refund | None]] = {  # payment_status -> what it does to an earlier payment
+_REVERSAL = Refund(ref="reversal")  # of one payment there is one under way at a time
+_AFTERWARDS: Mapping[str, tuple[Action, Refund]] = {  # payment_status -> what it does to an earlier payment
     "partially_refunded": (Action.REFUND, Refund(full=False)),
-    "reversed": (Action.REFUND, Refund()),
-    "canceled_reversal": (Action.RESUME, None),
+    "reversed": (Action.REFUND, _REVERSAL),
+    "canceled_reversal": (Action.RESUME, _REVERSAL),
 }
 _SUBSCRIPTIONS = {  # txn_type
     "subscr_cancel": Action.CANCEL,
@@ -107,7 +108,7 @@ def meaning(event: InboundEvent, settings: PaypalSettings) -> list[EnrollmentCom
     if status in _AFTERWARDS:
         action, refunded = _AFTERWARDS[status]
         order = {"transaction_id": said.needed_text("parent_txn_id", "txn_id"), "refs": (payment,)}
-        # A reversal that is cancelled gives back what the reversal, a refund to us, has taken.
+        # A reversal that is cancelled gives back what the reversal, a refund to us, has taken, and no other refund.
         more = {"undoes": "all"} if action is Action.RESUME else {}
         return [command(**base, action=action, refund=refunded, order=order, **more)]
     return [_purchase(said, payment, base, settings)]
@@ -132,7 +133,7 @@ def refund(event: InboundEvent, payment: str, *, full: bool) -> EnrollmentComman
         livemode=_is_live(fields),
         occurred_at=_date(said.text("payment_date")) or event.received_at,
         action=Action.REFUND,
-        refund=Refund(full=full),
+        refund=Refund(full=full, ref=said.needed_text("txn_id")),
         order={"transaction_id": payment, "refs": (said.needed_text("txn_id"),)},
     )
 

@@ -32,10 +32,14 @@ def refunded(told: Told) -> Sequence[EnrollmentCommand]:
 
 
 def refund_changed(told: Told) -> Sequence[EnrollmentCommand]:
-    """Read the events of one refund. Whether it was of everything only the charge says; one that failed is undone."""
+    """Read the events of one refund. Whether it was of everything only the charge says; one that failed is undone.
+
+    ``charge.refunded`` names no refund, but when the one that failed was made tells it from those before.
+    """
     status, charge = told.thing.text("status"), id_of(told.thing, "charge")
     if status in ("failed", "canceled"):
-        return [_change(told, Action.RESUME, charge, undoes="refunds")]
+        failed = {"ref": told.thing.maybe("id"), "made_at": told.thing.moment("created")}
+        return [_change(told, Action.RESUME, charge, undoes="refunds", refund=failed)]
     pending = status in ("pending", "requires_action")
     return [_change(told, Action.REFUND, charge, refund={"full": False, "pending": pending})]
 

@@ -155,7 +155,7 @@ TAKEN_BACK = EnrollmentCommand(
     occurred_at=utc(2026, 1, 20, 17, 0, 0),
     event_key="9AA00000BB000000C:refunded",
     order=Order(transaction_id="61E67681CH3238416", refs=("9AA00000BB000000C",)),
-    refund=Refund(),
+    refund=Refund(ref="9AA00000BB000000C"),
 )
 
 
@@ -673,7 +673,7 @@ class TestPaypal(InboundSuite):
         vendor = Vendor()
         vendor.things[path] = said
         assert await self.found(self.load("ipn_refund.form.txt"), vendor) == [
-            TAKEN_BACK.model_copy(update={"refund": Refund(full=full)})
+            TAKEN_BACK.model_copy(update={"refund": Refund(full=full, ref="9AA00000BB000000C")})
         ]
 
     @pytest.mark.parametrize("status", ["Pending", "Denied", "Failed", "Voided", "Expired", "Created", ""])
@@ -685,14 +685,12 @@ class TestPaypal(InboundSuite):
         ("status", "action", "refunded"),
         [
             ("Partially_Refunded", Action.REFUND, Refund(full=False)),
-            ("REVERSED", Action.REFUND, Refund()),
-            ("Canceled_Reversal", Action.RESUME, None),
+            ("REVERSED", Action.REFUND, Refund(ref="reversal")),
+            ("Canceled_Reversal", Action.RESUME, Refund(ref="reversal")),
         ],
     )
-    def test_what_comes_afterwards_names_the_first_payment(
-        self, status: str, action: Action, refunded: Refund | None
-    ) -> None:
-        """By its transaction id; its own is another. The case of the status varies."""
+    def test_what_comes_afterwards_names_the_first_payment(self, status: str, action: Action, refunded: Refund) -> None:
+        """By its transaction id; its own is another, and a reversal is told from refunds. The case of the status varies."""
         found = self.the(self.ipn(payment_status=status, txn_id="T2", parent_txn_id="T1"))
         assert (found.action, found.refund) == (action, refunded)
         assert found.order == Order(transaction_id="T1", refs=("T2",))

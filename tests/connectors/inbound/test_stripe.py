@@ -654,15 +654,16 @@ class TestChanges:
             ("requires_action", Action.REFUND, Refund(full=False, pending=True)),
             ("succeeded", Action.REFUND, Refund(full=False)),
             (None, Action.REFUND, Refund(full=False)),
-            ("failed", Action.RESUME, None),
-            ("canceled", Action.RESUME, None),
+            ("failed", Action.RESUME, Refund(ref="re_1", made_at=datetime(2026, 1, 20, 17, tzinfo=UTC))),
+            ("canceled", Action.RESUME, Refund(ref="re_1", made_at=datetime(2026, 1, 20, 17, tzinfo=UTC))),
         ],
     )
     def test_one_refund_is_told_by_its_status(
-        self, kind: str, status: str | None, action: Action, refund: Refund | None
+        self, kind: str, status: str | None, action: Action, refund: Refund
     ) -> None:
-        """It does not say whether it was of everything; when it failed, the purchase stands."""
+        """It does not say whether it was of everything; when it failed, the purchase stands, but for other refunds of it."""
         thing = {"id": "re_1", "object": "refund", "charge": "ch_1", "payment_intent": "pi_1", "status": status}
+        thing["created"] = int(datetime(2026, 1, 20, 17, tzinfo=UTC).timestamp())
         command = only(told(kind, thing))
         assert (command.action, command.refund) == (action, refund)
         assert command.order.refs == ("ch_1", "pi_1")
