@@ -85,8 +85,17 @@ class Watched(Coroutine[Any, Any, Any]):
         return (yield from self._coroutine.__await__())
 
 
-def watched(loop: asyncio.AbstractEventLoop, coroutine: Any, **how: Any) -> asyncio.Task[Any]:
-    return asyncio.Task(Watched(coroutine), loop=loop, **how)
+class WatchedTask(asyncio.Task[Any]):
+    """A task of a coroutine that is watched."""
+
+    def __init__(self, coroutine: Any, **how: Any) -> None:
+        super().__init__(Watched(coroutine), **how)
+
+
+def watch_tasks() -> None:
+    """Have every task watched: those of the loop, and those that aiohttp makes itself from Python 3.12 on."""
+    asyncio.get_running_loop().set_task_factory(lambda loop, coroutine, **how: WatchedTask(coroutine, loop=loop, **how))
+    asyncio.Task = WatchedTask  # type: ignore[misc]
 
 
 def die_around_commits(bridge: Bridge, when: str) -> None:
@@ -105,7 +114,7 @@ def die_around_commits(bridge: Bridge, when: str) -> None:
 
 
 async def live(config: str, port: int, point: str, when: str, nth: int) -> None:
-    asyncio.get_running_loop().set_task_factory(watched)
+    watch_tasks()
     settings = load(config, Registry(), env={}).settings
     bridge = Bridge(settings.model_copy(update={"server": settings.server.model_copy(update={"port": port})}))
     Watched.fatal, Watched.lives = (point, when), nth
