@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +24,8 @@ class Row:
 def asked(statement: str, rows: list[Any], **values: Any) -> list[tuple[Any, ...]]:
     bound = as_values(statement, COLUMNS, rows, values)
     assert bound is not None
-    return sqlite3.connect(":memory:").execute(*bound).fetchall()
+    with closing(sqlite3.connect(":memory:")) as connection:
+        return connection.execute(*bound).fetchall()
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 7, 33, 64, 97, 128])
