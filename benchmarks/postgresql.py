@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import tempfile
@@ -51,7 +52,9 @@ class Server:
     def end(self) -> None:
         """Stop it for good; nobody needs its data any more, so it writes no last checkpoint."""
         self.stop("immediate")
+        self._server.cleanup_mode = None  # or the package stops it a second time, and complains that it can't
         self._server.cleanup()
+        atexit.unregister(self._server._cleanup)  # noqa: SLF001 - nothing is left to be looked after when we exit
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def ask(self, statement: str, *values: Any, at: str = "") -> list[Any]:
